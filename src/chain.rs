@@ -1,0 +1,1 @@
+//! The one way an error chain is printed.

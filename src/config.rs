@@ -1,0 +1,1 @@
+//! Configuration: raw shapes in, typed settings out, all faults at once.

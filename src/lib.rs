@@ -1,0 +1,53 @@
+//! Makes changes to AWS KMS external key stores (XKS) safe.
+//!
+//! A proxy is **probed** in **stages**, each stage leaves **evidence**, **checks** judge the evidence into
+//! **findings**, findings make a **report** with a **verdict**; a key store is changed by an **update**: a **plan**
+//! that is **pre-flighted**, **approved**, carried out in **steps**, every step **journalled** before and after, and
+//! **rolled back** if verification fails.
+//!
+//! # The floors
+//!
+//! A file may use its own room and the floors below it; `tests/it/floors.rs` enforces it.
+//!
+//! ```text
+//! floor 6  cli app config telemetry                 composition: the only floor that knows everything
+//! floor 5  api metrics render                       faces: translate in and out, decide nothing
+//! floor 4  monitor preflight driver                 engines: schedules, orchestration, shutdown
+//! floor 3  probe aws/* journal/{codec,seal,sqlite}  adapters: sockets, AWS clients, SQL
+//! floor 2  kms journal                              ports: traits in our own words
+//! floor 1  xks <- check <- update                   judgement: pure functions, no tokio, no I/O, no clock
+//! floor 0  key_store clock id chain                 vocabulary: newtypes, parse-only
+//! beside   sandbox                                  simulated peers on loopback (feature `sandbox`)
+//! ```
+
+// floor 0
+pub mod chain;
+pub mod clock;
+pub mod id;
+pub mod key_store;
+// floor 1
+pub mod check;
+pub mod update;
+pub mod xks;
+// floor 2
+pub mod journal;
+pub mod kms;
+// floor 3
+pub mod aws;
+pub mod probe;
+// floor 4
+pub mod driver;
+pub mod monitor;
+pub mod preflight;
+// floor 5
+pub mod api;
+pub mod metrics;
+pub mod render;
+// floor 6
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod telemetry;
+// beside
+#[cfg(feature = "sandbox")]
+pub mod sandbox;

@@ -1,0 +1,1 @@
+//! Continuous probing of every known key store.

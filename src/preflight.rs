@@ -1,0 +1,1 @@
+//! What to probe for a candidate; gathers one report.

@@ -1,0 +1,1 @@
+//! One network act each: consumes the former act's value, yields evidence.

@@ -1,0 +1,1 @@
+//! Reports and the catalogue as text, JSON, JUnit and Markdown.

@@ -1,0 +1,1 @@
+//! Simulated peers on loopback: real protocol, real TLS, real signatures, faults on command.

@@ -1,0 +1,1 @@
+//! The XKS Proxy API v1: requests, answers, errors, signing.
