@@ -1,1 +1,23 @@
 //! Checks: evidence in, findings out.
+//!
+//! Stages do the I/O and leave [`Evidence`]; checks are pure functions of it. [`CATALOGUE`] is the one list: the
+//! runner, the reports, the metrics, the README's table and the API all read it. A failed target is a value here,
+//! never an `Err`.
+
+mod catalogue;
+mod evidence;
+mod judge;
+mod latency;
+mod problem;
+mod report;
+
+pub use catalogue::{CATALOGUE, Check, Citation, Stage, find};
+pub use evidence::{
+    AddressEvidence, Attempt, Certificate, ControlPlane, Evidence, ExchangeEvidence, KMS_TIME_LIMIT, KeyOperation,
+    LARGEST_BODY, PublicKey, RECOMMENDED_ROUND_TRIP, Resolution, Sample, SampleKind, SecretEvidence, Stop, Subject,
+    TlsEvidence, Trust, is_globally_routable,
+};
+pub use judge::judge;
+pub use latency::{Latency, Quantiles};
+pub use problem::{Fault, Problem, ProblemKind};
+pub use report::{Finding, JudgingPolicy, Level, Outcome, Report, Verdict, Waiver};

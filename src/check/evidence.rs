@@ -1,0 +1,408 @@
+//! What the stages saw, kept on success and on failure. Judges read nothing else.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{Problem, Stage};
+use crate::clock::Timestamp;
+use crate::key_store::{Change, Configuration, ConnectivityKind, CustomKeyStoreId, KeyStore, Region};
+use crate::xks::HealthStatus;
+
+/// KMS's time limit for one request to a proxy, each attempt (XKS proxy API, Timeouts; developer guide, monitoring).
+pub const KMS_TIME_LIMIT: Duration = Duration::from_millis(250);
+
+/// The round-trip time between the Region and the proxy that AWS recommends not to exceed.
+pub const RECOMMENDED_ROUND_TRIP: Duration = Duration::from_millis(35);
+
+/// The largest answer that is read. A valid health answer is below 4 KiB; the rest is room for error pages.
+pub const LARGEST_BODY: usize = 64 * 1024;
+
+/// Everything seen of one candidate.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// When the pre-flight began; certificates are judged at this instant.
+    pub at: Timestamp,
+    /// What was asked for.
+    pub subject: Subject,
+    /// What the name resolved to.
+    pub resolution: Resolution,
+    /// One entry for each address that was probed.
+    pub addresses: Vec<AddressEvidence>,
+    /// Encrypt with the test key, if one was named.
+    pub key_operation: Option<KeyOperation>,
+    /// The health answer behind the current settings, for comparison.
+    pub baseline_health: Option<HealthStatus>,
+    /// What KMS tells of the account's key stores, if a change of one of them is the subject.
+    pub control_plane: Option<ControlPlane>,
+}
+
+/// The candidate as it was asked for: text, because text that KMS would refuse must be judged, too.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// `XksProxyUriEndpoint`
+    pub endpoint: String,
+    /// `XksProxyUriPath`
+    pub path: String,
+    /// `XksProxyConnectivity`
+    pub connectivity: ConnectivityKind,
+    /// `XksProxyVpcEndpointServiceName`
+    pub vpc_endpoint_service: Option<String>,
+    /// The Region that KMS signs for.
+    pub region: Region,
+    /// `AccessKeyId`
+    pub access_key_id: String,
+    /// What may be known of the secret.
+    pub secret: SecretEvidence,
+    /// Where to connect instead of the name's addresses (HOST:PORT as asked).
+    pub connect_to: Vec<String>,
+    /// Length of the longest external key id of the store, when known; 128 is the longest there can be.
+    pub longest_key_id: Option<usize>,
+    /// Whether roots of a laboratory were accepted as KMS-trusted: then the verdict holds for the laboratory only.
+    pub lab: bool,
+}
+
+/// What may be known of a secret without knowing it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SecretEvidence {
+    /// It breaks KMS's rules; which one.
+    Malformed(String),
+    /// It is well-formed.
+    WellFormed {
+        /// Estimated entropy in bits.
+        estimated_bits: f64,
+        /// It is an example value from AWS's documents.
+        documented_example: bool,
+        /// Tells it from other secrets.
+        fingerprint: String,
+    },
+}
+
+/// What became of the name.
+#[derive(Clone, Debug)]
+pub enum Resolution {
+    /// Not asked, because the input was not fit for it.
+    NotReached,
+    /// Not asked, because `connect_to` says where to go.
+    Bypassed,
+    /// The resolver answered with addresses.
+    Answered {
+        /// How long it took; not counted against KMS's limit, as KMS resolves from its own place.
+        took: Duration,
+        /// A records.
+        ipv4: Vec<Ipv4Addr>,
+        /// AAAA records.
+        ipv6: Vec<Ipv6Addr>,
+    },
+    /// No answer that helps.
+    Failed {
+        /// How long it took.
+        took: Duration,
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// Everything seen of one address.
+#[derive(Clone, Debug)]
+pub struct AddressEvidence {
+    /// Where we connected.
+    pub address: SocketAddr,
+    /// What TLS showed, from the first handshake that got as far as a certificate.
+    pub tls: Option<TlsEvidence>,
+    /// The samples in the order they were taken.
+    pub samples: Vec<Sample>,
+}
+
+impl AddressEvidence {
+    /// The samples that decide: fresh connections under KMS's limit.
+    pub fn cold(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(|sample| sample.kind == SampleKind::Cold)
+    }
+
+    /// The first cold sample that did not end in a complete HTTP answer.
+    pub fn first_stop(&self) -> Option<&Stop> {
+        self.cold().find_map(|sample| sample.last().stop.as_ref())
+    }
+
+    /// The deciding attempts' complete answers.
+    pub fn exchanges(&self) -> impl Iterator<Item = &ExchangeEvidence> {
+        self.cold().filter_map(|sample| sample.last().exchange.as_ref())
+    }
+}
+
+/// How a sample was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleKind {
+    /// A fresh connection, KMS's limit, one retry on a network time-out.
+    Cold,
+    /// One more request on a connection kept from before.
+    Warm,
+    /// After a time-out, one fresh connection with more patience: tells slow from dead. Never decides.
+    Patient,
+}
+
+/// One request for health, with KMS's one retry.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// How it was taken.
+    pub kind: SampleKind,
+    /// The first attempt.
+    pub first: Attempt,
+    /// The retry, made only after a network time-out.
+    pub retry: Option<Attempt>,
+}
+
+impl Sample {
+    /// The attempt that decides.
+    pub fn last(&self) -> &Attempt {
+        self.retry.as_ref().unwrap_or(&self.first)
+    }
+
+    /// Both attempts, in order.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        std::iter::once(&self.first).chain(self.retry.as_ref())
+    }
+}
+
+/// One attempt: how long each stage took and where it ended.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    /// TCP connect; for a stage that ran out of time, the time until it was given up.
+    pub connect: Option<Duration>,
+    /// TLS handshake.
+    pub tls: Option<Duration>,
+    /// From the first byte of the request to the last of the answer.
+    pub request: Option<Duration>,
+    /// Why there is no complete answer; `None` when there is one.
+    pub stop: Option<Stop>,
+    /// The complete answer.
+    pub exchange: Option<ExchangeEvidence>,
+}
+
+impl Attempt {
+    /// Connect, TLS and request together: what we hold against KMS's limit.
+    pub fn total(&self) -> Duration {
+        [self.connect, self.tls, self.request].into_iter().flatten().sum()
+    }
+
+    /// The stage that took longest.
+    pub fn slowest_stage(&self) -> Stage {
+        [(Stage::Tcp, self.connect), (Stage::Tls, self.tls), (Stage::Http, self.request)]
+            .into_iter()
+            .max_by_key(|(_, took)| took.unwrap_or_default())
+            .map_or(Stage::Http, |(stage, _)| stage)
+    }
+}
+
+/// Where an attempt ended before a complete answer, and why.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// The stage that ended it: tcp, tls or http.
+    pub stage: Stage,
+    /// Why.
+    pub problem: Problem,
+}
+
+/// What TLS showed, whatever was made of it.
+#[derive(Clone, Debug)]
+pub struct TlsEvidence {
+    /// `TLSv1.2` or `TLSv1.3`; `None` if the handshake did not get that far.
+    pub version: Option<String>,
+    /// IANA name of the suite.
+    pub cipher_suite: Option<String>,
+    /// The protocol the server chose by ALPN.
+    pub alpn: Option<String>,
+    /// Whether the server asked for a client certificate.
+    pub client_certificate_requested: bool,
+    /// Whether one was configured and presented.
+    pub client_certificate_presented: bool,
+    /// The chain as presented, leaf first.
+    pub chain: Vec<Certificate>,
+    /// Whether the chain leads to a root that we know, at an instant when it is valid.
+    pub trust: Trust,
+    /// Whether a SAN (or, without any SAN, the CN) matches the host.
+    pub name_matches: bool,
+    /// Whether the handshake's own signature fits the leaf.
+    pub handshake_complete: bool,
+}
+
+/// Where the presented chain leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// To this root.
+    Trusted {
+        /// Subject of the root.
+        root: String,
+        /// SHA-256 of the root certificate, hexadecimal.
+        root_sha256: String,
+    },
+    /// Nowhere we know.
+    Untrusted(Problem),
+}
+
+/// The facts of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Subject, RFC 4514 style.
+    pub subject: String,
+    /// The subject's common name.
+    pub common_name: Option<String>,
+    /// DNS names and addresses of the subject alternative name.
+    pub san: Vec<String>,
+    /// Issuer.
+    pub issuer: String,
+    /// Start of validity.
+    pub not_before: Timestamp,
+    /// End of validity.
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub sha256: String,
+    /// The public key.
+    pub key: PublicKey,
+    /// The algorithm of the signature on it, as a short name such as `sha256WithRSAEncryption`.
+    pub signature_algorithm: String,
+    /// Whether that algorithm rests on SHA-1 or MD5.
+    pub weak_signature: bool,
+}
+
+impl Certificate {
+    /// Whether subject and issuer are the same.
+    pub fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+}
+
+/// A public key's kind and size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicKey {
+    /// RSA with this many bits.
+    Rsa(usize),
+    /// An elliptic curve of this many bits.
+    Ec(usize),
+    /// Anything else, by name.
+    Other(String),
+}
+
+/// One complete HTTP answer.
+#[derive(Clone, Debug)]
+pub struct ExchangeEvidence {
+    /// The status code.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Location`.
+    pub location: Option<String>,
+    /// `Date`.
+    pub date: Option<Timestamp>,
+    /// Our clock when the answer's head arrived.
+    pub received_at: Timestamp,
+    /// The body; at most [`LARGEST_BODY`].
+    pub body: Vec<u8>,
+    /// The `kmsRequestId` that was sent.
+    pub request_id: String,
+}
+
+/// One operation with the test key.
+#[derive(Clone, Debug)]
+pub struct KeyOperation {
+    /// What was asked, for people: `Encrypt with <id>`.
+    pub asked: String,
+    /// What came of it.
+    pub outcome: Result<(), Problem>,
+}
+
+/// What KMS tells, for judging a change of one key store.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    /// The store to be changed.
+    pub key_store: CustomKeyStoreId,
+    /// Every key store of account and Region, or why they could not be had.
+    pub stores: Result<Vec<KeyStore>, Problem>,
+    /// What is wanted.
+    pub change: Change,
+    /// What the plan believed, when there is a plan already: the store's name and settings.
+    pub believed: Option<KeyStore>,
+    /// Why the former settings could not be restored, if so.
+    pub rollback_impossible: Option<String>,
+    /// Whether the caller acknowledged the outage of a cold change.
+    pub outage_acknowledged: bool,
+    /// Whether this is the look after the update: the store is then meant to be as wanted.
+    pub after_update: bool,
+}
+
+impl ControlPlane {
+    /// The store as KMS describes it now.
+    pub fn observed(&self) -> Option<&KeyStore> {
+        self.stores.as_ref().ok()?.iter().find(|store| store.id == self.key_store)
+    }
+
+    /// The other stores of account and Region.
+    pub fn others(&self) -> impl Iterator<Item = &KeyStore> {
+        self.stores.iter().flatten().filter(|store| store.id != self.key_store)
+    }
+
+    /// The settings believed by the plan.
+    pub fn believed_configuration(&self) -> Option<&Configuration> {
+        self.believed.as_ref().map(|store| &store.configuration)
+    }
+}
+
+/// Whether an address can be reached over the internet (IANA special-purpose registries).
+pub fn is_globally_routable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_documentation()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 192 && b == 88 && c == 99)
+                || (a == 198 && (b == 18 || b == 19)))
+        }
+        IpAddr::V6(v6) => {
+            (v6.segments()[0] & 0xe000) == 0x2000 && v6.segments()[0] != 0x2002 && {
+                let [first, second, ..] = v6.segments();
+                !(first == 0x2001 && (second == 0xdb8 || second < 0x200))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_addresses_are_not_public() {
+        for special in [
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.0.2.7",
+            "198.51.100.1",
+            "203.0.113.9",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "198.18.0.1",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "2001:db8::1",
+        ] {
+            assert!(!is_globally_routable(special.parse().unwrap()), "{special}");
+        }
+        for public in ["8.8.8.8", "52.94.76.1", "100.128.0.1", "172.32.0.1", "2600:1f18::1"] {
+            assert!(is_globally_routable(public.parse().unwrap()), "{public}");
+        }
+    }
+}

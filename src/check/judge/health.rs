@@ -1,0 +1,158 @@
+//! Judges of what the health answer says.
+
+use super::{Judgement, each_address, each_address_with_kms, failed, not_applicable, passed, stopped_before, whole};
+use crate::check::{AddressEvidence, Evidence, ExchangeEvidence, Outcome, Problem, ProblemKind, Stage};
+use crate::key_store::KmsOutcome;
+use crate::xks::{EkmHealth, HealthStatus, Refusal};
+
+/// The answers that are meant as health: no refusals, no redirects, no error pages.
+fn health_answers(address: &AddressEvidence) -> impl Iterator<Item = &ExchangeEvidence> {
+    address.exchanges().filter(|exchange| exchange.status == 200 && Refusal::parse(&exchange.body).is_err())
+}
+
+/// The valid health answers of an address.
+fn healths(address: &AddressEvidence) -> Vec<HealthStatus> {
+    health_answers(address).filter_map(|exchange| HealthStatus::parse(&exchange.body).ok()).collect()
+}
+
+fn not_reached(address: &AddressEvidence) -> Outcome {
+    stopped_before(address, Stage::Http).unwrap_or(Outcome::NotReached { stopped_at: Stage::Http })
+}
+
+/// Judges every valid health answer; the first problem decides.
+fn each_health(address: &AddressEvidence, judge: impl Fn(&HealthStatus) -> Outcome) -> Outcome {
+    let outcomes: Vec<Outcome> = healths(address).iter().map(judge).collect();
+    let first_problem = outcomes.iter().find(|outcome| outcome.problem().is_some());
+    first_problem.or(outcomes.first()).cloned().unwrap_or_else(|| not_reached(address))
+}
+
+pub(in crate::check) fn schema(evidence: &Evidence) -> Vec<Judgement> {
+    each_address(evidence, |address| {
+        let mut seen = false;
+        for exchange in health_answers(address) {
+            seen = true;
+            if let Err(violation) = HealthStatus::parse(&exchange.body) {
+                let kind = if violation.pointer.is_empty() { ProblemKind::NotJson } else { ProblemKind::Schema };
+                let detail = if violation.pointer.is_empty() {
+                    format!("{}; the body begins {:?}", violation.rule, super::http::beginning(&exchange.body))
+                } else {
+                    violation.to_string()
+                };
+                return failed(Problem::target(kind, detail));
+            }
+        }
+        if seen { passed("as specified") } else { not_reached(address) }
+    })
+}
+
+pub(in crate::check) fn fleet_size(evidence: &Evidence) -> Vec<Judgement> {
+    each_address(evidence, |address| {
+        each_health(address, |health| match health.xks_proxy_fleet_size {
+            size if size > 0 => passed(size.to_string()),
+            size => failed(Problem::target(ProblemKind::FleetSize, format!("xksProxyFleetSize is {size}"))),
+        })
+    })
+}
+
+pub(in crate::check) fn ekm_available(evidence: &Evidence) -> Vec<Judgement> {
+    each_address_with_kms(evidence, |address| {
+        let outcome = each_health(address, |health| {
+            let total = health.ekm_fleet_details.len();
+            let unavailable = health.count(EkmHealth::Unavailable);
+            if unavailable == total {
+                let detail = format!("all {total} external key managers are UNAVAILABLE, which is unreachable to KMS");
+                failed(Problem::target(ProblemKind::AllUnavailable, detail))
+            } else {
+                passed(format!("{} of {total} are available", total - unavailable))
+            }
+        });
+        // KMS counts it as unreachable, but not among the errors it would retry.
+        let kms = super::super::find("health.ekm_available")
+            .and_then(|check| check.kms.clone())
+            .map(|kms| KmsOutcome { retryable: None, ..kms });
+        (outcome, kms)
+    })
+}
+
+pub(in crate::check) fn ekm_degraded(evidence: &Evidence) -> Vec<Judgement> {
+    each_address(evidence, |address| {
+        each_health(address, |health| {
+            let ill: Vec<String> = health
+                .ekm_fleet_details
+                .iter()
+                .filter(|instance| instance.health_status != EkmHealth::Active)
+                .map(|instance| format!("{} is {}", instance.id, instance.health_status.as_str()))
+                .collect();
+            if ill.is_empty() {
+                passed("all are ACTIVE")
+            } else {
+                failed(Problem::target(ProblemKind::Degraded, ill.join(", ")))
+            }
+        })
+    })
+}
+
+pub(in crate::check) fn redundancy(evidence: &Evidence) -> Vec<Judgement> {
+    each_address(evidence, |address| {
+        each_health(address, |health| {
+            let managers = health.ekm_fleet_details.len();
+            let proxies = health.xks_proxy_fleet_size;
+            let seen = format!("{proxies} proxies, {managers} external key managers");
+            if managers >= 2 && proxies >= 2 {
+                passed(seen)
+            } else {
+                failed(Problem::target(ProblemKind::NoRedundancy, seen))
+            }
+        })
+    })
+}
+
+pub(in crate::check) fn same_fleet(evidence: &Evidence) -> Vec<Judgement> {
+    let Some(current) = &evidence.baseline_health else {
+        return whole(not_applicable("the health behind the current settings is not known"));
+    };
+    each_address(evidence, |address| {
+        each_health(address, |health| match fleet_difference(current, health) {
+            None => passed("the same"),
+            Some(detail) => failed(Problem::target(ProblemKind::DifferentFleet, detail)),
+        })
+    })
+}
+
+fn fleet_difference(current: &HealthStatus, candidate: &HealthStatus) -> Option<String> {
+    let texts = [
+        ("xksProxyVendor", &current.xks_proxy_vendor, &candidate.xks_proxy_vendor),
+        ("xksProxyModel", &current.xks_proxy_model, &candidate.xks_proxy_model),
+        ("ekmVendor", &current.ekm_vendor, &candidate.ekm_vendor),
+    ];
+    if let Some((member, now, then)) = texts.into_iter().find(|(_, now, then)| now != then) {
+        return Some(format!("{member} is {now:?} now and {then:?} at the candidate"));
+    }
+    let ids = |health: &HealthStatus| {
+        let mut ids: Vec<String> = health.ekm_fleet_details.iter().map(|instance| instance.id.clone()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let (now, then) = (ids(current), ids(candidate));
+    (now != then)
+        .then(|| format!("the key managers are {} now and {} at the candidate", now.join(", "), then.join(", ")))
+}
+
+pub(in crate::check) fn deep(evidence: &Evidence) -> Vec<Judgement> {
+    let Some(operation) = &evidence.key_operation else {
+        return whole(not_applicable("needs a test key"));
+    };
+    let active = evidence
+        .addresses
+        .iter()
+        .flat_map(healths)
+        .all(|health| health.count(EkmHealth::Active) == health.ekm_fleet_details.len());
+    whole(match &operation.outcome {
+        Err(problem) if active => {
+            let detail = format!("every key manager is ACTIVE while {} fails: {}", operation.asked, problem.detail);
+            failed(Problem::target(ProblemKind::ShallowHealth, detail))
+        }
+        Err(_) => passed("the health answer admits that something is wrong"),
+        Ok(()) => passed(format!("{} works", operation.asked)),
+    })
+}

@@ -1,0 +1,179 @@
+//! Why a check failed: a closed vocabulary for machines, free text for people.
+
+use std::fmt;
+
+use serde::Serialize;
+
+macro_rules! problem_kinds {
+    ($($variant:ident => $wire:literal, $meaning:literal;)+) => {
+        /// The kind of a problem. Closed, so that it may be a metric label.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ProblemKind {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl ProblemKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word used in reports and metric labels.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $wire,)+
+                }
+            }
+
+            /// What it means, in a few words.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)+
+                }
+            }
+        }
+    };
+}
+
+problem_kinds! {
+    // input
+    Syntax => "syntax", "a value that KMS refuses as it stands";
+    NotFullyQualified => "not_fully_qualified", "the host is not a fully qualified DNS name";
+    UnknownVersion => "unknown_version", "the path names an API version that does not exist";
+    EmptySegment => "empty_segment", "the path has an empty segment";
+    TooLong => "too_long", "longer than the protocol allows";
+    WeakSecret => "weak_secret", "a secret that looks guessable";
+    WrongRegion => "wrong_region", "something belongs to another Region";
+    MemberMissing => "member_missing", "a member that must be given together with another is absent";
+    MemberExcluded => "member_excluded", "a member that does not go with the others or with the store's type";
+    // dns
+    NameNotFound => "name_not_found", "the name does not exist";
+    NoAddress => "no_address", "the name exists but has no address";
+    OnlyIpv6 => "only_ipv6", "the name has IPv6 addresses only, and KMS speaks IPv4 only";
+    ResolverFailed => "resolver_failed", "the resolver did not answer";
+    NotPublic => "not_public", "an address that KMS cannot reach over the internet";
+    PublicElsewhere => "public_elsewhere", "a private DNS name that resolves publicly to something else";
+    // tcp
+    Refused => "refused", "the connection was refused";
+    Reset => "reset", "the connection was reset";
+    Unreachable => "unreachable", "no route leads there";
+    TimedOut => "timed_out", "no answer within the limit";
+    LocalResources => "local_resources", "this machine lacks a resource of its own (files, ports, route)";
+    Slow => "slow", "slower than recommended or allowed";
+    // tls
+    NotTls => "not_tls", "the server does not speak TLS on this port";
+    Closed => "closed", "the connection was closed before the answer was complete";
+    Alert => "alert", "the server ended the handshake with an alert";
+    ProtocolVersion => "protocol_version", "no TLS version in common (KMS wants 1.2 or 1.3)";
+    NoCipherSuite => "no_cipher_suite", "no cipher suite in common";
+    BrokenHandshake => "broken_handshake", "the handshake violates the protocol";
+    UnknownIssuer => "unknown_issuer", "the chain ends at an issuer that nobody trusts";
+    SelfSigned => "self_signed", "the certificate is signed by itself";
+    MissingIntermediate => "missing_intermediate", "an intermediate certificate is not served";
+    BadSignature => "bad_signature", "a signature in the chain does not verify";
+    BadCertificate => "bad_certificate", "a certificate that cannot be parsed or used for a server";
+    NameMismatch => "name_mismatch", "the certificate is for another name";
+    Expired => "expired", "a certificate has expired";
+    NotYetValid => "not_yet_valid", "a certificate is not valid yet";
+    ExpiresSoon => "expires_soon", "a certificate expires soon";
+    WeakKey => "weak_key", "a key too short for today";
+    WeakSignature => "weak_signature", "a signature made with SHA-1 or MD5";
+    ClientCertificate => "client_certificate", "the server demands a client certificate";
+    DifferentCertificates => "different_certificates", "the addresses present different certificates";
+    // http
+    NotHttp => "not_http", "the answer is not HTTP";
+    Redirected => "redirected", "the answer is a redirect, which KMS does not follow";
+    Status => "status", "an HTTP status other than 200";
+    ContentType => "content_type", "not declared as application/json";
+    TooLarge => "too_large", "the answer is larger than any valid one";
+    ErrorMessage => "error_message", "the error message breaks the specification's rules";
+    // sigv4
+    AuthenticationFailed => "authentication_failed", "the proxy refused the credential";
+    ClockSkew => "clock_skew", "the clocks differ";
+    // the proxy's own words
+    ProxyError => "proxy_error", "the proxy answered with an error of its own";
+    // health
+    NotJson => "not_json", "the body is not JSON";
+    Schema => "schema", "the answer violates the specification's schema";
+    FleetSize => "fleet_size", "the proxy fleet size is not a positive whole number";
+    AllUnavailable => "all_unavailable", "every external key manager is unavailable";
+    Degraded => "degraded", "an external key manager is degraded or unavailable";
+    NoRedundancy => "no_redundancy", "there is only one of something";
+    DifferentFleet => "different_fleet", "another fleet than behind the current settings";
+    ShallowHealth => "shallow_health", "the health answer does not reflect whether keys work";
+    // control plane
+    NotFound => "not_found", "it does not exist";
+    WrongType => "wrong_type", "the key store is of the other type";
+    WrongState => "wrong_state", "the connection state does not permit this";
+    InUse => "in_use", "another key store uses it";
+    Drift => "drift", "it is not as the plan believed";
+    NoChange => "no_change", "nothing would change";
+    NoWayBack => "no_way_back", "the former settings could not be restored";
+    Outage => "outage", "the change needs an outage that nobody has acknowledged";
+    AccessDenied => "access_denied", "our own role may not do this";
+}
+
+impl fmt::Display for ProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ProblemKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Whose side failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What we looked at: the proxy, its certificate, its name.
+    Target,
+    /// The network between, or something in the middle.
+    Path,
+    /// Ourselves: no verdict on the target follows.
+    Own,
+}
+
+/// Why a check failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// For machines.
+    pub kind: ProblemKind,
+    /// For people: one or two sentences with the particulars. Never a label, never a secret.
+    pub detail: String,
+    /// Whose side failed.
+    pub fault: Fault,
+}
+
+impl Problem {
+    /// A problem of the target.
+    pub fn target(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), fault: Fault::Target }
+    }
+
+    /// A problem of the path to the target.
+    pub fn path(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), fault: Fault::Path }
+    }
+
+    /// A problem of ours.
+    pub fn own(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), fault: Fault::Own }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn words_are_unique_and_fit_a_label() {
+        let words: HashSet<_> = ProblemKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(words.len(), ProblemKind::ALL.len());
+        assert!(
+            words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'))
+        );
+    }
+}

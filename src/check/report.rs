@@ -1,0 +1,229 @@
+//! Findings, the report that holds them, and its verdict.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Check, Evidence, Problem, ProblemKind, Stage};
+use crate::clock::Timestamp;
+use crate::id::ReportId;
+use crate::key_store::KmsOutcome;
+
+/// What became of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It holds; the detail says what was seen.
+    Passed(String),
+    /// It does not hold.
+    Failed(Problem),
+    /// It has no meaning here; why.
+    NotApplicable(String),
+    /// An earlier stage ended the probe, or the evidence was not gathered.
+    NotReached {
+        /// Where the probe ended.
+        stopped_at: Stage,
+    },
+    /// We could not tell, for a reason of our own.
+    OwnFault(Problem),
+    /// It does not hold, and somebody said that it does not matter.
+    Waived {
+        /// What does not hold.
+        problem: Problem,
+        /// Why that was said not to matter.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The word used in reports.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passed(_) => "passed",
+            Self::Failed(_) => "failed",
+            Self::NotApplicable(_) => "not_applicable",
+            Self::NotReached { .. } => "not_reached",
+            Self::OwnFault(_) => "own_fault",
+            Self::Waived { .. } => "waived",
+        }
+    }
+
+    /// The problem, where there is one.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Failed(problem) | Self::OwnFault(problem) | Self::Waived { problem, .. } => Some(problem),
+            Self::Passed(_) | Self::NotApplicable(_) | Self::NotReached { .. } => None,
+        }
+    }
+}
+
+/// A check and what became of it, at one address or as a whole.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The check.
+    pub check: &'static Check,
+    /// The address it is about; `None` when it holds for all or has none.
+    pub address: Option<IpAddr>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What KMS would make of it. Depends on the particulars for some checks (the proxy's error name), else the
+    /// check's own.
+    pub kms: Option<KmsOutcome>,
+}
+
+impl Finding {
+    /// Whether this finding counts as a failure.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed(_))
+    }
+}
+
+/// How bad a failed check is. Belongs to the check, not to the run; policy may promote Should to Must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Blocks.
+    Must,
+    /// Warns.
+    Should,
+    /// Informs.
+    Advice,
+}
+
+impl Level {
+    /// The word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Must => "must",
+            Self::Should => "should",
+            Self::Advice => "advice",
+        }
+    }
+}
+
+/// The one word that matters. Inconclusive never passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every Must holds.
+    Ready,
+    /// A Must does not hold.
+    Blocked,
+    /// A Must could not be told.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Blocked, Self::Inconclusive];
+
+    /// The word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Blocked => "blocked",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an operator may adjust in judging.
+#[derive(Clone, Debug, Default)]
+pub struct JudgingPolicy {
+    /// Should-checks that count as Must.
+    pub promoted: Vec<String>,
+    /// Checks whose failure is accepted, with a reason.
+    pub waivers: Vec<Waiver>,
+}
+
+/// A failure that somebody accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiver {
+    /// The check's id.
+    pub check: String,
+    /// Why; at most 500 characters, shown in every report.
+    pub reason: String,
+}
+
+/// All findings about one candidate, with the evidence they rest on.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its identity.
+    pub id: ReportId,
+    /// What was seen; stays whatever the outcome.
+    pub evidence: Evidence,
+    /// One or more findings for every check of the catalogue, in its order.
+    pub findings: Vec<Finding>,
+    /// The levels in force: promoted checks count as Must.
+    pub promoted: Vec<String>,
+    /// Where we looked from.
+    pub perspective: String,
+    /// How long it all took.
+    pub took: Duration,
+    /// A digest of exactly the settings that were probed: what a permit is bound to.
+    pub settings_digest: String,
+}
+
+impl Report {
+    /// When it was begun.
+    pub fn started_at(&self) -> Timestamp {
+        self.evidence.at
+    }
+
+    /// When it was finished.
+    pub fn finished_at(&self) -> Timestamp {
+        self.evidence.at.plus(self.took)
+    }
+
+    /// The level in force for a check.
+    pub fn level(&self, check: &Check) -> Level {
+        if check.level == Level::Should && self.promoted.iter().any(|id| id == check.id) {
+            Level::Must
+        } else {
+            check.level
+        }
+    }
+
+    /// Blocked if a Must fails; inconclusive if a Must could not be told; ready otherwise.
+    pub fn verdict(&self) -> Verdict {
+        let musts = || self.findings.iter().filter(|finding| self.level(finding.check) == Level::Must);
+        if musts().any(Finding::is_failed) {
+            return Verdict::Blocked;
+        }
+        let untold = |finding: &Finding| matches!(finding.outcome, Outcome::OwnFault(_) | Outcome::NotReached { .. });
+        if musts().any(untold) || self.findings.is_empty() { Verdict::Inconclusive } else { Verdict::Ready }
+    }
+
+    /// The finding that speaks for KMS: the first failed Must with an outcome there, in the order in which KMS
+    /// would come to it.
+    pub fn decisive(&self) -> Option<&Finding> {
+        let failed = || self.failed_musts();
+        failed()
+            .find(|finding| finding.kms.as_ref().is_some_and(|kms| kms.exception.is_some()))
+            .or_else(|| failed().next())
+    }
+
+    /// The Musts that failed, in the catalogue's order.
+    pub fn failed_musts(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.is_failed() && self.level(finding.check) == Level::Must)
+    }
+
+    /// The Shoulds that failed.
+    pub fn warnings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.is_failed() && self.level(finding.check) == Level::Should)
+    }
+
+    /// The kind of the decisive problem, for metrics.
+    pub fn problem_kind(&self) -> Option<ProblemKind> {
+        self.decisive().and_then(|finding| finding.outcome.problem()).map(|problem| problem.kind).or_else(|| {
+            self.findings.iter().find_map(|finding| match &finding.outcome {
+                Outcome::OwnFault(problem) => Some(problem.kind),
+                _ => None,
+            })
+        })
+    }
+}
