@@ -1,1 +1,3 @@
 //! Simulated peers on loopback: real protocol, real TLS, real signatures, faults on command.
+
+pub mod kms;
