@@ -205,6 +205,7 @@ pub struct Stop {
 
 /// What TLS showed, whatever was made of it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent observations, not a state")]
 pub struct TlsEvidence {
     /// `TLSv1.2` or `TLSv1.3`; `None` if the handshake did not get that far.
     pub version: Option<String>,

@@ -122,8 +122,8 @@ impl ProxyCredential {
         context.update(b"\0");
         context.update(self.secret_access_key.expose().as_bytes());
         let hash = context.finish();
-        let hex: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Fingerprint(hex)
+        let first = hash.as_ref().iter().take(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        Fingerprint(format!("{first:016x}"))
     }
 }
 

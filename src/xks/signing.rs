@@ -17,7 +17,7 @@ use crate::key_store::{ProxyCredential, Region};
 pub const SIGNING_SERVICE: &str = "kms-xks-proxy";
 
 /// How far a signature's date may be off (XKS proxy API, Authentication: 5 minutes).
-const WINDOW: Duration = Duration::from_secs(5 * 60);
+const WINDOW: Duration = Duration::from_mins(5);
 
 /// What the signature is about, besides the secret.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use crate::check::{
 use crate::key_store::XksProxyUriEndpoint;
 
 /// More than this must be left; AWS's own alarm is at ten days.
-const MARGIN: Duration = Duration::from_secs(30 * 24 * 3600);
+const MARGIN: Duration = Duration::from_hours(30 * 24);
 
 fn presented(address: &AddressEvidence, judge: impl FnOnce(&TlsEvidence, &Certificate) -> Outcome) -> Outcome {
     match address.tls.as_ref().and_then(|tls| tls.chain.first().map(|leaf| (tls, leaf))) {

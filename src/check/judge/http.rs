@@ -86,17 +86,15 @@ fn status_of(exchange: &ExchangeEvidence) -> Outcome {
         Ok(refusal) => {
             let meaning = refusal.name.map_or("a name that the specification does not know", ErrorName::meaning);
             let message = refusal.message.as_deref().map(shortened).map(|m| format!("; it says {m:?}"));
+            let expected = refusal.name.map(ErrorName::status).filter(|status| *status != exchange.status);
             let detail = format!(
-                "status {} with {}: {meaning}{}",
+                "status {} with {}: {meaning}{}{}",
                 exchange.status,
                 refusal.name_as_sent,
-                message.unwrap_or_default()
+                message.unwrap_or_default(),
+                expected.map(|status| format!(" (its status should be {status})")).unwrap_or_default()
             );
-            let mut problem = Problem::target(ProblemKind::ProxyError, detail);
-            if let Some(expected) = refusal.name.map(ErrorName::status).filter(|status| *status != exchange.status) {
-                problem.detail.push_str(&format!(" (its status should be {expected})"));
-            }
-            failed(problem)
+            failed(Problem::target(ProblemKind::ProxyError, detail))
         }
         Err(_) if exchange.status == 200 => passed("200"),
         Err(_) if (300..400).contains(&exchange.status) => not_applicable("told by http.no_redirect"),
@@ -177,13 +175,14 @@ pub(in crate::check) fn accepted(evidence: &Evidence) -> Vec<Judgement> {
     each_address(evidence, |address| {
         each_exchange(address, |exchange| match Refusal::parse(&exchange.body) {
             Ok(Refusal { name: Some(ErrorName::AuthenticationFailed), .. }) => {
-                let mut detail = format!(
-                    "the proxy refuses the signature of access key id {} for Region {}",
-                    evidence.subject.access_key_id, evidence.subject.region
+                let skew = skew_of(exchange).filter(|skew| skew.abs() > TOLERATED_SKEW);
+                let detail = format!(
+                    "the proxy refuses the signature of access key id {} for Region {}{}",
+                    evidence.subject.access_key_id,
+                    evidence.subject.region,
+                    skew.map(|skew| format!("; its clock is {skew:+.0} s from ours, which alone may be the reason"))
+                        .unwrap_or_default()
                 );
-                if let Some(skew) = skew_of(exchange).filter(|skew| skew.abs() > TOLERATED_SKEW) {
-                    detail.push_str(&format!("; its clock is {skew:+.0} s from ours, which alone may be the reason"));
-                }
                 failed(Problem::target(ProblemKind::AuthenticationFailed, detail))
             }
             // Routing and refusals by others may come before authentication: then nothing is known of it.

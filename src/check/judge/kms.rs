@@ -34,12 +34,12 @@ fn before(evidence: &Evidence, judge: impl FnOnce(&ControlPlane, &KeyStore) -> O
 }
 
 pub(in crate::check) fn key_store_exists(evidence: &Evidence) -> Vec<Judgement> {
-    control_plane(evidence, |control_plane| match control_plane.observed() {
-        Some(observed) => passed(format!("{} is {}", observed.id, observed.name)),
-        None => {
+    control_plane(evidence, |control_plane| {
+        let Some(observed) = control_plane.observed() else {
             let detail = format!("there is no key store {} in this account and Region", control_plane.key_store);
-            failed(Problem::target(ProblemKind::NotFound, detail))
-        }
+            return failed(Problem::target(ProblemKind::NotFound, detail));
+        };
+        passed(format!("{} is {}", observed.id, observed.name))
     })
 }
 

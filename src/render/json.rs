@@ -1,0 +1,243 @@
+//! The report as JSON, schema `xks-preflight/report/1`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::check::{
+    AddressEvidence, Attempt, Certificate, Finding, KMS_TIME_LIMIT, Latency, Outcome, Quantiles, Report, Resolution,
+    Sample, SampleKind, TlsEvidence,
+};
+use crate::key_store::KmsOutcome;
+use crate::xks::HealthStatus;
+
+/// The value of the report's `schema` member.
+pub const SCHEMA: &str = "xks-preflight/report/1";
+
+/// The report in its contracted form. Holds no secret.
+pub fn report(report: &Report) -> Value {
+    let latency = Latency::of(&report.evidence.addresses);
+    json!({
+        "schema": SCHEMA,
+        "id": report.id,
+        "verdict": report.verdict(),
+        "lab": report.evidence.subject.lab,
+        "subject": subject(report),
+        "kms": kms(report),
+        "findings": report.findings.iter().map(|f| finding(report, f)).collect::<Vec<_>>(),
+        "resolution": resolution(report),
+        "addresses": report.evidence.addresses.iter().map(|a| address(report, a)).collect::<Vec<_>>(),
+        "latency": {
+            "cold": quantiles(&latency.cold),
+            "warm": quantiles(&latency.warm),
+            "limit_ms": KMS_TIME_LIMIT.as_millis(),
+        },
+        "health": health(report),
+        "started_at": report.started_at(),
+        "duration_ms": milliseconds(report.took),
+        "perspective": report.perspective,
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn subject(report: &Report) -> Value {
+    let subject = &report.evidence.subject;
+    json!({
+        "endpoint": subject.endpoint,
+        "path": subject.path,
+        "connectivity": subject.connectivity,
+        "vpc_endpoint_service": subject.vpc_endpoint_service,
+        "region": subject.region,
+        "access_key_id": subject.access_key_id,
+        "connect_to": subject.connect_to,
+        "key_store": report.evidence.control_plane.as_ref().map(|control_plane| &control_plane.key_store),
+        "settings_digest": report.settings_digest,
+    })
+}
+
+/// What KMS would make of it as a whole: the words of the decisive finding.
+fn kms(report: &Report) -> Value {
+    let decisive = report.decisive();
+    let outcome = decisive.and_then(|finding| finding.kms.as_ref());
+    let mut value = outcome.map_or_else(
+        || json!({ "exception": null, "also": null, "connection_error_code": null, "retryable": null }),
+        kms_outcome,
+    );
+    value["operation"] = json!("UpdateCustomKeyStore");
+    value["message"] = json!(kms_message(report));
+    value
+}
+
+/// What KMS would do, in one or two sentences.
+pub fn kms_message(report: &Report) -> String {
+    let Some(finding) = report.decisive() else {
+        return match report.verdict() {
+            crate::check::Verdict::Ready => "KMS would accept these settings".to_owned(),
+            crate::check::Verdict::Blocked | crate::check::Verdict::Inconclusive => {
+                "what KMS would do could not be told from here".to_owned()
+            }
+        };
+    };
+    let id = finding.check.id;
+    let Some(kms) = &finding.kms else {
+        return format!("KMS would not notice what {id} found: it is blocked by xks-preflight alone");
+    };
+    let mut message = match (kms.exception, kms.also) {
+        (Some(exception), Some(also)) => {
+            format!("KMS would refuse UpdateCustomKeyStore with {exception} (another AWS source says {also})")
+        }
+        (Some(exception), None) => format!("KMS would refuse UpdateCustomKeyStore with {exception}"),
+        (None, _) => "no AWS source says what UpdateCustomKeyStore makes of it".to_owned(),
+    };
+    if let Some(code) = &kms.connection_error_code {
+        message.push_str("; ConnectCustomKeyStore would end FAILED with ");
+        message.push_str(code.as_str());
+    }
+    match kms.retryable {
+        Some(true) => message.push_str("; KMS counts it as retryable"),
+        Some(false) => message.push_str("; KMS counts it as not retryable"),
+        None => {}
+    }
+    message
+}
+
+fn kms_outcome(kms: &KmsOutcome) -> Value {
+    json!({
+        "exception": kms.exception,
+        "also": kms.also,
+        "connection_error_code": kms.connection_error_code,
+        "retryable": kms.retryable,
+    })
+}
+
+fn finding(report: &Report, finding: &Finding) -> Value {
+    let check = finding.check;
+    let problem = finding.outcome.problem();
+    let detail = match &finding.outcome {
+        Outcome::Passed(detail) | Outcome::NotApplicable(detail) => detail.clone(),
+        Outcome::NotReached { stopped_at } => format!("the probe ended in stage {stopped_at}"),
+        Outcome::Failed(problem) | Outcome::OwnFault(problem) => problem.detail.clone(),
+        Outcome::Waived { problem, reason } => format!("{} (waived: {reason})", problem.detail),
+    };
+    json!({
+        "check": check.id,
+        "stage": check.stage.as_str(),
+        "level": report.level(check).as_str(),
+        "outcome": finding.outcome.as_str(),
+        "problem": problem.map(|problem| problem.kind),
+        "detail": detail,
+        "remedy": problem.map(|_| check.remedy),
+        "address": finding.address,
+        "kms": finding.kms.as_ref().map(kms_outcome),
+        "citation": { "source": check.citation.source, "section": check.citation.section },
+    })
+}
+
+fn resolution(report: &Report) -> Value {
+    match &report.evidence.resolution {
+        Resolution::NotReached => json!({ "outcome": "not_reached" }),
+        Resolution::Bypassed => json!({ "outcome": "bypassed" }),
+        Resolution::Answered { took, ipv4, ipv6 } => {
+            json!({ "outcome": "answered", "dns_ms": milliseconds(*took), "ipv4": ipv4, "ipv6": ipv6 })
+        }
+        Resolution::Failed { took, problem } => {
+            json!({ "outcome": "failed", "dns_ms": milliseconds(*took), "problem": problem.kind })
+        }
+    }
+}
+
+fn address(report: &Report, seen: &AddressEvidence) -> Value {
+    let dns = match &report.evidence.resolution {
+        Resolution::Answered { took, .. } => Some(milliseconds(*took)),
+        Resolution::NotReached | Resolution::Bypassed | Resolution::Failed { .. } => None,
+    };
+    json!({
+        "address": seen.address.ip(),
+        "port": seen.address.port(),
+        "family": if seen.address.is_ipv4() { "ipv4" } else { "ipv6" },
+        "samples": seen.samples.iter().map(|s| sample(s, dns)).collect::<Vec<_>>(),
+        "certificate": seen.tls.as_ref().and_then(leaf),
+        "tls": seen.tls.as_ref().map(|tls| json!({
+            "version": tls.version,
+            "cipher_suite": tls.cipher_suite,
+            "alpn": tls.alpn,
+            "client_certificate_requested": tls.client_certificate_requested,
+        })),
+    })
+}
+
+fn sample(sample: &Sample, dns_ms: Option<f64>) -> Value {
+    let attempt = sample.last();
+    let took = |stage: Option<Duration>| stage.map(milliseconds);
+    json!({
+        "kind": kind(sample.kind),
+        "dns_ms": dns_ms,
+        "connect_ms": took(attempt.connect),
+        "tls_ms": took(attempt.tls),
+        "request_ms": took(attempt.request),
+        "total_ms": milliseconds(attempt.total()),
+        "status": attempt.exchange.as_ref().map(|exchange| exchange.status),
+        "request_id": attempt.exchange.as_ref().map(|exchange| &exchange.request_id),
+        "retried": sample.retry.is_some(),
+        "stopped": stopped(attempt),
+    })
+}
+
+fn stopped(attempt: &Attempt) -> Value {
+    attempt.stop.as_ref().map_or(
+        Value::Null,
+        |stop| json!({ "stage": stop.stage.as_str(), "problem": stop.problem.kind, "detail": stop.problem.detail }),
+    )
+}
+
+/// The word for a kind of sample.
+pub fn kind(kind: SampleKind) -> &'static str {
+    match kind {
+        SampleKind::Cold => "cold",
+        SampleKind::Warm => "warm",
+        SampleKind::Patient => "patient",
+    }
+}
+
+fn leaf(tls: &TlsEvidence) -> Option<Value> {
+    let mut value = certificate(tls.chain.first()?);
+    value["chain"] = tls.chain.iter().skip(1).map(certificate).collect();
+    Some(value)
+}
+
+fn certificate(certificate: &Certificate) -> Value {
+    json!({
+        "subject": certificate.subject,
+        "san": certificate.san,
+        "issuer": certificate.issuer,
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "sha256": certificate.sha256,
+        "signature_algorithm": certificate.signature_algorithm,
+    })
+}
+
+fn quantiles(quantiles: &Quantiles) -> Value {
+    json!({
+        "p50_ms": milliseconds(quantiles.p50),
+        "p95_ms": milliseconds(quantiles.p95),
+        "p99_ms": milliseconds(quantiles.p99),
+        "max_ms": milliseconds(quantiles.max),
+        "count": quantiles.count,
+    })
+}
+
+/// The proxy's own health answer, if it is a valid one.
+pub fn health(report: &Report) -> Option<HealthStatus> {
+    report
+        .evidence
+        .addresses
+        .iter()
+        .flat_map(AddressEvidence::exchanges)
+        .find_map(|exchange| HealthStatus::parse(&exchange.body).ok())
+}
+
+/// Milliseconds with three decimals.
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,304 @@
+//! A report for people: the verdict first, then what to do, then how it was seen.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::json;
+use crate::check::{
+    AddressEvidence, Attempt, Finding, KMS_TIME_LIMIT, Latency, Level, Outcome, Report, Resolution, SampleKind, Verdict,
+};
+
+/// A heading and what belongs under it.
+type Group = (&'static str, fn(&Report, &Finding) -> bool);
+
+/// Width of the waterfall in characters; it stands for KMS's limit.
+const WIDTH: usize = 50;
+
+/// How many samples of one address are drawn; the rest is in the quantiles.
+const DRAWN: usize = 8;
+
+/// Where text is broken.
+const COLUMNS: usize = 110;
+
+/// The report as text.
+pub fn report(report: &Report, colour: bool) -> String {
+    let paint = Paint { colour };
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_report(&mut out, report, paint);
+    out
+}
+
+fn write_report(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Result {
+    let subject = &report.evidence.subject;
+    writeln!(out, "{}{}", paint.bold(&subject.endpoint), paint.bold(&subject.path))?;
+    writeln!(
+        out,
+        "{} in {}, access key id {}{}",
+        subject.connectivity,
+        subject.region,
+        subject.access_key_id,
+        if subject.lab { ", LAB: roots of a laboratory count as trusted" } else { "" }
+    )?;
+    writeln!(out)?;
+    write_verdict(out, report, paint)?;
+    write_findings(out, report, paint)?;
+    write_waterfalls(out, report, paint)?;
+    write_footer(out, report)
+}
+
+fn write_verdict(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Result {
+    let verdict = report.verdict();
+    let word = verdict.as_str().to_uppercase();
+    let shown = match verdict {
+        Verdict::Ready => paint.good(&word),
+        Verdict::Blocked => paint.bad(&word),
+        Verdict::Inconclusive => paint.warn(&word),
+    };
+    let indent = word.len() + 2;
+    writeln!(out, "{shown}  {}", wrapped(&json::kms_message(report), indent))?;
+    Ok(())
+}
+
+fn write_findings(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Result {
+    let groups: [Group; 5] = [
+        ("blocks", |r, f| f.is_failed() && r.level(f.check) == Level::Must),
+        ("could not be told", |r, f| {
+            r.level(f.check) == Level::Must
+                && r.failed_musts().next().is_none()
+                && matches!(f.outcome, Outcome::OwnFault(_) | Outcome::NotReached { .. })
+        }),
+        ("warnings", |r, f| f.is_failed() && r.level(f.check) == Level::Should),
+        ("advice", |r, f| f.is_failed() && r.level(f.check) == Level::Advice),
+        ("waived", |_, f| matches!(f.outcome, Outcome::Waived { .. })),
+    ];
+    for (title, belongs) in groups {
+        let findings: Vec<&Finding> = report.findings.iter().filter(|f| belongs(report, f)).collect();
+        if findings.is_empty() {
+            continue;
+        }
+        writeln!(out, "\n{}", paint.bold(title))?;
+        for finding in findings {
+            write_finding(out, report, finding, paint)?;
+        }
+    }
+    let count = |outcome: &str| report.findings.iter().filter(|f| f.outcome.as_str() == outcome).count();
+    writeln!(
+        out,
+        "\n{} checks passed, {} failed, {} not applicable, {} not reached",
+        count("passed"),
+        count("failed"),
+        count("not_applicable"),
+        count("not_reached")
+    )
+}
+
+fn write_finding(out: &mut String, report: &Report, finding: &Finding, paint: Paint) -> std::fmt::Result {
+    let at = finding.address.map(|address| format!(" at {address}")).unwrap_or_default();
+    let id = match report.level(finding.check) {
+        Level::Must if finding.is_failed() => paint.bad(finding.check.id),
+        Level::Must | Level::Should => paint.warn(finding.check.id),
+        Level::Advice => paint.dim(finding.check.id),
+    };
+    let detail = match &finding.outcome {
+        Outcome::NotReached { stopped_at } => format!("not reached, the probe ended in stage {stopped_at}"),
+        Outcome::Waived { problem, reason } => format!("{} (waived: {reason})", problem.detail),
+        Outcome::OwnFault(problem) => format!("a fault on our side: {}", problem.detail),
+        Outcome::Failed(problem) => problem.detail.clone(),
+        Outcome::Passed(detail) | Outcome::NotApplicable(detail) => detail.clone(),
+    };
+    writeln!(out, "  {id}{at}")?;
+    writeln!(out, "      {}", wrapped(&detail, 6))?;
+    if finding.outcome.problem().is_some() {
+        writeln!(out, "   {}  {}", paint.dim("->"), wrapped(finding.check.remedy, 7))?;
+    }
+    Ok(())
+}
+
+fn write_waterfalls(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Result {
+    if let Resolution::Answered { took, ipv4, ipv6 } = &report.evidence.resolution {
+        let ipv6 = if ipv6.is_empty() { String::new() } else { format!(", {} IPv6 (ignored by KMS)", ipv6.len()) };
+        writeln!(out, "\ndns       {:>7.1} ms  {} IPv4 addresses{ipv6}", json::milliseconds(*took), ipv4.len())?;
+    }
+    for address in &report.evidence.addresses {
+        write_waterfall(out, address, report, paint)?;
+    }
+    let latency = Latency::of(&report.evidence.addresses);
+    for (name, quantiles) in [("cold", latency.cold), ("warm", latency.warm)] {
+        if quantiles.count > 0 {
+            writeln!(
+                out,
+                "{name}: p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms, max {:.1} ms over {} samples",
+                json::milliseconds(quantiles.p50),
+                json::milliseconds(quantiles.p95),
+                json::milliseconds(quantiles.p99),
+                json::milliseconds(quantiles.max),
+                quantiles.count
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn write_waterfall(out: &mut String, address: &AddressEvidence, report: &Report, paint: Paint) -> std::fmt::Result {
+    writeln!(out, "\n{}  {}", paint.bold(&address.address.to_string()), tls_line(address, report))?;
+    writeln!(
+        out,
+        "            {}",
+        paint.dim(&format!(
+            "0 ms{:>width$} ms = KMS's limit   C connect  T TLS  R request",
+            KMS_TIME_LIMIT.as_millis(),
+            width = WIDTH - 2
+        ))
+    )?;
+    for sample in address.samples.iter().take(DRAWN) {
+        for (index, attempt) in sample.attempts().enumerate() {
+            let name = if index == 0 { json::kind(sample.kind) } else { "retry" };
+            writeln!(out, "  {name:<8} |{}| {}", bar(attempt, sample.kind, paint), timing(attempt))?;
+        }
+    }
+    if address.samples.len() > DRAWN {
+        writeln!(out, "  {}", paint.dim(&format!("and {} samples more", address.samples.len() - DRAWN)))?;
+    }
+    Ok(())
+}
+
+fn tls_line(address: &AddressEvidence, report: &Report) -> String {
+    let Some(tls) = &address.tls else { return String::new() };
+    let mut parts: Vec<String> = [tls.version.clone(), tls.cipher_suite.clone()].into_iter().flatten().collect();
+    if let Some(leaf) = tls.chain.first() {
+        let days = leaf.not_after.seconds_since(report.started_at()) / 86_400.0;
+        let name = leaf.san.first().or(leaf.common_name.as_ref()).map_or("?", String::as_str);
+        parts.push(if days < 0.0 {
+            format!("certificate of {name}, expired {:.0} days ago", -days)
+        } else {
+            format!("certificate of {name}, {days:.0} days left")
+        });
+    }
+    parts.join(", ")
+}
+
+/// The stages of an attempt to scale, cut at KMS's limit.
+fn bar(attempt: &Attempt, kind: SampleKind, paint: Paint) -> String {
+    let scale = |duration: Duration| duration.as_secs_f64() / KMS_TIME_LIMIT.as_secs_f64() * WIDTH as f64;
+    let mut drawn = String::new();
+    let mut elapsed = Duration::ZERO;
+    for (letter, took) in [('C', attempt.connect), ('T', attempt.tls), ('R', attempt.request)] {
+        let Some(took) = took else { continue };
+        elapsed += took;
+        // A stage that happened is seen, however short.
+        while drawn.len() < WIDTH && ((drawn.len() as f64) < scale(elapsed) - 0.5 || !drawn.contains(letter)) {
+            drawn.push(letter);
+        }
+    }
+    let padding = " ".repeat(WIDTH.saturating_sub(drawn.len()));
+    let late = kind != SampleKind::Warm && (attempt.stop.is_some() || attempt.total() > KMS_TIME_LIMIT);
+    format!("{}{padding}", if late { paint.bad(&drawn) } else { paint.good(&drawn) })
+}
+
+fn timing(attempt: &Attempt) -> String {
+    let mut text = format!("{:>6.1} ms", json::milliseconds(attempt.total()));
+    let mut stages = Vec::new();
+    for (name, took) in [("connect", attempt.connect), ("tls", attempt.tls), ("request", attempt.request)] {
+        if let Some(took) = took {
+            stages.push(format!("{name} {:.1}", json::milliseconds(took)));
+        }
+    }
+    let _ = write!(text, "  {}", stages.join(", "));
+    if let Some(exchange) = &attempt.exchange {
+        let _ = write!(text, "; status {}", exchange.status);
+    }
+    if let Some(stop) = &attempt.stop {
+        let _ = write!(text, "; {} in stage {}", stop.problem.kind.meaning(), stop.stage);
+    }
+    text
+}
+
+fn write_footer(out: &mut String, report: &Report) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n{} from {} at {}, took {:.0} ms, xks-preflight {}",
+        report.id,
+        report.perspective,
+        report.started_at(),
+        report.took.as_secs_f64() * 1e3,
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Breaks text at spaces so that it fits the columns, with following lines indented.
+fn wrapped(text: &str, indent: usize) -> String {
+    let mut out = String::new();
+    let mut column = indent;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > indent && column + 1 + width > COLUMNS {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > indent {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out
+}
+
+/// ANSI colours, or none.
+#[derive(Clone, Copy)]
+struct Paint {
+    colour: bool,
+}
+
+impl Paint {
+    fn with(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    fn warn(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    fn bad(self, text: &str) -> String {
+        self.with("1;31", text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(connect: u64, tls: u64, request: u64) -> Attempt {
+        let ms = |n| Some(Duration::from_millis(n));
+        Attempt { connect: ms(connect), tls: ms(tls), request: ms(request), ..Attempt::default() }
+    }
+
+    #[test]
+    fn bars_are_to_scale_and_end_at_the_limit() {
+        let plain = Paint { colour: false };
+        let drawn = bar(&attempt(50, 50, 25), SampleKind::Cold, plain);
+        assert_eq!(drawn, format!("{}{}{}{}", "C".repeat(10), "T".repeat(10), "R".repeat(5), " ".repeat(25)));
+        assert_eq!(bar(&attempt(1, 1, 900), SampleKind::Cold, plain).len(), WIDTH);
+        assert!(bar(&attempt(0, 0, 0), SampleKind::Cold, plain).starts_with("CTR "));
+    }
+
+    #[test]
+    fn text_is_broken_at_spaces() {
+        let text = "word ".repeat(60);
+        assert!(wrapped(&text, 6).lines().all(|line| line.len() <= COLUMNS));
+    }
+}
