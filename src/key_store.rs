@@ -8,6 +8,7 @@
 mod change;
 mod configuration;
 mod connection;
+mod console_file;
 mod credential;
 mod exception;
 mod name;
@@ -18,6 +19,7 @@ pub use configuration::{
     CloudHsmConfiguration, Configuration, Connectivity, ConnectivityKind, KeyStore, XksConfiguration,
 };
 pub use connection::{ConnectionErrorCode, ConnectionState};
+pub use console_file::{ConsoleFile, InvalidConsoleFile};
 pub use credential::{
     AccessKeyId, CredentialRef, CredentialSource, Fingerprint, KeyStorePassword, ProxyCredential, RawSecretAccessKey,
 };
