@@ -348,6 +348,15 @@ impl ControlPlane {
     }
 }
 
+/// Whether a certificate's name covers a host: equal but for case, or a wildcard for exactly its first label.
+pub fn certificate_name_covers(name: &str, host: &str) -> bool {
+    if name.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    let rest = host.split_once('.').map(|(_, rest)| rest);
+    name.strip_prefix("*.").is_some_and(|suffix| rest.is_some_and(|rest| rest.eq_ignore_ascii_case(suffix)))
+}
+
 /// Whether an address can be reached over the internet (IANA special-purpose registries).
 pub fn is_globally_routable(address: IpAddr) -> bool {
     match address {
@@ -378,6 +387,14 @@ pub fn is_globally_routable(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wildcards_cover_one_level() {
+        assert!(certificate_name_covers("XKS.example.com", "xks.example.com"));
+        assert!(certificate_name_covers("*.example.com", "xks.example.com"));
+        assert!(!certificate_name_covers("*.example.com", "a.xks.example.com"));
+        assert!(!certificate_name_covers("*.example.com", "example.com"));
+    }
 
     #[test]
     fn special_addresses_are_not_public() {

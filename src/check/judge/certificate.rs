@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Judgement, each_address, failed, not_applicable, passed, whole};
 use crate::check::{
     AddressEvidence, Certificate, Evidence, Outcome, Problem, ProblemKind, PublicKey, Stage, TlsEvidence, Trust,
+    certificate_name_covers,
 };
 use crate::key_store::XksProxyUriEndpoint;
 
@@ -74,7 +75,7 @@ pub(in crate::check) fn common_name(evidence: &Evidence) -> Vec<Judgement> {
     };
     each_address(evidence, |address| {
         presented(address, |_, leaf| match &leaf.common_name {
-            Some(name) if covers(name, endpoint.host()) => passed(format!("CN {name}")),
+            Some(name) if certificate_name_covers(name, endpoint.host()) => passed(format!("CN {name}")),
             Some(name) => {
                 let detail = format!("the common name is {name}, the host {}", endpoint.host());
                 failed(Problem::target(ProblemKind::NameMismatch, detail))
@@ -82,15 +83,6 @@ pub(in crate::check) fn common_name(evidence: &Evidence) -> Vec<Judgement> {
             None => failed(Problem::target(ProblemKind::NameMismatch, "the certificate has no common name")),
         })
     })
-}
-
-/// Whether a certificate's name covers a host: equal but for case, or a wildcard for exactly its first label.
-fn covers(name: &str, host: &str) -> bool {
-    if name.eq_ignore_ascii_case(host) {
-        return true;
-    }
-    let rest = host.split_once('.').map(|(_, rest)| rest);
-    name.strip_prefix("*.").is_some_and(|suffix| rest.is_some_and(|rest| rest.eq_ignore_ascii_case(suffix)))
 }
 
 pub(in crate::check) fn validity(evidence: &Evidence) -> Vec<Judgement> {
@@ -181,17 +173,4 @@ pub(in crate::check) fn same_everywhere(evidence: &Evidence) -> Vec<Judgement> {
         None if evidence.addresses.len() == 1 => not_applicable("there is one address only"),
         None => passed(format!("the same on {} addresses", seen.len())),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::covers;
-
-    #[test]
-    fn wildcards_cover_one_level() {
-        assert!(covers("XKS.example.com", "xks.example.com"));
-        assert!(covers("*.example.com", "xks.example.com"));
-        assert!(!covers("*.example.com", "a.xks.example.com"));
-        assert!(!covers("*.example.com", "example.com"));
-    }
 }
