@@ -1,0 +1,219 @@
+//! The handshake: a secured stream to an authenticated server, or why there is none and what was seen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, ClientConfig, NamedGroup};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::client_certificate::ClientCertificate;
+use super::deadline::Deadline;
+use super::recorder::{Recorded, Recorder};
+use super::trust::{self, TrustRoots};
+use super::{ProberError, classify};
+use crate::check::{Problem, ProblemKind, Stage, Stop, TlsEvidence, Trust};
+use crate::clock::Clock;
+
+/// The suites that KMS offers (XKS proxy API, Transport).
+const KMS_SUITES: [CipherSuite; 4] = [
+    CipherSuite::TLS13_AES_256_GCM_SHA384,
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+];
+
+/// Everything about TLS that handshakes have in common; made once.
+#[derive(Debug)]
+pub(super) struct Terms {
+    /// As KMS would.
+    kms: ClientConfig,
+    /// With every suite that we can, to tell a lack of common suites from other refusals.
+    wide: ClientConfig,
+    algorithms: WebPkiSupportedAlgorithms,
+    roots: TrustRoots,
+    client_certificate: Option<ClientCertificate>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A server that may be spoken to.
+#[derive(Debug)]
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) evidence: TlsEvidence,
+}
+
+/// A server that may not.
+#[derive(Debug)]
+pub(super) struct Unsecured {
+    pub(super) stop: Stop,
+    pub(super) evidence: Option<TlsEvidence>,
+    /// Whether the server refused before it chose a suite, so that another look can tell more.
+    pub(super) refused_offer: bool,
+}
+
+impl Terms {
+    pub(super) fn new(
+        roots: TrustRoots,
+        client_certificate: Option<ClientCertificate>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ProberError> {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        let config = |provider: CryptoProvider| {
+            let time = Arc::new(WallTime(Arc::clone(&clock)));
+            // Replaced for each handshake by a recorder of its own.
+            let recorder = Arc::new(Recorder::new(algorithms, None));
+            let mut config = ClientConfig::builder_with_details(Arc::new(provider), time)
+                .with_protocol_versions(&[&TLS13, &TLS12])?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::clone(&recorder) as _)
+                .with_client_cert_resolver(recorder);
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            config.resumption = Resumption::disabled();
+            config.enable_early_data = false;
+            Ok::<_, rustls::Error>(config)
+        };
+        let mut narrow = provider();
+        narrow.cipher_suites.retain(|suite| KMS_SUITES.contains(&suite.suite()));
+        let kms = config(narrow).map_err(ProberError::Tls)?;
+        let wide = config(provider()).map_err(ProberError::Tls)?;
+        Ok(Self { kms, wide, algorithms, roots, client_certificate, clock })
+    }
+
+    pub(super) fn is_lab(&self) -> bool {
+        self.roots.is_lab()
+    }
+}
+
+/// X25519 first: a post-quantum share makes a ClientHello of two segments, on which old middleboxes stumble, and costs
+/// 15 % more per handshake. The others stay on offer.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519);
+    provider
+}
+
+/// Shakes hands as `host` and judges what was presented. A stream is handed out only if the server proved to be `host`.
+pub(super) async fn secure(
+    terms: &Terms,
+    socket: TcpStream,
+    host: &str,
+    deadline: Deadline,
+) -> (Duration, Result<Secured, Box<Unsecured>>) {
+    let Ok(name) = ServerName::try_from(host.to_owned()) else {
+        let problem = Problem::target(ProblemKind::NotFullyQualified, format!("{host:?} is no name for a TLS server"));
+        let stop = Stop { stage: Stage::Tls, problem };
+        return (Duration::ZERO, Err(Box::new(Unsecured { stop, evidence: None, refused_offer: false })));
+    };
+    let (handshake, config) = recording(&terms.kms, terms);
+    let timed = deadline.bound(TlsConnector::from(Arc::new(config)).connect(name, socket)).await;
+    let recorded = handshake.recorded();
+    let refused_offer =
+        recorded.chain.is_empty() && matches!(&timed.result, Some(Err(error)) if classify::is_handshake_failure(error));
+    let finished = match timed.result {
+        Some(Ok(stream)) => Ok(stream),
+        Some(Err(error)) => Err(classify::handshake(&error, &recorded)),
+        None => Err(classify::handshake_timed_out(deadline.limit())),
+    };
+    (timed.took, weigh(terms, finished, &recorded, host, refused_offer))
+}
+
+/// Sets what was seen against what is demanded.
+fn weigh(
+    terms: &Terms,
+    finished: Result<TlsStream<TcpStream>, Problem>,
+    recorded: &Recorded,
+    host: &str,
+    refused_offer: bool,
+) -> Result<Secured, Box<Unsecured>> {
+    let stopped = |problem, evidence| {
+        let stop = Stop { stage: Stage::Tls, problem };
+        Err(Box::new(Unsecured { stop, evidence, refused_offer }))
+    };
+    if recorded.chain.is_empty() {
+        return match finished {
+            Err(problem) => stopped(problem, None),
+            Ok(_) => {
+                let detail = "the handshake finished without a certificate";
+                stopped(Problem::target(ProblemKind::BrokenHandshake, detail), None)
+            }
+        };
+    }
+    let verdict = trust::judge(&terms.roots, &terms.algorithms, &recorded.chain, host, terms.clock.now());
+    let mut evidence = TlsEvidence {
+        version: recorded.version.map(ToOwned::to_owned),
+        cipher_suite: None,
+        alpn: None,
+        client_certificate_requested: recorded.client_certificate_requested,
+        client_certificate_presented: recorded.client_certificate_presented,
+        chain: verdict.chain,
+        trust: verdict.trust,
+        name_matches: verdict.name_matches,
+        handshake_complete: recorded.signature_fits,
+    };
+    let stream = match finished {
+        Ok(stream) => stream,
+        // What is wrong with the certificate is the better explanation of a handshake that broke off after it - but
+        // silence is silence.
+        Err(problem) if problem.kind == ProblemKind::TimedOut => return stopped(problem, Some(evidence)),
+        Err(problem) => return stopped(verdict.objection.unwrap_or(problem), Some(evidence)),
+    };
+    let (_, session) = stream.get_ref();
+    evidence.cipher_suite = session.negotiated_cipher_suite().and_then(|suite| classify::iana_name(suite.suite()));
+    evidence.alpn = session.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+    match (verdict.objection, &evidence.trust) {
+        (None, Trust::Trusted { .. }) if evidence.name_matches && recorded.signature_fits => {
+            Ok(Secured { stream, evidence })
+        }
+        (Some(problem), _) => stopped(problem, Some(evidence)),
+        // Not reachable while every distrust raises an objection; a stream must not depend on that.
+        (None, _) => {
+            let problem = Problem::target(ProblemKind::BadCertificate, "the server is not authenticated");
+            stopped(problem, Some(evidence))
+        }
+    }
+}
+
+/// After a refused offer: offers every suite, and tells which one the server then chose. Sends no request.
+pub(super) async fn suite_beyond_kms(
+    terms: &Terms,
+    socket: TcpStream,
+    host: &str,
+    deadline: Deadline,
+) -> Option<Problem> {
+    let name = ServerName::try_from(host.to_owned()).ok()?;
+    let (handshake, config) = recording(&terms.wide, terms);
+    let connected = deadline.bound(TlsConnector::from(Arc::new(config)).connect(name, socket)).await.result?;
+    let chosen = connected.ok().and_then(|stream| {
+        let (_, session) = stream.get_ref();
+        session.negotiated_cipher_suite().and_then(|suite| classify::iana_name(suite.suite()))
+    });
+    // Offered more, it presented a certificate: so it was the suites that it did not like.
+    (!handshake.recorded().chain.is_empty()).then(|| classify::no_common_suite(chosen.as_deref()))
+}
+
+fn recording(template: &ClientConfig, terms: &Terms) -> (Arc<Recorder>, ClientConfig) {
+    let client_key = terms.client_certificate.as_ref().map(ClientCertificate::certified_key);
+    let recorder = Arc::new(Recorder::new(terms.algorithms, client_key));
+    let mut config = template.clone();
+    config.dangerous().set_certificate_verifier(Arc::clone(&recorder) as _);
+    config.client_auth_cert_resolver = Arc::clone(&recorder) as _;
+    (recorder, config)
+}
+
+/// rustls asks for the time where we ask for it.
+#[derive(Debug)]
+struct WallTime(Arc<dyn Clock>);
+
+impl TimeProvider for WallTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(self.0.now().unix()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+}
