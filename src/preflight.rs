@@ -1,1 +1,92 @@
 //! What to probe for a candidate; gathers one report.
+//!
+//! # How it works
+//!
+//! The values are judged first, without the network. If they are fit for it, the name is resolved and every IPv4
+//! address behind it is probed at once, because KMS may take any: one cold sample after the other on each address
+//! (fresh connection, KMS's limit, its one retry), then warm ones on the last connection. When a sample ran out of
+//! time, one patient look tells slow from dead. A test key, if named, is used once to encrypt. All of it is evidence;
+//! the checks judge it.
+//!
+//! # What can go wrong
+//!
+//! A failed target is a report, never an error. What we cannot do ourselves (no resolver, no sockets) is evidence,
+//! too: an own fault, which makes the verdict inconclusive.
+
+mod candidate;
+mod gather;
+
+use std::sync::Arc;
+
+pub use candidate::{Baseline, Candidate, OfferedCredential};
+
+use crate::check::{ControlPlane, JudgingPolicy, Report, judge};
+use crate::clock::Clock;
+use crate::id::{IdSource, ReportId};
+use crate::probe::Prober;
+
+/// How much to look.
+#[derive(Clone, Debug)]
+pub struct Thoroughness {
+    /// Cold samples for each address, 1 to 100.
+    pub cold: usize,
+    /// Warm samples for each address, 0 to 100.
+    pub warm: usize,
+    /// How to judge.
+    pub judging: JudgingPolicy,
+}
+
+impl Default for Thoroughness {
+    fn default() -> Self {
+        Self { cold: 5, warm: 5, judging: JudgingPolicy::default() }
+    }
+}
+
+/// Runs pre-flights.
+#[derive(Debug)]
+pub struct Preflight {
+    prober: Prober,
+    clock: Arc<dyn Clock>,
+    ids: Arc<IdSource>,
+    perspective: String,
+}
+
+impl Preflight {
+    /// `perspective` says where we look from, in the operator's words; it is in every report.
+    pub fn new(prober: Prober, clock: Arc<dyn Clock>, ids: Arc<IdSource>, perspective: String) -> Self {
+        Self { prober, clock, ids, perspective }
+    }
+
+    /// Probes and judges one candidate. `control_plane` is what KMS tells, when a change of a key store is the
+    /// subject. Takes at most a few seconds: every network act has a deadline.
+    pub async fn run(
+        &self,
+        candidate: &Candidate,
+        control_plane: Option<ControlPlane>,
+        thoroughness: &Thoroughness,
+    ) -> Report {
+        let at = self.clock.now();
+        let begun = tokio::time::Instant::now();
+        let mut evidence = gather::gather(&self.prober, candidate, thoroughness, at).await;
+        evidence.control_plane = control_plane;
+        let findings = judge(&evidence, &thoroughness.judging);
+        let report = Report {
+            id: ReportId::new(&self.ids, at),
+            evidence,
+            findings,
+            promoted: thoroughness.judging.promoted.clone(),
+            perspective: self.perspective.clone(),
+            took: begun.elapsed(),
+            settings_digest: candidate.settings_digest(),
+        };
+        tracing::info!(
+            report = %report.id,
+            verdict = %report.verdict(),
+            endpoint = %candidate.endpoint,
+            decisive = report.decisive().map(|finding| finding.check.id),
+            took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            "pre-flight finished"
+        );
+        report
+    }
+}

@@ -129,6 +129,11 @@ impl Prober {
         self.terms.is_lab()
     }
 
+    /// A fresh `kmsRequestId` that carries our marker.
+    pub fn request_id(&self) -> String {
+        RequestId::new(&self.ids, self.clock.now()).to_string()
+    }
+
     /// A and AAAA records of a host, at most 32 of each, within 5 seconds.
     pub async fn resolve(&self, host: &str) -> Resolution {
         self.resolver.resolve(host).await

@@ -32,7 +32,8 @@ pub(in crate::check) fn schema(evidence: &Evidence) -> Vec<Judgement> {
         for exchange in health_answers(address) {
             seen = true;
             if let Err(violation) = HealthStatus::parse(&exchange.body) {
-                let kind = if violation.pointer.is_empty() { ProblemKind::NotJson } else { ProblemKind::Schema };
+                let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&exchange.body).is_ok();
+                let kind = if is_json { ProblemKind::Schema } else { ProblemKind::NotJson };
                 let detail = if violation.pointer.is_empty() {
                     format!("{}; the body begins {:?}", violation.rule, super::http::beginning(&exchange.body))
                 } else {

@@ -1,0 +1,211 @@
+//! A candidate: settings that somebody wants KMS to use, as text, because text that KMS would refuse is judged, too.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::check::{SecretEvidence, Subject};
+use crate::key_store::{
+    AccessKeyId, ConnectivityKind, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region, XksProxyUriEndpoint,
+    XksProxyUriPath,
+};
+use crate::probe::Target;
+
+/// Examples that AWS's documents print; whoever copied one has a secret that everybody knows.
+const DOCUMENTED_SECRETS: [&str; 3] = [
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "DXjSUawnel2fr6SKC7G25CNxTyWKE5PF9XX6H/u9pSo=",
+    "PleaseReplaceThisWithSomeSecretOfLength43To64",
+];
+
+/// Settings to be probed.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// `XksProxyUriEndpoint`
+    pub endpoint: String,
+    /// `XksProxyUriPath`
+    pub path: String,
+    /// `XksProxyConnectivity`
+    pub connectivity: ConnectivityKind,
+    /// `XksProxyVpcEndpointServiceName`
+    pub vpc_endpoint_service: Option<String>,
+    /// The Region of KMS.
+    pub region: Region,
+    /// `XksProxyAuthenticationCredential`
+    pub credential: OfferedCredential,
+    /// HOST:PORT to connect to instead of the endpoint's addresses; SNI, Host and signature stay the endpoint's.
+    pub connect_to: Vec<String>,
+    /// Length of the longest external key id of the store, when known.
+    pub longest_key_id: Option<usize>,
+    /// A key for a test operation.
+    pub test_key: Option<ExternalKeyId>,
+    /// The current settings, for comparison.
+    pub baseline: Option<Box<Baseline>>,
+    /// `kmsOperation` of the requests: what KMS would be doing.
+    pub kms_operation: String,
+}
+
+/// A credential as it was offered; may be malformed.
+#[derive(Clone)]
+pub struct OfferedCredential {
+    /// `AccessKeyId`
+    pub access_key_id: String,
+    secret: SecretString,
+}
+
+impl std::fmt::Debug for OfferedCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OfferedCredential").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+impl OfferedCredential {
+    /// Takes what was offered as it is.
+    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        Self { access_key_id: access_key_id.into(), secret: SecretString::from(secret_access_key.into()) }
+    }
+
+    /// The credential, if both halves are as KMS accepts them.
+    pub fn parse(&self) -> Option<ProxyCredential> {
+        Some(ProxyCredential {
+            access_key_id: AccessKeyId::parse(&self.access_key_id).ok()?,
+            secret_access_key: RawSecretAccessKey::parse(self.secret.expose_secret()).ok()?,
+        })
+    }
+
+    fn evidence(&self) -> SecretEvidence {
+        match RawSecretAccessKey::parse(self.secret.expose_secret()) {
+            Err(invalid) => SecretEvidence::Malformed(invalid.to_string()),
+            Ok(secret) => SecretEvidence::WellFormed {
+                estimated_bits: secret.estimated_bits(),
+                documented_example: DOCUMENTED_SECRETS.contains(&secret.expose()),
+                fingerprint: self.parse().map(|credential| credential.fingerprint().to_string()).unwrap_or_default(),
+            },
+        }
+    }
+}
+
+impl From<ProxyCredential> for OfferedCredential {
+    fn from(credential: ProxyCredential) -> Self {
+        Self::new(credential.access_key_id.to_string(), credential.secret_access_key.expose())
+    }
+}
+
+/// The proxy behind the current settings.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// Its endpoint.
+    pub endpoint: XksProxyUriEndpoint,
+    /// Its path.
+    pub path: XksProxyUriPath,
+    /// Its credential.
+    pub credential: ProxyCredential,
+    /// HOST:PORT to connect to instead.
+    pub connect_to: Vec<String>,
+}
+
+impl Candidate {
+    /// What the probe needs, if the values are fit for the network; `None` leaves it to the checks to say why not.
+    pub(super) fn target(&self) -> Option<Target> {
+        let endpoint = XksProxyUriEndpoint::parse(&self.endpoint).ok()?;
+        if endpoint.not_fully_qualified().is_some() {
+            return None;
+        }
+        Some(Target {
+            endpoint,
+            path: XksProxyUriPath::parse(&self.path).ok()?,
+            region: self.region.clone(),
+            credential: self.credential.parse()?,
+            kms_operation: self.kms_operation.clone(),
+        })
+    }
+
+    pub(super) fn subject(&self, lab: bool) -> Subject {
+        Subject {
+            endpoint: self.endpoint.clone(),
+            path: self.path.clone(),
+            connectivity: self.connectivity,
+            vpc_endpoint_service: self.vpc_endpoint_service.clone(),
+            region: self.region.clone(),
+            access_key_id: self.credential.access_key_id.clone(),
+            secret: self.credential.evidence(),
+            connect_to: self.connect_to.clone(),
+            longest_key_id: self.longest_key_id,
+            lab,
+        }
+    }
+
+    /// A digest of exactly the settings that KMS would be given, and of where we connect instead, if elsewhere: what
+    /// a permit is bound to. Two credentials under one access key id differ.
+    pub fn settings_digest(&self) -> String {
+        let fingerprint = match self.credential.evidence() {
+            SecretEvidence::WellFormed { fingerprint, .. } => fingerprint,
+            SecretEvidence::Malformed(_) => "malformed".to_owned(),
+        };
+        let connectivity = self.connectivity.to_string();
+        let parts = [
+            self.endpoint.as_str(),
+            &self.path,
+            &connectivity,
+            self.vpc_endpoint_service.as_deref().unwrap_or_default(),
+            self.region.as_str(),
+            &self.credential.access_key_id,
+            &fingerprint,
+        ];
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"xks-preflight/settings/1");
+        for part in parts.into_iter().chain(self.connect_to.iter().map(String::as_str)) {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        context.finish().as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(secret: &str) -> Candidate {
+        Candidate {
+            endpoint: "https://xks.example.com".into(),
+            path: "/kms/xks/v1".into(),
+            connectivity: ConnectivityKind::PublicEndpoint,
+            vpc_endpoint_service: None,
+            region: Region::parse("us-east-1").unwrap(),
+            credential: OfferedCredential::new("AKIAI2SFODNN7EXAMPLE", secret),
+            connect_to: Vec::new(),
+            longest_key_id: None,
+            test_key: None,
+            baseline: None,
+            kms_operation: "UpdateCustomKeyStore".into(),
+        }
+    }
+
+    const SECRET: &str = "TestSecretDoNotLeak0123456789012345678901234567";
+
+    #[test]
+    fn the_digest_tells_settings_apart() {
+        let one = candidate(SECRET);
+        assert_eq!(one.settings_digest(), candidate(SECRET).settings_digest());
+        let secret = candidate("TestSecretDoNotLeak0123456789012345678901234568");
+        let path = Candidate { path: "/a/kms/xks/v1".into(), ..candidate(SECRET) };
+        let elsewhere = Candidate { connect_to: vec!["127.0.0.1:1".into()], ..candidate(SECRET) };
+        for other in [secret, path, elsewhere] {
+            assert_ne!(one.settings_digest(), other.settings_digest());
+        }
+    }
+
+    #[test]
+    fn unfit_values_have_no_target() {
+        assert!(candidate(SECRET).target().is_some());
+        assert!(candidate("short").target().is_none());
+        assert!(Candidate { endpoint: "https://10.0.0.1".into(), ..candidate(SECRET) }.target().is_none());
+        assert!(!format!("{:?}", candidate(SECRET)).contains("DoNotLeak"));
+    }
+}

@@ -1,0 +1,170 @@
+//! Gathers the evidence for one candidate.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{Baseline, Candidate, Thoroughness};
+use crate::check::{AddressEvidence, Evidence, KMS_TIME_LIMIT, KeyOperation, Problem, ProblemKind, Resolution};
+use crate::clock::Timestamp;
+use crate::key_store::{ExternalKeyId, Region};
+use crate::probe::{KeptConnection, Prober, Target};
+use crate::xks::{EncryptRequest, EncryptedData, HealthStatus, KeyRequestMetadata, Refusal, XksOperation};
+
+/// KMS's port; not configurable there (XKS proxy API, URI).
+const PORT: u16 = 443;
+
+/// How long the one patient look waits: long enough to tell slow from dead, short enough for a person.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many addresses are probed at most; beyond it something is wrong with the name.
+const MOST_ADDRESSES: usize = 32;
+
+pub(super) async fn gather(
+    prober: &Prober,
+    candidate: &Candidate,
+    thoroughness: &Thoroughness,
+    at: Timestamp,
+) -> Evidence {
+    let mut evidence = Evidence {
+        at,
+        subject: candidate.subject(prober.is_lab()),
+        resolution: Resolution::NotReached,
+        addresses: Vec::new(),
+        key_operation: None,
+        baseline_health: None,
+        control_plane: None,
+    };
+    let Some(target) = candidate.target() else { return evidence };
+    let (resolution, addresses) = destinations(prober, &target, &candidate.connect_to).await;
+    evidence.resolution = resolution;
+    let (answers, baseline_health) = tokio::join!(
+        join_all(addresses.into_iter().map(|address| probe_address(prober, &target, address, thoroughness))),
+        baseline_health(prober, candidate.baseline.as_deref(), &candidate.region),
+    );
+    evidence.baseline_health = baseline_health;
+    let mut kept = None;
+    for (address, connection) in answers {
+        evidence.addresses.push(address);
+        kept = kept.or(connection);
+    }
+    if let (Some(key), Some(mut connection)) = (&candidate.test_key, kept) {
+        evidence.key_operation = Some(encrypt(prober, &target, &mut connection, key).await);
+    }
+    evidence
+}
+
+/// Where to connect: what `connect_to` says, or every IPv4 address of the name.
+async fn destinations(prober: &Prober, target: &Target, connect_to: &[String]) -> (Resolution, Vec<SocketAddr>) {
+    if connect_to.is_empty() {
+        let resolution = prober.resolve(target.endpoint.host()).await;
+        let addresses = match &resolution {
+            Resolution::Answered { ipv4, .. } => {
+                ipv4.iter().take(MOST_ADDRESSES).map(|address| SocketAddr::new(IpAddr::V4(*address), PORT)).collect()
+            }
+            Resolution::NotReached | Resolution::Bypassed | Resolution::Failed { .. } => Vec::new(),
+        };
+        return (resolution, addresses);
+    }
+    let mut addresses = Vec::new();
+    for place in connect_to {
+        match prober.resolve_connect_to(place).await {
+            Ok(found) => addresses.extend(found),
+            Err(problem) => return (Resolution::Failed { took: Duration::ZERO, problem }, Vec::new()),
+        }
+    }
+    addresses.truncate(MOST_ADDRESSES);
+    (Resolution::Bypassed, addresses)
+}
+
+async fn probe_address(
+    prober: &Prober,
+    target: &Target,
+    address: SocketAddr,
+    thoroughness: &Thoroughness,
+) -> (AddressEvidence, Option<KeptConnection>) {
+    let mut seen = AddressEvidence { address, tls: None, samples: Vec::new() };
+    let mut kept = None;
+    let mut timed_out = false;
+    for _ in 0..thoroughness.cold.max(1) {
+        let cold = prober.cold_sample(target, address, KMS_TIME_LIMIT).await;
+        seen.tls = seen.tls.or(cold.tls);
+        kept = cold.connection;
+        let stop = cold.sample.last().stop.clone();
+        timed_out |= stop.as_ref().is_some_and(|stop| stop.problem.kind == ProblemKind::TimedOut);
+        seen.samples.push(cold.sample);
+        // What is refused once is refused; asking on would only take time and fill the proxy's log.
+        if stop.is_some() {
+            break;
+        }
+    }
+    if timed_out {
+        seen.samples.push(prober.patient_sample(target, address, PATIENCE).await);
+        return (seen, None);
+    }
+    let mut connection = kept;
+    for _ in 0..thoroughness.warm {
+        let Some(open) = connection.as_mut() else { break };
+        let warm = prober.warm_sample(target, open, KMS_TIME_LIMIT).await;
+        if warm.last().stop.is_some() {
+            // The proxy may close a kept connection whenever it likes; only cold samples decide.
+            connection = None;
+        } else {
+            seen.samples.push(warm);
+        }
+    }
+    (seen, connection)
+}
+
+/// The health behind the current settings, if they are known and answer; without it there is nothing to compare.
+async fn baseline_health(prober: &Prober, baseline: Option<&Baseline>, region: &Region) -> Option<HealthStatus> {
+    let baseline = baseline?;
+    let target = Target {
+        endpoint: baseline.endpoint.clone(),
+        path: baseline.path.clone(),
+        region: region.clone(),
+        credential: baseline.credential.clone(),
+        kms_operation: "KmsHealthCheck".to_owned(),
+    };
+    let (_, addresses) = destinations(prober, &target, &baseline.connect_to).await;
+    let sample = prober.cold_sample(&target, *addresses.first()?, KMS_TIME_LIMIT).await.sample;
+    HealthStatus::parse(&sample.last().exchange.as_ref()?.body).ok()
+}
+
+/// Encrypts a few fixed bytes of ours with the test key. The additional data says who did it and why, for whoever
+/// reads the key manager's audit log.
+async fn encrypt(
+    prober: &Prober,
+    target: &Target,
+    connection: &mut KeptConnection,
+    key: &ExternalKeyId,
+) -> KeyOperation {
+    let metadata = KeyRequestMetadata {
+        aws_principal_arn: "arn:aws:iam::000000000000:role/xks-preflight".to_owned(),
+        kms_key_arn: Some("arn:aws:kms:us-east-1:000000000000:key/xks-preflight-test".to_owned()),
+        kms_operation: "Encrypt".to_owned(),
+        kms_request_id: prober.request_id(),
+    };
+    let request = EncryptRequest {
+        metadata: &metadata,
+        plaintext: b"xks-preflight test, not customer data",
+        additional_authenticated_data: b"purpose=xks-preflight-test",
+        with_integrity_value: true,
+    };
+    let asked = format!("Encrypt with {key}");
+    let answer = prober.exchange(target, connection, XksOperation::Encrypt(key), request.body(), KMS_TIME_LIMIT).await;
+    let outcome = match answer {
+        Err(stop) => Err(stop.problem),
+        Ok(exchange) => match Refusal::parse(&exchange.body) {
+            Ok(refusal) => Err(Problem::target(
+                ProblemKind::ProxyError,
+                format!("the proxy answers {} {}", exchange.status, refusal.name_as_sent),
+            )),
+            Err(_) => EncryptedData::parse(&exchange.body, &request)
+                .map(|_| ())
+                .map_err(|violation| Problem::target(ProblemKind::Schema, violation.to_string())),
+        },
+    };
+    KeyOperation { asked, outcome }
+}
