@@ -1,3 +1,7 @@
-//! The `xks-preflight` binary: hands its arguments to [`xks_preflight::cli`].
+//! The `xks-preflight` binary: arguments to [`xks_preflight::cli`], its answer to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xks_preflight::cli::main()
+}
