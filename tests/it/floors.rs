@@ -98,7 +98,8 @@ fn no_arrow_points_upward() {
         if own == "lib" || own == "sandbox" || path.contains("/tests") {
             continue;
         }
-        let own_floor = floor(&own).unwrap_or_else(|| panic!("{path}: room {own} stands on no floor; add it to FLOORS"));
+        let own_floor =
+            floor(&own).unwrap_or_else(|| panic!("{path}: room {own} stands on no floor; add it to FLOORS"));
         for used in used_rooms(&code(&text)) {
             // The `sandbox` command starts the simulated peers, and tests of the journal stop the process.
             if used == own || (used == "sandbox" && own == "cli") || used.starts_with('{') || used.is_empty() {
@@ -150,8 +151,22 @@ fn there_is_no_mod_rs_and_no_junk_drawer() {
 #[test]
 fn the_top_level_holds_only_what_belongs_there() {
     let known = [
-        "Cargo.toml", "Cargo.lock", "src", "config", "tests", "deploy", "README.md", "benches", "clippy.toml",
-        "rustfmt.toml", "deny.toml", ".ci", ".gitignore", "CHANGELOG.md", ".git", "target",
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "config",
+        "tests",
+        "deploy",
+        "README.md",
+        "benches",
+        "clippy.toml",
+        "rustfmt.toml",
+        "deny.toml",
+        ".ci",
+        ".gitignore",
+        "CHANGELOG.md",
+        ".git",
+        "target",
     ];
     let ignored = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".gitignore")).unwrap();
     for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {

@@ -1,4 +1,11 @@
 //! The integration tests: one binary, a room per subject.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 /// The floors of lib.rs and the layout hold.
 mod floors;
+
+/// Every fault of a proxy gives its verdict, check, problem, KMS exception and exit code.
+mod faults;
+
+/// The peers that the others talk to.
+mod peers;
