@@ -6,9 +6,11 @@
 //! - [`kms`]: KMS's side of custom key stores.
 //! - [`pki`]: a root and an intermediate made at start, and server certificates right and wrong.
 //! - [`proxy`]: an external key store proxy with AES-256-GCM keys and a history of the requests it saw.
+//! - [`scenario`]: the story of the `sandbox` command: one key store, its proxy, candidates good and bad.
 //! - [`fault`]: the one list of what a proxy can be told to do wrong.
 
 pub mod fault;
 pub mod kms;
 pub mod pki;
 pub mod proxy;
+pub mod scenario;

@@ -73,6 +73,9 @@ pub(super) async fn serve(kms: Arc<Kms>, listener: TcpListener) {
 
 async fn handle(kms: Arc<Kms>, request: Request<Incoming>) -> Result<Reply, Withheld> {
     let (head, body) = request.into_parts();
+    if head.method == Method::GET && head.uri.path() == "/history" {
+        return Ok(changes(&kms));
+    }
     let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_REQUEST).collect()).await;
     let operation = operation(&head);
     let Some(body) = body.ok().and_then(Result::ok).map(Collected::to_bytes) else {
@@ -99,6 +102,22 @@ async fn handle(kms: Arc<Kms>, request: Request<Incoming>) -> Result<Reply, With
         call.answered = true;
     });
     reply(&kms, outcome)
+}
+
+/// What was applied, one change a line, oldest first: for people who want to see that nothing else was.
+fn changes(kms: &Kms) -> Reply {
+    let state = kms.lock();
+    let lines: String = state
+        .history
+        .calls()
+        .into_iter()
+        .filter(|call| call.applied)
+        .map(|call| {
+            let operation = call.operation.map_or("?", Operation::as_str);
+            format!("{operation} {}\n", call.parameters)
+        })
+        .collect();
+    Response::new(Full::new(Bytes::from(lines)))
 }
 
 /// The operation that `X-Amz-Target` names, if it is one of ours.
