@@ -187,7 +187,7 @@ async fn start_proxy(
     let host = format!("{}.xks.example.com", role.name);
     let mut settings = ProxySettings::new(Arc::clone(pki), Arc::clone(clock), host.as_str(), URI_PATH);
     settings.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    settings.region = REGION.to_owned();
+    REGION.clone_into(&mut settings.region);
     settings.credentials = Credentials::default().with(ACCESS_KEY_ID, secrets.proxy_secret.clone());
     let seed = if role.own_keys { role.name } else { "shared" };
     settings.keys = KEYS
@@ -228,7 +228,7 @@ async fn start_kms(
 ) -> Result<SandboxKms, ScenarioError> {
     let mut settings = KmsSettings::new(clock, &secrets.aws_access_key_id, &secrets.aws_secret_access_key);
     settings.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    settings.region = REGION.to_owned();
+    REGION.clone_into(&mut settings.region);
     settings.connect_delay = TRANSITION;
     settings.disconnect_delay = TRANSITION;
     let mut roots = RootCertStore::empty();

@@ -107,17 +107,14 @@ async fn handle(kms: Arc<Kms>, request: Request<Incoming>) -> Result<Reply, With
 /// What was applied, one change a line, oldest first: for people who want to see that nothing else was.
 fn changes(kms: &Kms) -> Reply {
     let state = kms.lock();
-    let lines: String = state
+    let lines: Vec<String> = state
         .history
         .calls()
         .into_iter()
         .filter(|call| call.applied)
-        .map(|call| {
-            let operation = call.operation.map_or("?", Operation::as_str);
-            format!("{operation} {}\n", call.parameters)
-        })
+        .map(|call| format!("{} {}\n", call.operation.map_or("?", Operation::as_str), call.parameters))
         .collect();
-    Response::new(Full::new(Bytes::from(lines)))
+    Response::new(Full::new(Bytes::from(lines.concat())))
 }
 
 /// The operation that `X-Amz-Target` names, if it is one of ours.
