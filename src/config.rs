@@ -1,1 +1,57 @@
-//! Configuration: raw shapes in, typed settings out, all faults at once.
+//! Configuration: a TOML file in, typed settings out, all faults at once.
+//!
+//! # How it works
+//!
+//! [`keys`] is the one table of what may be in the file. [`raw`] walks the file along it and finds unknown keys, wrong
+//! types and values out of bounds; [`resolve`] makes settings of what is left, follows references and reads secrets.
+//! Neither stops at the first fault: whoever repairs a configuration wants the whole list. [`schema`] prints the
+//! same table as JSON Schema.
+//!
+//! # What can go wrong
+//!
+//! A secret in a message. Errors of parsers quote their input, so none of their texts is passed on where a secret
+//! could be; keys whose values may be secret are marked in the table ([`keys::Shape::Private`]), and a secret written into
+//! the file itself is refused.
+
+use std::path::Path;
+
+mod fault;
+mod files;
+mod keys;
+mod quantity;
+mod raw;
+mod resolve;
+mod schema;
+mod secret;
+mod settings;
+mod waiver;
+
+pub use fault::{Fault, Faults};
+pub(crate) use resolve::caller_name;
+pub use schema::schema;
+pub use secret::{Environment, SealingKey};
+pub use settings::{
+    ApprovalRule, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
+    PreflightSettings, ServerTls, UpdatePolicy, Waiver, WatchedKeyStore,
+};
+
+/// The largest configuration file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+impl Config {
+    /// Reads a file, and all files and variables that it names. Relative paths in it start at its own directory.
+    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, Faults> {
+        let mut faults = fault::Collector::default();
+        let text = secret::bounded_file(path, MAX_FILE_BYTES)
+            .and_then(|bytes| String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8".to_owned()));
+        let text = text.map_err(|why| faults.add(None, "", why)).ok();
+        let root = text.and_then(|text| raw::read(&text, &mut faults));
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let resolver = resolve::Resolver { directory, environment, faults: &mut faults };
+        let config = root.and_then(|root| resolver.config(root));
+        faults.finish(path, config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Certificates and keys that the configuration names by file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::fault::Collector;
+use super::raw::Taken;
+use super::secret::{bounded_file, secret_file};
+use super::settings::ServerTls;
+
+/// The largest file of certificates, in bytes: all public roots together have a quarter of it.
+const MAX_CERTIFICATE_BYTES: u64 = 1024 * 1024;
+
+/// Every certificate of every file. `None` if a file was faulty, which is then reported.
+pub(super) fn roots(
+    directory: &Path,
+    files: &[Taken<String>],
+    faults: &mut Collector,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let read: Vec<_> = files.iter().map(|file| reported(file, certificates(directory, file), faults)).collect();
+    let lists: Option<Vec<_>> = read.into_iter().collect();
+    lists.map(|lists| lists.into_iter().flatten().collect())
+}
+
+/// A server's chain and key, as rustls takes them: it checks that they belong together.
+pub(super) fn server_tls(
+    directory: &Path,
+    certificate: &Taken<String>,
+    key: &Taken<String>,
+    faults: &mut Collector,
+) -> Option<ServerTls> {
+    let chain = reported(certificate, certificates(directory, certificate), faults);
+    let private = secret_file(&directory.join(&key.value))
+        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "holds no private key in PEM".to_owned()));
+    let private = reported(key, private, faults);
+    let (chain, private) = chain.zip(private)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let built = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .map_err(|error| format!("does not serve: {error}"));
+    reported(key, built, faults).map(|config| ServerTls(Arc::new(config)))
+}
+
+fn certificates(directory: &Path, file: &Taken<String>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = bounded_file(&directory.join(&file.value), MAX_CERTIFICATE_BYTES)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) | Err(_) => Err("holds no certificates in PEM".to_owned()),
+    }
+}
+
+fn reported<T>(file: &Taken<String>, read: Result<T, String>, faults: &mut Collector) -> Option<T> {
+    read.map_err(|why| faults.add(file.line, &file.path, why)).ok()
+}

@@ -1,0 +1,271 @@
+//! The one table of keys: the reader, the JSON Schema and the tests of `config/full.toml` all walk it.
+
+use std::time::Duration;
+
+use super::quantity;
+use crate::api::Role;
+
+/// A key of the configuration file.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) presence: Presence,
+    /// What it means, in a sentence fragment.
+    pub(super) about: &'static str,
+}
+
+/// What belongs at a key.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// Text; what it must look like is the business of the type it becomes.
+    Text,
+    /// Text that is never shown again: secret, or where people paste secrets by mistake.
+    Private,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within these bounds.
+    Count(u64, u64),
+    /// A duration within these bounds, in milliseconds.
+    Duration(u64, u64),
+    /// A size within these bounds, in bytes.
+    Size(u64, u64),
+    /// At most so many texts.
+    Texts(usize),
+    /// `{ file = … }` or `{ env = … }`: a secret is never written into the file itself.
+    Secret,
+    /// A table with these keys.
+    Section(&'static [Key]),
+    /// At most so many tables with these keys.
+    Sections(&'static [Key], usize),
+    /// At most so many tables with these keys, each under a name of the operator's choice.
+    Named(&'static [Key], usize),
+}
+
+/// Whether a key must be there.
+#[derive(Debug)]
+pub(super) enum Presence {
+    Required,
+    Optional,
+    /// Absent means this value, in TOML.
+    Default(&'static str),
+}
+use Presence::{Default, Optional, Required};
+
+const fn key(name: &'static str, shape: Shape, presence: Presence, about: &'static str) -> Key {
+    Key { name, shape, presence, about }
+}
+
+impl Shape {
+    /// What belongs there, in words that follow "must be".
+    pub(super) fn expected(&self) -> String {
+        match self {
+            Self::Text | Self::Private => "text in quotes".to_owned(),
+            Self::Choice(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                words.join(" or ")
+            }
+            Self::Flag => "true or false".to_owned(),
+            Self::Count(min, max) => format!("a whole number from {min} to {max}"),
+            Self::Duration(min, max) => {
+                let [min, max] = [*min, *max].map(|ms| quantity::show_duration(Duration::from_millis(ms)));
+                format!("a duration from \"{min}\" to \"{max}\", such as \"250ms\", \"30s\" or \"5m\"")
+            }
+            Self::Size(min, max) => {
+                let [min, max] = [*min, *max].map(quantity::show_size);
+                format!("a size from \"{min}\" to \"{max}\", such as \"64KiB\"")
+            }
+            Self::Texts(max) => format!("a list of at most {max} texts in quotes"),
+            Self::Secret => "{ file = \"…\" } or { env = \"…\" }".to_owned(),
+            Self::Section(_) => "a table".to_owned(),
+            Self::Sections(_, max) => format!("a list of at most {max} tables"),
+            Self::Named(_, max) => format!("a table of at most {max} tables"),
+        }
+    }
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+/// The top of the file.
+pub(super) const ROOT: &[Key] = &[
+    key("listen", Shape::Section(LISTEN), Optional, "where the API, the page and the metrics are served"),
+    key("http", Shape::Section(HTTP), Optional, "limits on what callers of the API may use up"),
+    key("journal", Shape::Section(JOURNAL), Optional, "where updates are recorded"),
+    key("kms", Shape::Section(KMS), Optional, "how AWS KMS is asked and told"),
+    key("credentials", Shape::Named(CREDENTIAL, 1_000), Optional, "proxy credentials, by a name of your choice"),
+    key("key_stores", Shape::Sections(KEY_STORE, 1_000), Optional, "the external key stores to watch and to gate"),
+    key("preflight", Shape::Section(PREFLIGHT), Optional, "how a candidate is probed and judged"),
+    key("monitor", Shape::Section(MONITOR), Optional, "how often the key stores are probed"),
+    key("update", Shape::Section(UPDATE), Optional, "what an update needs and how long it waits"),
+    key("tokens", Shape::Sections(TOKEN, 100), Optional, "who may call the API"),
+];
+
+const LISTEN: &[Key] = &[
+    key("api", Shape::Text, Default("\"127.0.0.1:8480\""), "the address and port of API, page and metrics"),
+    key("tls_certificate_file", Shape::Text, Optional, "the server's certificate chain, PEM, leaf first"),
+    key("tls_key_file", Shape::Text, Optional, "the private key of that certificate, PEM"),
+    key(
+        "allow_insecure",
+        Shape::Flag,
+        Default("false"),
+        "whether an address that others can reach may go without TLS or without tokens",
+    ),
+];
+
+const HTTP: &[Key] = &[
+    key("connections", Shape::Count(1, 10_000), Default("256"), "how many connections are served at once"),
+    key(
+        "header_timeout",
+        Shape::Duration(100, MINUTE),
+        Default("\"5s\""),
+        "how long a caller may take to send the head of a request",
+    ),
+    key(
+        "request_timeout",
+        Shape::Duration(SECOND, 10 * MINUTE),
+        Default("\"60s\""),
+        "how long a request may take to be received and answered; event streams may stay longer",
+    ),
+    key("body_limit", Shape::Size(1_024, 1_048_576), Default("\"64KiB\""), "the largest body of a request"),
+];
+
+const JOURNAL: &[Key] = &[
+    key(
+        "path",
+        Shape::Text,
+        Default("\"/var/lib/xks-preflight/journal.sqlite\""),
+        "the SQLite file; relative to the configuration file",
+    ),
+    key(
+        "sealing_key",
+        Shape::Secret,
+        Optional,
+        "32 bytes in base64 that seal secrets which arrive with an update; without it such updates are refused",
+    ),
+];
+
+const KMS: &[Key] = &[
+    key("region", Shape::Text, Required, "the AWS Region of the key stores"),
+    key("endpoint_url", Shape::Private, Optional, "a KMS endpoint instead of AWS's own, such as a VPC endpoint"),
+    key(
+        "poll_interval",
+        Shape::Duration(SECOND, HOUR),
+        Default("\"60s\""),
+        "how often the key stores are described, to notice changes made elsewhere",
+    ),
+    key("observe_only", Shape::Flag, Default("false"), "never change a key store: updates end at the plan"),
+];
+
+const CREDENTIAL: &[Key] = &[
+    key(
+        "console_file",
+        Shape::Text,
+        Optional,
+        "the JSON file that the proxy gives for the KMS console, with both halves",
+    ),
+    key("access_key_id", Shape::Private, Optional, "the AccessKeyId, together with secret"),
+    key("secret", Shape::Secret, Optional, "where the RawSecretAccessKey is"),
+];
+
+/// The keys of [`Shape::Secret`].
+pub(super) const SECRET: &[Key] = &[
+    key("file", Shape::Private, Optional, "a file that holds the secret and nothing else"),
+    key("env", Shape::Private, Optional, "an environment variable that holds the secret"),
+];
+
+const KEY_STORE: &[Key] = &[
+    key("id", Shape::Text, Required, "the CustomKeyStoreId"),
+    key("region", Shape::Text, Optional, "its AWS Region, if not kms.region"),
+    key("credential", Shape::Text, Required, "which of the credentials its proxy expects"),
+];
+
+const PREFLIGHT: &[Key] = &[
+    key("samples", Shape::Count(1, 50), Default("5"), "how many cold probes each address gets"),
+    key("concurrency", Shape::Count(1, 64), Default("4"), "how many pre-flights run at once"),
+    key("timeout", Shape::Duration(SECOND, 5 * MINUTE), Default("\"30s\""), "how long a whole pre-flight may take"),
+    key("addresses", Shape::Count(1, 64), Default("16"), "how many addresses of one name are probed"),
+    key("ca_files", Shape::Texts(16), Default("[]"), "more roots to trust, PEM; marks every report as lab"),
+    key("promote", Shape::Texts(100), Default("[]"), "checks of level should that block as if they were must"),
+    key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
+    key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),
+];
+
+const ROUTE: &[Key] = &[
+    key("host", Shape::Text, Required, "the host of an XksProxyUriEndpoint"),
+    key("connect_to", Shape::Texts(64), Required, "addresses with port to connect to instead"),
+];
+
+const WAIVER: &[Key] = &[
+    key("check", Shape::Text, Required, "the check, by its id in the catalogue"),
+    key("key_store", Shape::Text, Optional, "the CustomKeyStoreId it is waived for, if not all"),
+    key("reason", Shape::Text, Required, "why this is acceptable; shown in every report"),
+    key("until", Shape::Text, Required, "when the waiver ends, RFC 3339"),
+];
+
+const MONITOR: &[Key] = &[
+    key(
+        "interval",
+        Shape::Duration(SECOND, 24 * HOUR),
+        Default("\"60s\""),
+        "the time between two probes of a key store",
+    ),
+    key("jitter_percent", Shape::Count(0, 50), Default("20"), "how far that time varies, so that probes spread out"),
+    key("samples", Shape::Count(1, 20), Default("1"), "how many cold probes each address gets each time"),
+    key("concurrency", Shape::Count(1, 256), Default("8"), "how many key stores are probed at once"),
+    key("history", Shape::Count(1, 10_000), Default("100"), "how many reports are kept for each key store"),
+];
+
+const UPDATE: &[Key] = &[
+    key(
+        "approval",
+        Shape::Choice(&["none"]),
+        Default("\"none\""),
+        "whose approval a plan needs besides its pre-flight",
+    ),
+    key(
+        "plan_expiry",
+        Shape::Duration(MINUTE, 24 * HOUR),
+        Default("\"15m\""),
+        "how long after its making a plan may still be begun",
+    ),
+    key(
+        "preflight_expiry",
+        Shape::Duration(SECOND, HOUR),
+        Default("\"5m\""),
+        "how old a passed pre-flight may be when the first change is made",
+    ),
+    key(
+        "disconnect_wait",
+        Shape::Duration(SECOND, 2 * HOUR),
+        Default("\"10m\""),
+        "how long a disconnect may take before the update is rolled back",
+    ),
+    key(
+        "connect_wait",
+        Shape::Duration(SECOND, 2 * HOUR),
+        Default("\"30m\""),
+        "how long a connect may take before the update is rolled back",
+    ),
+    key(
+        "poll_interval",
+        Shape::Duration(100, MINUTE),
+        Default("\"5s\""),
+        "how often the connection state is looked at while waiting",
+    ),
+    key(
+        "acknowledge_outage",
+        Shape::Flag,
+        Default("true"),
+        "whether an update that disconnects must acknowledge that keys will be out of use",
+    ),
+];
+
+const TOKEN: &[Key] = &[
+    key("name", Shape::Text, Required, "who it is, for the journal"),
+    key("role", Shape::Choice(&Role::NAMES), Required, "what it may do"),
+    key("sha256", Shape::Private, Required, "the hash of the token, as printed by: xks-preflight token new"),
+];

@@ -1,0 +1,358 @@
+//! From values of the right shape to settings: newtypes, references between sections, and rules over several keys.
+//!
+//! Every function reads all its keys before it gives up, so that all faults come to light; `None` means that at
+//! least one was reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::fault::{Collector, found};
+use super::files;
+use super::raw::{Section, Taken};
+use super::secret::{self, Environment, SealingKey};
+use super::settings::{
+    ApprovalRule, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
+    PreflightSettings, UpdatePolicy, WatchedKeyStore,
+};
+use super::waiver;
+use crate::api::{Caller, Role, TokenHash};
+use crate::key_store::{
+    AccessKeyId, ConsoleFile, CustomKeyStoreId, Invalid, ProxyCredential, RawSecretAccessKey, Region,
+};
+
+/// What resolving needs besides the sections.
+pub(super) struct Resolver<'a> {
+    /// Relative paths start here.
+    pub(super) directory: &'a Path,
+    pub(super) environment: Environment<'a>,
+    pub(super) faults: &'a mut Collector,
+}
+
+impl Resolver<'_> {
+    pub(super) fn config(mut self, mut root: Section) -> Option<Config> {
+        let tokens = root.sections("tokens").and_then(|tokens| self.tokens(tokens));
+        let has_tokens = tokens.as_ref().is_none_or(|tokens| !tokens.is_empty());
+        let listen = root.section("listen").and_then(|section| self.listen(section, has_tokens));
+        let http = root.section("http").and_then(|section| self.http(section));
+        let journal = root.section("journal").and_then(|section| self.journal(section));
+        let kms = root.section("kms").and_then(|section| self.kms(section));
+        let credentials = root.named("credentials");
+        let names: Option<BTreeSet<String>> =
+            credentials.as_ref().map(|named| named.iter().map(|(name, _)| name.clone()).collect());
+        let credentials = credentials.and_then(|named| self.credentials(named));
+        let region = kms.as_ref().map(|kms| &kms.region);
+        let key_stores = root.sections("key_stores").and_then(|all| self.key_stores(all, names.as_ref(), region));
+        let ids: Option<BTreeSet<CustomKeyStoreId>> =
+            key_stores.as_ref().map(|stores| stores.iter().map(|store| store.id.clone()).collect());
+        let preflight = root.section("preflight").and_then(|section| self.preflight(section, ids.as_ref()));
+        let monitor = root.section("monitor").and_then(|section| self.monitor(section));
+        let update = root.section("update").and_then(|section| self.update(section));
+        root.finish(self.faults);
+        Some(Config {
+            listen: listen?,
+            http: http?,
+            journal: journal?,
+            kms: kms?,
+            credentials: credentials?,
+            key_stores: key_stores?,
+            preflight: preflight?,
+            monitor: monitor?,
+            update: update?,
+            tokens: tokens?,
+        })
+    }
+
+    fn listen(&mut self, mut section: Section, has_tokens: bool) -> Option<Listen> {
+        let api = section.parse("api", self.faults, |text| {
+            text.parse::<SocketAddr>()
+                .map_err(|_| "must be an IP address and a port, for example 127.0.0.1:8480".to_owned())
+        });
+        let certificate = section.text("tls_certificate_file");
+        let key = section.text("tls_key_file");
+        let encrypted = certificate.is_some() || key.is_some();
+        let tls = match (certificate, key) {
+            (Some(certificate), Some(key)) => files::server_tls(self.directory, &certificate, &key, self.faults),
+            (Some(one), None) => {
+                self.faults.add(one.line, &one.path, "needs tls_key_file beside it");
+                None
+            }
+            (None, Some(one)) => {
+                self.faults.add(one.line, &one.path, "needs tls_certificate_file beside it");
+                None
+            }
+            (None, None) => None,
+        };
+        let allow_insecure = section.flag("allow_insecure");
+        section.finish(self.faults);
+        let api = api?;
+        if !api.value.ip().is_loopback() && allow_insecure == Some(false) {
+            if !encrypted {
+                let why = "others can reach this address, and without TLS they can read tokens and secrets: set \
+                           tls_certificate_file and tls_key_file, or a loopback address, or allow_insecure = true \
+                           if something in front takes care of it";
+                self.faults.add(api.line, &api.path, why);
+            }
+            if !has_tokens {
+                let why = "others can reach this address, and without [[tokens]] anyone may change key stores: add \
+                           one (xks-preflight token new), or set a loopback address, or allow_insecure = true if \
+                           something in front takes care of it";
+                self.faults.add(api.line, &api.path, why);
+            }
+        }
+        allow_insecure?;
+        Some(Listen { api: api.value, tls })
+    }
+
+    fn http(&mut self, mut section: Section) -> Option<HttpLimits> {
+        let connections = section.count("connections");
+        let header_timeout = section.duration("header_timeout");
+        let request_timeout = section.duration("request_timeout");
+        let body_limit = section.count("body_limit");
+        section.finish(self.faults);
+        Some(HttpLimits {
+            connections: connections?,
+            header_timeout: header_timeout?,
+            request_timeout: request_timeout?,
+            body_limit: body_limit?,
+        })
+    }
+
+    fn journal(&mut self, mut section: Section) -> Option<JournalSettings> {
+        let path = self.path(&mut section, "path");
+        let sealing_key = section.section("sealing_key").and_then(|source| {
+            let (line, path) = (source.line, source.path.clone());
+            let text = secret::resolve(source, self.directory, self.environment, self.faults)?;
+            SealingKey::parse(&text).map_err(|rule| self.faults.add(line, &path, rule)).ok()
+        });
+        section.finish(self.faults);
+        Some(JournalSettings { path: path?, sealing_key })
+    }
+
+    fn path(&mut self, section: &mut Section, name: &str) -> Option<PathBuf> {
+        let path = section.parse(name, self.faults, |text| {
+            if text.is_empty() || text.contains('\0') { Err("must be a path".to_owned()) } else { Ok(text.to_owned()) }
+        })?;
+        Some(self.directory.join(path.value))
+    }
+
+    fn kms(&mut self, mut section: Section) -> Option<KmsSettings> {
+        let region = section.parse("region", self.faults, rule(Region::parse));
+        let endpoint_url = section.parse("endpoint_url", self.faults, endpoint_url);
+        let poll_interval = section.duration("poll_interval");
+        let observe_only = section.flag("observe_only");
+        section.finish(self.faults);
+        Some(KmsSettings {
+            region: region?.value,
+            endpoint_url: endpoint_url.map(|url| url.value),
+            poll_interval: poll_interval?,
+            observe_only: observe_only?,
+        })
+    }
+
+    fn credentials(&mut self, named: Vec<(String, Section)>) -> Option<BTreeMap<String, NamedCredential>> {
+        let mut credentials = BTreeMap::new();
+        let count = named.len();
+        for (name, section) in named {
+            if let Some((credential, path)) = self.credential(section) {
+                credentials.insert(name.clone(), NamedCredential { name, credential, path });
+            }
+        }
+        (credentials.len() == count).then_some(credentials)
+    }
+
+    fn credential(
+        &mut self,
+        mut section: Section,
+    ) -> Option<(ProxyCredential, Option<crate::key_store::XksProxyUriPath>)> {
+        let console_file = section.text("console_file");
+        let given_id = section.has("access_key_id");
+        let access_key_id = section.parse("access_key_id", self.faults, rule(AccessKeyId::parse));
+        let source = section.section("secret");
+        let (line, path) = (section.line, section.path.clone());
+        let read = match (console_file, given_id, source) {
+            (Some(file), false, None) => {
+                let bytes = secret::secret_file(&self.directory.join(&file.value));
+                let read = bytes.and_then(|bytes| ConsoleFile::parse(&bytes).map_err(|error| error.to_string()));
+                let read = read.map_err(|why| self.faults.add(file.line, &file.path, why)).ok();
+                read.map(|read| (read.credential, Some(read.path)))
+            }
+            (None, true, Some(source)) => {
+                let (line, path) = (source.line, source.path.clone());
+                let text = secret::resolve(source, self.directory, self.environment, self.faults);
+                let secret = text.and_then(|text| {
+                    RawSecretAccessKey::parse(&text).map_err(|e| self.faults.add(line, &path, e.rule)).ok()
+                });
+                access_key_id.zip(secret).map(|(id, secret_access_key)| {
+                    (ProxyCredential { access_key_id: id.value, secret_access_key }, None)
+                })
+            }
+            // Their own faults are told already.
+            _ if section.is_faulty() => None,
+            _ => {
+                self.faults.add(line, &path, "must have either console_file, or access_key_id and secret");
+                None
+            }
+        };
+        section.finish(self.faults);
+        read
+    }
+
+    fn key_stores(
+        &mut self,
+        sections: Vec<Section>,
+        credentials: Option<&BTreeSet<String>>,
+        default_region: Option<&Region>,
+    ) -> Option<Vec<WatchedKeyStore>> {
+        let mut stores: Vec<WatchedKeyStore> = Vec::new();
+        let mut whole = true;
+        for mut section in sections {
+            let id = section.parse("id", self.faults, rule(CustomKeyStoreId::parse));
+            let own_region = section.has("region");
+            let region = section.parse("region", self.faults, rule(Region::parse)).map(|region| region.value);
+            let region = if own_region { region } else { default_region.cloned() };
+            let credential = section.parse("credential", self.faults, |name| match credentials {
+                Some(names) if !names.contains(name) => Err("must name one of [credentials.NAME]".to_owned()),
+                _ => Ok(name.to_owned()),
+            });
+            section.finish(self.faults);
+            let (Some(id), Some(region), Some(credential)) = (id, region, credential) else {
+                whole = false;
+                continue;
+            };
+            if stores.iter().any(|other| other.id == id.value && other.region == region) {
+                self.faults.add(id.line, &id.path, format!("is there twice {}", found(id.value.as_str())));
+            }
+            stores.push(WatchedKeyStore { id: id.value, region, credential: credential.value });
+        }
+        whole.then_some(stores)
+    }
+
+    fn preflight(
+        &mut self,
+        mut section: Section,
+        stores: Option<&BTreeSet<CustomKeyStoreId>>,
+    ) -> Option<PreflightSettings> {
+        let samples = section.count("samples");
+        let concurrency = section.count("concurrency");
+        let timeout = section.duration("timeout");
+        let addresses = section.count("addresses");
+        let ca_files = section.texts("ca_files");
+        let extra_roots = ca_files.and_then(|list| files::roots(self.directory, &list, self.faults));
+        let promote = section.texts("promote").and_then(|ids| waiver::promoted(ids, self.faults));
+        let routes = section.sections("routes").and_then(|all| waiver::routes(all, self.faults));
+        let waivers = section.sections("waivers").and_then(|all| waiver::waivers(all, stores, self.faults));
+        section.finish(self.faults);
+        Some(PreflightSettings {
+            samples: samples?,
+            concurrency: concurrency?,
+            timeout: timeout?,
+            addresses: addresses?,
+            extra_roots: extra_roots?,
+            promote: promote?,
+            routes: routes?,
+            waivers: waivers?,
+        })
+    }
+
+    fn monitor(&mut self, mut section: Section) -> Option<MonitorSchedule> {
+        let interval = section.duration("interval");
+        let jitter_percent = section.count("jitter_percent");
+        let samples = section.count("samples");
+        let concurrency = section.count("concurrency");
+        let history = section.count("history");
+        section.finish(self.faults);
+        Some(MonitorSchedule {
+            interval: interval?,
+            jitter_percent: jitter_percent?,
+            samples: samples?,
+            concurrency: concurrency?,
+            history: history?,
+        })
+    }
+
+    fn update(&mut self, mut section: Section) -> Option<UpdatePolicy> {
+        let approval = section.text("approval").map(|_none| ApprovalRule::None);
+        let plan_expiry = section.duration("plan_expiry");
+        let preflight_expiry = section.duration("preflight_expiry");
+        let disconnect_wait = section.duration("disconnect_wait");
+        let connect_wait = section.duration("connect_wait");
+        let poll_interval = section.duration("poll_interval");
+        let acknowledge_outage = section.flag("acknowledge_outage");
+        section.finish(self.faults);
+        Some(UpdatePolicy {
+            approval: approval?,
+            plan_expiry: plan_expiry?,
+            preflight_expiry: preflight_expiry?,
+            disconnect_wait: disconnect_wait?,
+            connect_wait: connect_wait?,
+            poll_interval: poll_interval?,
+            acknowledge_outage: acknowledge_outage?,
+        })
+    }
+
+    fn tokens(&mut self, sections: Vec<Section>) -> Option<Vec<Caller>> {
+        let mut callers: Vec<Caller> = Vec::new();
+        let mut whole = true;
+        for mut section in sections {
+            let name = section.parse("name", self.faults, |text| caller_name(text).map(str::to_owned));
+            let role = section.text("role").and_then(|role| Role::parse(&role.value));
+            let hash = section.parse("sha256", self.faults, |text| TokenHash::parse(text).map_err(|e| e.to_string()));
+            section.finish(self.faults);
+            let (Some(name), Some(role), Some(hash)) = (name, role, hash) else {
+                whole = false;
+                continue;
+            };
+            if callers.iter().any(|other| other.name == name.value) {
+                self.faults.add(name.line, &name.path, format!("is there twice {}", found(&name.value)));
+            }
+            if let Some(other) = callers.iter().find(|other| other.hash == hash.value) {
+                let why = format!("is the same token as that of {:?}: nobody could tell who called", other.name);
+                self.faults.add(hash.line, &hash.path, why);
+            }
+            callers.push(Caller { name: name.value, role, hash: hash.value });
+        }
+        whole.then_some(callers)
+    }
+}
+
+/// The name of a caller: 1 to 64 printable characters, so that it can stand in the journal and in logs.
+pub(crate) fn caller_name(text: &str) -> Result<&str, String> {
+    if text.trim() == text && (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text)
+    } else {
+        Err("must be 1 to 64 characters without control characters and without space around them".to_owned())
+    }
+}
+
+/// Makes a newtype's `parse` report its rule alone: the key path stands for the member.
+pub(super) fn rule<T>(parse: fn(&str) -> Result<T, Invalid>) -> impl FnOnce(&str) -> Result<T, String> {
+    move |text| parse(text).map_err(|error| error.rule.to_owned())
+}
+
+fn endpoint_url(text: &str) -> Result<String, String> {
+    let rule = "must be https://HOST[:PORT], or http:// with a loopback address: requests to KMS may hold a secret";
+    let uri: http::Uri = text.parse().map_err(|_| rule.to_owned())?;
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    let loopback = address.map_or(host == "localhost", |address| address.is_loopback());
+    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !text.contains(['@', '#']);
+    match uri.scheme_str() {
+        Some("https") if bare && !host.is_empty() => Ok(text.to_owned()),
+        Some("http") if bare && loopback => Ok(text.to_owned()),
+        _ => Err(rule.to_owned()),
+    }
+}
+
+/// Reports every value that came before; tells whether there was none.
+pub(super) fn all_different<T: Ord + Clone>(items: &[Taken<T>], faults: &mut Collector) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut different = true;
+    for item in items {
+        if !seen.insert(&item.value) {
+            faults.add(item.line, &item.path, "is there twice");
+            different = false;
+        }
+    }
+    different
+}

@@ -1,0 +1,81 @@
+//! The table of keys as JSON Schema, for editors and for pipelines that write configurations.
+
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+
+use super::keys::{Key, Presence, ROOT, SECRET, Shape};
+use super::quantity;
+
+/// The JSON Schema (draft 2020-12) of the configuration file. It knows keys, types and most bounds; references and
+/// rules over several keys are known only to [`super::Config::load`].
+pub fn schema() -> Value {
+    let mut schema = table(ROOT);
+    let head = [("$schema", "https://json-schema.org/draft/2020-12/schema"), ("title", "xks-preflight configuration")];
+    schema.extend(head.map(|(name, text)| (name.to_owned(), json!(text))));
+    Value::Object(schema)
+}
+
+fn table(keys: &[Key]) -> Map<String, Value> {
+    let properties: Map<String, Value> = keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
+    let required: Vec<&str> =
+        keys.iter().filter(|key| matches!(key.presence, Presence::Required)).map(|key| key.name).collect();
+    Map::from_iter([
+        ("type".to_owned(), json!("object")),
+        ("additionalProperties".to_owned(), json!(false)),
+        ("properties".to_owned(), Value::Object(properties)),
+        ("required".to_owned(), json!(required)),
+    ])
+}
+
+fn property(key: &Key) -> Value {
+    let mut property = match &key.shape {
+        Shape::Text | Shape::Private => text([]),
+        Shape::Choice(words) => text([("enum", json!(words))]),
+        Shape::Flag => Map::from_iter([("type".to_owned(), json!("boolean"))]),
+        Shape::Count(min, max) => Map::from_iter([
+            ("type".to_owned(), json!("integer")),
+            ("minimum".to_owned(), json!(min)),
+            ("maximum".to_owned(), json!(max)),
+        ]),
+        Shape::Duration(..) => text([("pattern", json!(quantity::DURATION_PATTERN))]),
+        Shape::Size(..) => text([("pattern", json!(quantity::SIZE_PATTERN))]),
+        Shape::Texts(max) => list(text([]), *max),
+        Shape::Secret => {
+            let mut secret = table(SECRET);
+            secret.extend([("minProperties".to_owned(), json!(1)), ("maxProperties".to_owned(), json!(1))]);
+            secret
+        }
+        Shape::Section(keys) => table(keys),
+        Shape::Sections(keys, max) => list(table(keys), *max),
+        Shape::Named(keys, max) => Map::from_iter([
+            ("type".to_owned(), json!("object")),
+            ("additionalProperties".to_owned(), Value::Object(table(keys))),
+            ("propertyNames".to_owned(), json!({ "pattern": "^[A-Za-z0-9_-]{1,40}$" })),
+            ("maxProperties".to_owned(), json!(max)),
+        ]),
+    };
+    let mut about = key.about.to_owned();
+    if let Shape::Duration(..) | Shape::Size(..) = key.shape {
+        about = format!("{about}; {}", key.shape.expected());
+    }
+    property.insert("description".to_owned(), json!(about));
+    if let Presence::Default(toml) = key.presence {
+        let default = toml::de::ValueDeserializer::parse(toml).and_then(Value::deserialize);
+        property.extend(default.ok().map(|default| ("default".to_owned(), default)));
+    }
+    Value::Object(property)
+}
+
+fn text<const N: usize>(rules: [(&str, Value); N]) -> Map<String, Value> {
+    let mut text = Map::from_iter([("type".to_owned(), json!("string"))]);
+    text.extend(rules.map(|(name, rule)| (name.to_owned(), rule)));
+    text
+}
+
+fn list(items: Map<String, Value>, max: usize) -> Map<String, Value> {
+    Map::from_iter([
+        ("type".to_owned(), json!("array")),
+        ("items".to_owned(), Value::Object(items)),
+        ("maxItems".to_owned(), json!(max)),
+    ])
+}

@@ -1,0 +1,214 @@
+//! What a configuration comes to: every value of its final type, every reference followed, every secret read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+
+use super::secret::SealingKey;
+use crate::api::Caller;
+use crate::check::{self, JudgingPolicy};
+use crate::clock::Timestamp;
+use crate::key_store::{CredentialRef, CredentialSource, CustomKeyStoreId, ProxyCredential, Region, XksProxyUriPath};
+
+/// A whole configuration without fault.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[listen]`: where the API, the page and the metrics are served.
+    pub listen: Listen,
+    /// `[http]`: limits on what callers may use up.
+    pub http: HttpLimits,
+    /// `[journal]`: where updates are recorded.
+    pub journal: JournalSettings,
+    /// `[kms]`: how AWS KMS is asked and told.
+    pub kms: KmsSettings,
+    /// `[credentials.NAME]`: proxy credentials by name.
+    pub credentials: BTreeMap<String, NamedCredential>,
+    /// `[[key_stores]]`: unique by Region and id.
+    pub key_stores: Vec<WatchedKeyStore>,
+    /// `[preflight]`: how a candidate is probed and judged.
+    pub preflight: PreflightSettings,
+    /// `[monitor]`: how often the key stores are probed.
+    pub monitor: MonitorSchedule,
+    /// `[update]`: what an update needs and how long it waits.
+    pub update: UpdatePolicy,
+    /// `[[tokens]]`: who may call the API, unique by name and by token. Empty on a loopback address (or with
+    /// `allow_insecure`): the API asks nobody who they are.
+    pub tokens: Vec<Caller>,
+}
+
+/// `[listen]`.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// `api`; port 0 lets the system choose.
+    pub api: SocketAddr,
+    /// `tls_certificate_file` and `tls_key_file`; without them plain HTTP is served.
+    pub tls: Option<ServerTls>,
+}
+
+/// A server's certificate and key, loaded and found to belong together.
+#[derive(Clone)]
+pub struct ServerTls(pub Arc<ServerConfig>);
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[server certificate and key]")
+    }
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// `connections`: served at once.
+    pub connections: usize,
+    /// `header_timeout`: for the head of a request.
+    pub header_timeout: Duration,
+    /// `request_timeout`: for a request to be received and answered, event streams excepted.
+    pub request_timeout: Duration,
+    /// `body_limit`, in bytes.
+    pub body_limit: usize,
+}
+
+/// `[journal]`.
+#[derive(Clone, Debug)]
+pub struct JournalSettings {
+    /// `path` of the SQLite file.
+    pub path: PathBuf,
+    /// `sealing_key`; without it updates that bring a secret along are refused.
+    pub sealing_key: Option<SealingKey>,
+}
+
+/// `[kms]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsSettings {
+    /// `region` of the key stores that name none.
+    pub region: Region,
+    /// `endpoint_url`: `https://`, or `http://` on a loopback address, because a request may hold a secret.
+    pub endpoint_url: Option<String>,
+    /// `poll_interval`: between two descriptions of the key stores.
+    pub poll_interval: Duration,
+    /// `observe_only`: make no writer at all.
+    pub observe_only: bool,
+}
+
+/// `[credentials.NAME]`, with its secret.
+#[derive(Clone, Debug)]
+pub struct NamedCredential {
+    /// NAME.
+    pub name: String,
+    /// Both halves.
+    pub credential: ProxyCredential,
+    /// The path, if the credential came in a console file.
+    pub path: Option<XksProxyUriPath>,
+}
+
+impl NamedCredential {
+    /// The form that may be recorded and shown.
+    pub fn reference(&self) -> CredentialRef {
+        self.credential.reference(CredentialSource::Configured(self.name.clone()))
+    }
+}
+
+/// `[[key_stores]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedKeyStore {
+    /// `id`.
+    pub id: CustomKeyStoreId,
+    /// `region`, or else that of `[kms]`.
+    pub region: Region,
+    /// `credential`: a key of [`Config::credentials`].
+    pub credential: String,
+}
+
+/// `[preflight]`.
+#[derive(Clone, Debug)]
+pub struct PreflightSettings {
+    /// `samples`: cold probes of each address.
+    pub samples: usize,
+    /// `concurrency`: pre-flights at once.
+    pub concurrency: usize,
+    /// `timeout` of a whole pre-flight.
+    pub timeout: Duration,
+    /// `addresses`: of one name, at most.
+    pub addresses: usize,
+    /// The certificates of `ca_files`: trusted besides the public roots. If there are any, reports are marked as lab.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// `promote`: ids of checks of level should that block.
+    pub promote: Vec<String>,
+    /// `routes`: where to connect for a host, in place of what DNS says. Hosts are in lower case.
+    pub routes: BTreeMap<String, Vec<SocketAddr>>,
+    /// `waivers`, unique by check and key store.
+    pub waivers: Vec<Waiver>,
+}
+
+impl PreflightSettings {
+    /// How a report about `key_store`, if it is about one, is judged at this instant: waivers for others, and those
+    /// that have ended, are left out.
+    pub fn judging(&self, key_store: Option<&CustomKeyStoreId>, now: Timestamp) -> JudgingPolicy {
+        let holds = |waiver: &&Waiver| {
+            now < waiver.until && (waiver.key_store.is_none() || waiver.key_store.as_ref() == key_store)
+        };
+        let waivers = self.waivers.iter().filter(holds);
+        let waivers = waivers.map(|w| check::Waiver { check: w.check.clone(), reason: w.reason.clone() }).collect();
+        JudgingPolicy { promoted: self.promote.clone(), waivers }
+    }
+}
+
+/// `[[preflight.waivers]]`: a failing check that is accepted for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiver {
+    /// `check`: its id.
+    pub check: String,
+    /// `key_store`; absent means every one.
+    pub key_store: Option<CustomKeyStoreId>,
+    /// `reason`, for the reports.
+    pub reason: String,
+    /// `until`: afterwards the waiver has no effect.
+    pub until: Timestamp,
+}
+
+/// `[monitor]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorSchedule {
+    /// `interval` between two probes of a key store.
+    pub interval: Duration,
+    /// `jitter_percent` of the interval, either way; at most 50.
+    pub jitter_percent: u8,
+    /// `samples`: cold probes of each address each time.
+    pub samples: usize,
+    /// `concurrency`: key stores probed at once.
+    pub concurrency: usize,
+    /// `history`: reports kept for each key store.
+    pub history: usize,
+}
+
+/// `[update]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdatePolicy {
+    /// `approval`.
+    pub approval: ApprovalRule,
+    /// `plan_expiry`: after its making a plan may still be begun for so long.
+    pub plan_expiry: Duration,
+    /// `preflight_expiry`: a passed pre-flight may be so old at the first change.
+    pub preflight_expiry: Duration,
+    /// `disconnect_wait`: before the update is rolled back.
+    pub disconnect_wait: Duration,
+    /// `connect_wait`: before the update is rolled back.
+    pub connect_wait: Duration,
+    /// `poll_interval` of the connection state while waiting.
+    pub poll_interval: Duration,
+    /// `acknowledge_outage`: an update that disconnects must say that it knows.
+    pub acknowledge_outage: bool,
+}
+
+/// Whose approval a plan needs besides its pre-flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApprovalRule {
+    /// Nobody's.
+    None,
+}

@@ -1,0 +1,173 @@
+//! Bad configurations and what is said about each.
+
+/// What is appended to a good configuration, and the one fault it gives; lines count from the good part's two.
+pub(super) const FAULTS: &[(&str, &str)] = &[
+    (
+        "[[key_stores]]\nid = \"cks-1\"\nregion = \"euc1\"\ncredential = \"a\"\n[credentials.a]\nconsole_file = \"proxy-configuration.json\"",
+        "line 5: key_stores[0].region: must look like an AWS Region, for example eu-central-1 (found \"euc1\")",
+    ),
+    ("observe = true", "line 3: kms.observe: is not a key; did you mean observe_only?"),
+    (
+        "zzz = true",
+        "line 3: kms.zzz: is not a key; the keys here are region, endpoint_url, poll_interval, observe_only",
+    ),
+    (
+        "TestSecretDoNotLeak0123456789012345678901234567 = 1",
+        "line 3: kms.<a key of 47 characters>: is not a key; the keys here are region, endpoint_url, poll_interval, observe_only",
+    ),
+    ("observe_only = \"yes\"", "line 3: kms.observe_only: must be true or false, not string"),
+    (
+        "poll_interval = 60",
+        "line 3: kms.poll_interval: must be a duration from \"1s\" to \"1h\", such as \"250ms\", \"30s\" or \"5m\", not integer",
+    ),
+    (
+        "poll_interval = \"5 minutes\"",
+        "line 3: kms.poll_interval: must be a duration from \"1s\" to \"1h\", such as \"250ms\", \"30s\" or \"5m\" (found \"5 minutes\")",
+    ),
+    (
+        "poll_interval = \"0s\"",
+        "line 3: kms.poll_interval: must be a duration from \"1s\" to \"1h\", such as \"250ms\", \"30s\" or \"5m\" (found \"0s\")",
+    ),
+    (
+        "endpoint_url = \"http://user:DoNotLeak@kms.example.com\"",
+        "line 3: kms.endpoint_url: must be https://HOST[:PORT], or http:// with a loopback address: requests to KMS may hold a secret",
+    ),
+    ("[monitor]\nsamples = 0", "line 4: monitor.samples: must be a whole number from 1 to 20 (found 0)"),
+    ("[monitor]\nhistory = -1", "line 4: monitor.history: must be a whole number from 1 to 10000 (found -1)"),
+    (
+        "[monitor]\nhistory = 99999999999999999999999",
+        "line 4: monitor.history: must be a whole number from 1 to 10000 (found 99999999999999999999999)",
+    ),
+    (
+        "[http]\nbody_limit = \"2GiB\"",
+        "line 4: http.body_limit: must be a size from \"1KiB\" to \"1MiB\", such as \"64KiB\" (found \"2GiB\")",
+    ),
+    ("[update]\napproval = \"two\"", "line 4: update.approval: must be \"none\" (found \"two\")"),
+    ("[[update]]\n", "line 3: update: must be a table, not array"),
+    ("[tokens]\n", "line 3: tokens: must be a list of at most 100 tables, not table"),
+    (
+        "[preflight]\nca_files = [1]",
+        "line 4: preflight.ca_files: must be a list of at most 16 texts in quotes, and nothing else",
+    ),
+    (
+        "[preflight]\nca_files = [\"absent.pem\"]",
+        "line 4: preflight.ca_files[0]: cannot be read: No such file or directory (os error 2)",
+    ),
+    ("[preflight]\nca_files = [\"garbage\"]", "line 4: preflight.ca_files[0]: holds no certificates in PEM"),
+    (
+        "[preflight]\npromote = [\"tls.beauty\"]",
+        "line 4: preflight.promote[0]: must be the id of a check, as listed by: xks-preflight catalogue (found \"tls.beauty\")",
+    ),
+    (
+        "[preflight]\npromote = [\"tls.validity\"]",
+        "line 4: preflight.promote[0]: is not a check of level should, and only those can be promoted (found \"tls.validity\")",
+    ),
+    (
+        "[preflight]\npromote = [\"tls.expiry_margin\", \"tls.expiry_margin\"]",
+        "line 4: preflight.promote[1]: is there twice",
+    ),
+    (
+        "[[preflight.routes]]\nhost = \"https://x\"\nconnect_to = [\"127.0.0.1:1\"]",
+        "line 4: preflight.routes[0].host: must be a host name without scheme or port (found \"https://x\")",
+    ),
+    (
+        "[[preflight.routes]]\nhost = \"a.example\"\nconnect_to = [\"here\"]",
+        "line 5: preflight.routes[0].connect_to[0]: must be an IP address and a port, for example 192.0.2.7:443 (found \"here\")",
+    ),
+    (
+        "[[preflight.routes]]\nhost = \"a.example\"\nconnect_to = []",
+        "line 3: preflight.routes[0].connect_to: must have at least one address",
+    ),
+    (
+        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nreason = \"x\"\nuntil = \"soon\"",
+        "line 6: preflight.waivers[0].until: must be an RFC 3339 time, for example 2027-01-31T00:00:00Z (found \"soon\")",
+    ),
+    (
+        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nreason = \" \"\nuntil = \"2027-01-31T00:00:00Z\"",
+        "line 5: preflight.waivers[0].reason: must be 1 to 500 characters in one line (found \" \")",
+    ),
+    (
+        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nkey_store = \"cks-2\"\nreason = \"x\"\nuntil = \"2027-01-31T00:00:00Z\"",
+        "line 5: preflight.waivers[0].key_store: must be the id of one of [[key_stores]] (found \"cks-2\")",
+    ),
+    (
+        "[[key_stores]]\nid = \"cks-1\"\ncredential = \"b\"",
+        "line 5: key_stores[0].credential: must name one of [credentials.NAME] (found \"b\")",
+    ),
+    (
+        "[[key_stores]]\ncredential = 7\nid = \"cks-1\"",
+        "line 4: key_stores[0].credential: must be text in quotes, not integer",
+    ),
+    ("[credentials.a]", "line 3: credentials.a: must have either console_file, or access_key_id and secret"),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"",
+        "line 3: credentials.a: must have either console_file, or access_key_id and secret",
+    ),
+    (
+        "[credentials.\"a b\"]\nconsole_file = \"x\"",
+        "line 3: credentials.<a key of 3 characters>: its name must be 1 to 40 of a-z, A-Z, 0-9, hyphen and underscore",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = \"TestSecretDoNotLeak0123456789012345678901234567\"",
+        "line 5: credentials.a.secret: a secret is never written into this file: put it into a file or an environment variable and say { file = \"…\" } or { env = \"…\" }",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret_access_key = \"DoNotLeak\"",
+        "line 5: credentials.a.secret_access_key: is not a key; did you mean secret?",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"DoNotLeak\"\nsecret = { env = \"XKS_MAIN_SECRET_ACCESS_KEY\" }",
+        "line 4: credentials.a.access_key_id: must be 20 to 30 of A-Z and 2-7",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { env = \"DoNotLeak\" }",
+        "line 5: credentials.a.secret.env: the environment variable named here is not set, is empty or is not UTF-8",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { env = \"WRONG_SECRET\" }",
+        "line 5: credentials.a.secret: must be 43 to 64 of a-z, A-Z, 0-9, slash, plus and equals sign",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { env = \"X\", file = \"y\" }",
+        "line 5: credentials.a.secret: must have either file or env",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { file = \"open\" }",
+        "line 5: credentials.a.secret.file: is open to everyone on this machine (mode 0644): chmod 600 it",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { file = \"empty\" }",
+        "line 5: credentials.a.secret.file: is empty",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { file = \"secrets\" }",
+        "line 5: credentials.a.secret.file: is not a file",
+    ),
+    ("[credentials.a]\nconsole_file = \"large\"", "line 4: credentials.a.console_file: is larger than 65536 bytes"),
+    (
+        "[credentials.a]\nconsole_file = \"garbage\"",
+        "line 4: credentials.a.console_file: is not JSON: the mistake is at line 1, column 1",
+    ),
+    (
+        "[journal]\nsealing_key = { file = \"garbage\" }",
+        "line 4: journal.sealing_key: must be 32 bytes in base64, for example from: openssl rand -base64 32",
+    ),
+    ("[journal]\npath = \"\"", "line 4: journal.path: must be a path (found \"\")"),
+    (
+        "[listen]\napi = \"localhost\"",
+        "line 4: listen.api: must be an IP address and a port, for example 127.0.0.1:8480 (found \"localhost\")",
+    ),
+    ("[listen]\ntls_key_file = \"garbage\"", "line 4: listen.tls_key_file: needs tls_certificate_file beside it"),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = \"root\"\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 5: tokens[0].role: must be \"viewer\" or \"operator\" (found \"root\")",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"xkspf_DoNotLeak\"",
+        "line 6: tokens[0].sha256: must be 64 hexadecimal digits, as printed by: xks-preflight token new",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = \"viewer\"",
+        "line 3: tokens[0].sha256: is missing: the hash of the token, as printed by: xks-preflight token new",
+    ),
+];
