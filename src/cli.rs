@@ -5,6 +5,8 @@
 
 pub mod catalogue;
 pub mod check;
+pub mod config;
+pub mod token;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,6 +15,7 @@ use clap::{Parser, Subcommand};
 
 use crate::chain::Chain;
 use crate::check::Verdict;
+use crate::config::Faults;
 use crate::telemetry::{self, LogFormat};
 
 /// Makes changes to AWS KMS external key stores (XKS) safe.
@@ -38,6 +41,12 @@ enum Command {
     Check(Box<check::Arguments>),
     /// Print the list of checks with level, citation, KMS outcome and remedy.
     Catalogue(catalogue::Arguments),
+    /// Check a configuration file, or print its JSON Schema.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Make bearer tokens for the API.
+    #[command(subcommand)]
+    Token(token::Command),
 }
 
 /// How a command ended, for whoever runs it. The same for every subcommand.
@@ -101,7 +110,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let chain = Chain(error.as_ref()).to_string();
             let _ = writeln!(std::io::stderr(), "error: {chain}");
-            let usage = error.downcast_ref::<Usage>().is_some();
+            let usage = error.chain().any(|cause| cause.is::<Usage>() || cause.is::<Faults>());
             ExitCode::from(if usage { Exit::Usage.code() } else { Exit::Failed.code() })
         }
     }
@@ -112,6 +121,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Check(arguments) => check::run(*arguments),
         Command::Catalogue(arguments) => catalogue::run(&arguments),
+        Command::Config(command) => config::run(&command),
+        Command::Token(command) => token::run(&command),
     }
 }
 
@@ -122,6 +133,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// The process environment, for [`crate::config::Config::load`].
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 #[cfg(test)]
@@ -135,14 +151,19 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Every command below this one, however deep.
+    fn below(command: &clap::Command) -> Vec<&clap::Command> {
+        let direct = command.get_subcommands().filter(|command| command.get_name() != "help");
+        direct.flat_map(|command| std::iter::once(command).chain(below(command))).collect()
+    }
+
     #[test]
     fn every_subcommand_has_an_example() {
         let mut cli = Cli::command();
         cli.build();
-        for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
+        for command in below(&cli) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let nested = command.has_subcommands();
-            assert!(nested || help.contains("Example"), "{} has no example in its help", command.get_name());
+            assert!(help.contains("Example"), "{} has no example in its help", command.get_name());
         }
     }
 
@@ -150,7 +171,7 @@ mod tests {
     fn options_may_come_from_the_environment() {
         let mut cli = Cli::command();
         cli.build();
-        for command in cli.get_subcommands() {
+        for command in below(&cli) {
             for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
                 let long = argument.get_long().unwrap_or_default();
                 if ["help", "version", "log-level"].contains(&long) {

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, a room per subject.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+/// The commands `config` and `token`, as they are run from a shell.
+mod config;
 
 /// The floors of lib.rs and the layout hold.
 mod floors;
