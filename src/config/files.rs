@@ -11,19 +11,29 @@ use super::fault::Collector;
 use super::raw::Taken;
 use super::secret::{bounded_file, secret_file};
 use super::settings::ServerTls;
+use crate::probe::TrustRoots;
 
 /// The largest file of certificates, in bytes: all public roots together have a quarter of it.
 const MAX_CERTIFICATE_BYTES: u64 = 1024 * 1024;
 
-/// Every certificate of every file. `None` if a file was faulty, which is then reported.
-pub(super) fn roots(
-    directory: &Path,
-    files: &[Taken<String>],
-    faults: &mut Collector,
-) -> Option<Vec<CertificateDer<'static>>> {
-    let read: Vec<_> = files.iter().map(|file| reported(file, certificates(directory, file), faults)).collect();
-    let lists: Option<Vec<_>> = read.into_iter().collect();
-    lists.map(|lists| lists.into_iter().flatten().collect())
+/// The roots to judge by: the public ones, or those of the files and no others. `None` if a file was faulty, which is
+/// then reported.
+pub(super) fn trust(directory: &Path, files: &[Taken<String>], faults: &mut Collector) -> Option<TrustRoots> {
+    if files.is_empty() {
+        return Some(TrustRoots::mozilla());
+    }
+    let mut all = Vec::new();
+    let mut trust = None;
+    for file in files {
+        let read = bounded_file(&directory.join(&file.value), MAX_CERTIFICATE_BYTES).and_then(|pem| {
+            all.extend_from_slice(&pem);
+            all.push(b'\n');
+            // Each time all that came before: a fault is then told at the file that brought it.
+            TrustRoots::laboratory(&all).map_err(|error| error.to_string())
+        });
+        trust = Some(reported(file, read, faults)?);
+    }
+    trust
 }
 
 /// A server's chain and key, as rustls takes them: it checks that they belong together.

@@ -188,7 +188,12 @@ const PREFLIGHT: &[Key] = &[
     key("concurrency", Shape::Count(1, 64), Default("4"), "how many pre-flights run at once"),
     key("timeout", Shape::Duration(SECOND, 5 * MINUTE), Default("\"30s\""), "how long a whole pre-flight may take"),
     key("addresses", Shape::Count(1, 64), Default("16"), "how many addresses of one name are probed"),
-    key("ca_files", Shape::Texts(16), Default("[]"), "more roots to trust, PEM; marks every report as lab"),
+    key(
+        "ca_files",
+        Shape::Texts(16),
+        Default("[]"),
+        "roots to trust instead of the public ones, PEM; marks every report as lab",
+    ),
     key("promote", Shape::Texts(100), Default("[]"), "checks of level should that block as if they were must"),
     key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),

@@ -238,7 +238,7 @@ impl Resolver<'_> {
         let timeout = section.duration("timeout");
         let addresses = section.count("addresses");
         let ca_files = section.texts("ca_files");
-        let extra_roots = ca_files.and_then(|list| files::roots(self.directory, &list, self.faults));
+        let trust = ca_files.and_then(|list| files::trust(self.directory, &list, self.faults));
         let promote = section.texts("promote").and_then(|ids| waiver::promoted(ids, self.faults));
         let routes = section.sections("routes").and_then(|all| waiver::routes(all, self.faults));
         let waivers = section.sections("waivers").and_then(|all| waiver::waivers(all, stores, self.faults));
@@ -248,7 +248,7 @@ impl Resolver<'_> {
             concurrency: concurrency?,
             timeout: timeout?,
             addresses: addresses?,
-            extra_roots: extra_roots?,
+            trust: trust?,
             promote: promote?,
             routes: routes?,
             waivers: waivers?,

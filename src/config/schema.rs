@@ -17,14 +17,21 @@ pub fn schema() -> Value {
 
 fn table(keys: &[Key]) -> Map<String, Value> {
     let properties: Map<String, Value> = keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
-    let required: Vec<&str> =
-        keys.iter().filter(|key| matches!(key.presence, Presence::Required)).map(|key| key.name).collect();
+    let required: Vec<&str> = keys.iter().filter(|key| is_required(key)).map(|key| key.name).collect();
     Map::from_iter([
         ("type".to_owned(), json!("object")),
         ("additionalProperties".to_owned(), json!(false)),
         ("properties".to_owned(), Value::Object(properties)),
         ("required".to_owned(), json!(required)),
     ])
+}
+
+/// A section without which a key would be missing is as required as that key.
+fn is_required(key: &Key) -> bool {
+    match &key.shape {
+        Shape::Section(keys) => keys.iter().any(is_required),
+        _ => matches!(key.presence, Presence::Required),
+    }
 }
 
 fn property(key: &Key) -> Value {

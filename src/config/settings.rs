@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
 
 use super::secret::SealingKey;
 use crate::api::Caller;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
 use crate::key_store::{CredentialRef, CredentialSource, CustomKeyStoreId, ProxyCredential, Region, XksProxyUriPath};
+use crate::probe::TrustRoots;
 
 /// A whole configuration without fault.
 #[derive(Clone, Debug)]
@@ -136,8 +136,8 @@ pub struct PreflightSettings {
     pub timeout: Duration,
     /// `addresses`: of one name, at most.
     pub addresses: usize,
-    /// The certificates of `ca_files`: trusted besides the public roots. If there are any, reports are marked as lab.
-    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// The roots to judge by: the public ones, or those of `ca_files` and no others, which marks reports as lab.
+    pub trust: TrustRoots,
     /// `promote`: ids of checks of level should that block.
     pub promote: Vec<String>,
     /// `routes`: where to connect for a host, in place of what DNS says. Hosts are in lower case.

@@ -81,6 +81,7 @@ fn the_shipped_files_are_without_fault() {
     let main = &minimal.credentials[&minimal.key_stores[0].credential];
     assert_eq!(main.credential.secret_access_key.expose(), SECRET);
     assert_eq!(main.path.as_ref().unwrap().as_str(), "/kms/xks/v1");
+    assert!(!minimal.preflight.trust.is_lab());
     assert!(!minimal.kms.observe_only && minimal.tokens.is_empty());
 
     let observe = place.load(&shipped("observe-only.toml")).unwrap();
@@ -245,7 +246,7 @@ fn a_certificate_and_its_key_are_loaded_and_strangers_refused() {
     assert_eq!(place.faults(&with("other.key")).len(), 1);
     assert_eq!(place.faults(&with("open")).len(), 1);
     let roots = place.load(&format!("{GOOD}[preflight]\nca_files = [\"server.pem\"]")).unwrap();
-    assert_eq!(roots.preflight.extra_roots.len(), 1);
+    assert!(roots.preflight.trust.is_lab());
 }
 
 #[test]

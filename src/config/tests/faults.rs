@@ -53,7 +53,7 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[preflight]\nca_files = [\"absent.pem\"]",
         "line 4: preflight.ca_files[0]: cannot be read: No such file or directory (os error 2)",
     ),
-    ("[preflight]\nca_files = [\"garbage\"]", "line 4: preflight.ca_files[0]: holds no certificates in PEM"),
+    ("[preflight]\nca_files = [\"garbage\"]", "line 4: preflight.ca_files[0]: the file of roots holds no certificate"),
     (
         "[preflight]\npromote = [\"tls.beauty\"]",
         "line 4: preflight.promote[0]: must be the id of a check, as listed by: xks-preflight catalogue (found \"tls.beauty\")",
