@@ -1,1 +1,150 @@
 //! The journal: what an update intended and what came of it, durable before it is done.
+//!
+//! # How it works
+//!
+//! An update is a row and its events, numbered from 1 without a gap. An event is appended under the number that the
+//! writer expects to be next, so that two writers can never both go on from the same point. Secrets that came with a
+//! request are sealed beside the events, never in them, and erased when they are not needed any more.
+//!
+//! # What can go wrong
+//!
+//! An append that returns an error may or may not be on disk. Its writer must stop and read the update again before
+//! it does anything else: that is what a restart does anyway.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use crate::clock::Timestamp;
+use crate::id::UpdateId;
+use crate::key_store::{AccessKeyId, CustomKeyStoreId};
+use crate::update::{Event, Plan, Recorded};
+
+/// The durable record of updates.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Records a new update with its plan as first event, all or nothing.
+    async fn create(&self, new: NewUpdate) -> Result<Created, JournalError>;
+
+    /// Appends an event as number `sequence`; anything else being next is [`JournalError::OutOfSequence`].
+    async fn append(
+        &self,
+        update: UpdateId,
+        sequence: u64,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<Recorded, JournalError>;
+
+    /// All events of an update, in order.
+    async fn load(&self, update: UpdateId) -> Result<Vec<Recorded>, JournalError>;
+
+    /// The updates that have not concluded, oldest first.
+    async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError>;
+
+    /// Updates, newest first, older than `before`, at most `limit` (and never more than 1000).
+    async fn list(&self, before: Option<UpdateId>, limit: usize) -> Result<Vec<UpdateId>, JournalError>;
+
+    /// The secret that an update keeps for a purpose.
+    async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError>;
+
+    /// Forgets secrets of an update for good.
+    async fn erase_secrets(&self, update: UpdateId, purposes: &[SecretPurpose]) -> Result<(), JournalError>;
+
+    /// Which verified update of the key store keeps the secret of this access key id: the credential that KMS was last
+    /// told by us. Newest first.
+    async fn holder_of(
+        &self,
+        key_store: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+    ) -> Result<Option<UpdateId>, JournalError>;
+
+    /// Whether secrets can be kept at all, that is whether a sealing key is configured.
+    fn keeps_secrets(&self) -> bool;
+}
+
+/// What a secret is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SecretPurpose {
+    /// The RawSecretAccessKey to change to.
+    NewCredential,
+    /// The RawSecretAccessKey to go back to.
+    FormerCredential,
+    /// The KeyStorePassword to change to.
+    NewPassword,
+}
+
+impl SecretPurpose {
+    /// Every purpose.
+    pub const ALL: [Self; 3] = [Self::NewCredential, Self::FormerCredential, Self::NewPassword];
+
+    /// The word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NewCredential => "new_credential",
+            Self::FormerCredential => "former_credential",
+            Self::NewPassword => "new_password",
+        }
+    }
+}
+
+/// A new update.
+#[derive(Debug)]
+pub struct NewUpdate {
+    /// Its plan; the identifier and the key store are in it.
+    pub plan: Plan,
+    /// When.
+    pub at: Timestamp,
+    /// The requester's key, so that a repeated request finds the same update.
+    pub idempotency: Option<Idempotency>,
+    /// Secrets that came with the request.
+    pub secrets: Vec<(SecretPurpose, SecretString)>,
+}
+
+/// A requester's key with a digest of the request it was first used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The requester's key, unique per requester.
+    pub key: String,
+    /// Tells whether a later request with this key is the same one.
+    pub request_digest: String,
+}
+
+/// What [`Journal::create`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// A new update.
+    New,
+    /// The same request was recorded before, as this update; nothing was written.
+    Existing(UpdateId),
+    /// The idempotency key was used for another request; nothing was written.
+    KeyReused(UpdateId),
+    /// This update of the same key store is still open; nothing was written.
+    Locked(UpdateId),
+}
+
+/// Why the journal did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// No such update.
+    #[error("no update {0} in the journal")]
+    NotFound(UpdateId),
+    /// Somebody else has gone on with the update.
+    #[error("event {sequence} of {update} is not the next one: somebody else goes on with this update")]
+    OutOfSequence {
+        /// The update.
+        update: UpdateId,
+        /// The number that was expected to be free.
+        sequence: u64,
+    },
+    /// The database failed; whether something was written is not known.
+    #[error("journal database failed at {path}")]
+    Database {
+        /// The file.
+        path: String,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The task that works on the database ended, at shutdown.
+    #[error("journal is closed")]
+    Closed,
+}

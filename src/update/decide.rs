@@ -1,0 +1,409 @@
+//! What is next: a pure function of the recorded state, of what the key store shows, and of time.
+
+use std::time::Duration;
+
+use super::gate::{PreflightSummary, Verdict};
+use super::plan::Plan;
+use super::policy::ApprovalRule;
+use super::state::{Phase, Ready, Return, Run, State};
+use super::{BlockedBy, Direction, Ending, How, Round, Standing, Step, StepOutcome};
+use crate::clock::Timestamp;
+use crate::key_store::{ConnectionState, KeyStore};
+
+/// Time, as a decision sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall time, for expiry and freshness.
+    pub now: Timestamp,
+    /// How long it is since the last event other than an observation was recorded, or since this process took the
+    /// update over, if that was later. A restart starts the waiting anew: nobody knows how long the last one waited.
+    pub waited: Duration,
+}
+
+/// What the driver does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Run a pre-flight and record its result.
+    Preflight(Round),
+    /// Record that a person must agree.
+    RequestApproval,
+    /// A person must agree; nothing to do until then.
+    AwaitGate,
+    /// Record the intention and carry the step out, towards the new settings.
+    Perform(Step),
+    /// Record the intention and carry the step out, back to the former settings.
+    Undo(Step),
+    /// Record how a step ended; the key store shows it.
+    Settle(Direction, Step, StepOutcome),
+    /// Record that it goes back.
+    RollBack {
+        /// Why.
+        why: String,
+    },
+    /// Look again a little later.
+    Wait,
+    /// Record the end.
+    Conclude(Ending),
+}
+
+/// What is next for the update in `state`, when KMS shows the key store as `found`; `None` when KMS says that it does
+/// not exist.
+pub fn decide(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
+    let plan = state.plan();
+    match state.phase() {
+        Phase::Concluded(_) => Decision::Wait,
+        Phase::Running(run) => match found {
+            Some(found) => forward(plan, run, found, moment),
+            None => gone(),
+        },
+        Phase::RollingBack(back) => match found {
+            Some(found) => backward(plan, back, found, moment),
+            None => gone(),
+        },
+        _ => before(state, found, moment),
+    }
+}
+
+// --- before the first mutation: every way out leaves no trace ---
+
+fn before(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
+    let plan = state.plan();
+    if let Some(by) = state.cancelled_by() {
+        return Decision::Conclude(Ending::Abandoned { by: by.to_owned() });
+    }
+    // Known results first: they are true whatever the key store shows by now.
+    match state.phase() {
+        Phase::NotPassed(summary) => return Decision::Conclude(blocked(plan, summary)),
+        Phase::Ready(Ready { failure: Some(StepOutcome::Refused { exception, message, .. }), .. }) => {
+            return Decision::Conclude(Ending::Blocked {
+                by: BlockedBy::Kms,
+                exception: *exception,
+                message: message.clone(),
+            });
+        }
+        _ => {}
+    }
+    let Some(found) = found else {
+        return refused("the key store does not exist any more in this account and Region");
+    };
+    if plan.standing(found) == Standing::Foreign || !plan.standing(found).shows_former() {
+        return refused("somebody else changed the key store's settings since the plan was made; plan again");
+    }
+    if found.state != plan.expected.state {
+        let (was, is) = (&plan.expected.state, &found.state);
+        return refused(&format!("the key store was {was} when the plan was made and is {is} now; plan again"));
+    }
+    if moment.now > plan.expires_at {
+        return refused(&format!("the plan expired at {}; plan again", plan.expires_at));
+    }
+    match state.phase() {
+        Phase::Passed(_) if plan.approval == ApprovalRule::Required => Decision::RequestApproval,
+        Phase::AwaitingApproval(_) => Decision::AwaitGate,
+        Phase::Passed(_) | Phase::Approved(_) => Decision::Preflight(Round::Last),
+        Phase::Preflighting { round, .. } => Decision::Preflight(*round),
+        Phase::Ready(ready) => first_mutation(plan, ready, moment),
+        _ => Decision::Preflight(Round::First),
+    }
+}
+
+fn first_mutation(plan: &Plan, ready: &Ready, moment: Moment) -> Decision {
+    if ready.attempts >= plan.limits.attempts {
+        let why = ready.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        return refused(&format!("the first step had no effect in {} attempts ({why})", ready.attempts));
+    }
+    if moment.waited < plan.limits.pause_after(ready.attempts) {
+        return Decision::Wait;
+    }
+    if !ready.passed.is_fresh(plan, moment.now) {
+        return Decision::Preflight(Round::Last);
+    }
+    plan.steps.first().map_or_else(|| refused("the plan has no steps"), |step| Decision::Perform(*step))
+}
+
+fn blocked(plan: &Plan, summary: &PreflightSummary) -> Ending {
+    let message = if summary.settings == plan.settings() {
+        summary.message.clone()
+    } else {
+        "the pre-flight probed other settings than the plan's, which proves nothing".to_owned()
+    };
+    Ending::Blocked { by: BlockedBy::Preflight(summary.report), exception: summary.exception, message }
+}
+
+fn refused(why: &str) -> Decision {
+    Decision::Conclude(Ending::Refused { why: why.to_owned() })
+}
+
+// --- towards the new settings ---
+
+fn forward(plan: &Plan, run: &Run, found: &KeyStore, moment: Moment) -> Decision {
+    let standing = plan.standing(found);
+    if standing == Standing::Foreign {
+        return foreign();
+    }
+    if let Some(step) = run.unsettled {
+        let shown = standing.shows_new();
+        return settle(plan, Direction::Forward, step, shown, found, moment);
+    }
+    if let Some(by) = &run.rollback_wanted {
+        return roll_back(format!("{by} asked for it"));
+    }
+    let Some(step) = plan.steps.get(run.done).copied() else {
+        return arrival(plan, run, found, standing, moment);
+    };
+    if let Some(StepOutcome::Refused { message, .. }) = &run.failure {
+        return roll_back(format!("KMS refused {step}: {message}"));
+    }
+    if run.attempts >= plan.limits.attempts {
+        let why = run.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        return roll_back(format!("{step} had no effect in {} attempts ({why})", run.attempts));
+    }
+    if let Some(decision) = not_yet(plan, run, step, found, standing, moment) {
+        return decision;
+    }
+    if moment.waited < plan.limits.pause_after(run.attempts) { Decision::Wait } else { Decision::Perform(step) }
+}
+
+/// What keeps the next step from being carried out, if something does.
+fn not_yet(
+    plan: &Plan,
+    run: &Run,
+    step: Step,
+    found: &KeyStore,
+    standing: Standing,
+    moment: Moment,
+) -> Option<Decision> {
+    let found_so = || {
+        let outcome = StepOutcome::Done { request_id: None, how: How::FoundAlreadySo };
+        Decision::Settle(Direction::Forward, step, outcome)
+    };
+    // The update is there although its call seemed to have had no effect: it arrived late.
+    if step == Step::Update && standing == Standing::New {
+        return Some(found_so());
+    }
+    if step == Step::Connect && !standing.shows_new() {
+        return Some(within(moment, plan.limits.settle(), || {
+            roll_back("KMS accepted the new settings and does not show them".to_owned())
+        }));
+    }
+    let disconnected_by_us = plan.steps.get(..run.done).is_some_and(|done| done.contains(&Step::Disconnect));
+    let needs = match step {
+        Step::Update if !disconnected_by_us => &plan.expected.state,
+        Step::Update | Step::Connect => &ConnectionState::Disconnected,
+        Step::Disconnect => &ConnectionState::Connected,
+    };
+    if found.state == *needs {
+        return None;
+    }
+    Some(match (&found.state, step) {
+        (ConnectionState::Connected | ConnectionState::Connecting | ConnectionState::Failed(_), Step::Connect) => {
+            found_so()
+        }
+        (ConnectionState::Disconnecting, Step::Update | Step::Connect) => {
+            within(moment, plan.limits.disconnect(), || roll_back("it did not become DISCONNECTED in time".to_owned()))
+        }
+        // A disconnect that KMS has just accepted may not show at once.
+        (ConnectionState::Connected, Step::Update) if disconnected_by_us => {
+            within(moment, plan.limits.settle(), || roll_back("somebody else connected the key store".to_owned()))
+        }
+        (ConnectionState::Unrecognized(_), _) => {
+            within(moment, plan.limits.disconnect(), || roll_back(format!("the key store is {}", found.state)))
+        }
+        (other, _) => roll_back(format!("the key store is {other}, which is not our doing")),
+    })
+}
+
+/// All steps are done: wait for the connection state they lead to, then verify.
+fn arrival(plan: &Plan, run: &Run, found: &KeyStore, standing: Standing, moment: Moment) -> Decision {
+    let limits = &plan.limits;
+    if !standing.shows_new() {
+        return within(moment, limits.settle(), || {
+            roll_back("KMS accepted the new settings and does not show them".to_owned())
+        });
+    }
+    match (&found.state, plan.ends_connected()) {
+        (ConnectionState::Connected, true) | (ConnectionState::Disconnected, false) => verification(plan, run, moment),
+        (ConnectionState::Connecting, true) => {
+            within(moment, limits.connect(), || roll_back("it did not become CONNECTED in time".to_owned()))
+        }
+        (ConnectionState::Failed(code), _) => {
+            roll_back(format!("the connect ended FAILED with {code}: {}", code.meaning()))
+        }
+        // A connect may end at once, without ever showing as FAILED (developer guide, fixing a key store).
+        (ConnectionState::Disconnected, true) => {
+            within(moment, limits.settle(), || roll_back("the connect ended DISCONNECTED at once".to_owned()))
+        }
+        (ConnectionState::Unrecognized(_), _) => {
+            within(moment, limits.connect(), || roll_back(format!("the key store is {}", found.state)))
+        }
+        (other, _) => roll_back(format!("the key store is {other}, which is not our doing")),
+    }
+}
+
+fn verification(plan: &Plan, run: &Run, moment: Moment) -> Decision {
+    let Some(summary) = &run.verified else { return Decision::Preflight(Round::Verification) };
+    match summary.verdict {
+        Verdict::Ready => Decision::Conclude(Ending::Verified),
+        Verdict::Blocked => roll_back(format!("the verification failed: {}", summary.message)),
+        Verdict::Inconclusive if run.verifications < plan.limits.attempts => {
+            let pause = plan.limits.pause_after(run.verifications);
+            if moment.waited < pause { Decision::Wait } else { Decision::Preflight(Round::Verification) }
+        }
+        // Going back would cost a second outage for what may be our own fault; saying that it is fine would be a lie.
+        Verdict::Inconclusive => stuck(
+            format!("the new settings are in force and could not be verified: {}", summary.message),
+            "check the proxy with `xks-preflight check`; then keep the new settings, or ask for an update back to the \
+             former ones",
+        ),
+    }
+}
+
+// --- back to the former settings ---
+
+fn backward(plan: &Plan, back: &Return, found: &KeyStore, moment: Moment) -> Decision {
+    let standing = plan.standing(found);
+    if standing == Standing::Foreign {
+        return foreign();
+    }
+    if let Some(step) = back.unsettled {
+        return settle(plan, Direction::Back, step, standing.shows_former(), found, moment);
+    }
+    let must_restore = !standing.shows_former() || (plan.changes_secret() && back.maybe_applied && !back.restored);
+    let restore = if must_restore { plan.restore() } else { None };
+    let limits = &plan.limits;
+    match &found.state {
+        ConnectionState::Connected => match restore {
+            Some(restore) if restore.cold_members().is_empty() => undo(plan, back, Step::Update, found, moment),
+            None if must_restore => irreversible(plan, back, found),
+            None if plan.was_connected() => Decision::Conclude(Ending::RolledBack { why: back.why.clone() }),
+            Some(_) | None => undo(plan, back, Step::Disconnect, found, moment),
+        },
+        ConnectionState::Disconnected => match restore {
+            Some(_) => undo(plan, back, Step::Update, found, moment),
+            // Without a way back, connected with the new settings is the best that is left.
+            None if plan.was_connected() => undo(plan, back, Step::Connect, found, moment),
+            None if must_restore => irreversible(plan, back, found),
+            None => Decision::Conclude(Ending::RolledBack { why: back.why.clone() }),
+        },
+        ConnectionState::Failed(_) => {
+            if back.tries.of(Step::Connect) >= limits.attempts {
+                exhausted(back, Step::Connect, found)
+            } else {
+                undo(plan, back, Step::Disconnect, found, moment)
+            }
+        }
+        ConnectionState::Connecting if restore.is_some() => undo(plan, back, Step::Disconnect, found, moment),
+        ConnectionState::Connecting => {
+            if moment.waited < limits.connect() {
+                Decision::Wait
+            } else {
+                undo(plan, back, Step::Disconnect, found, moment)
+            }
+        }
+        ConnectionState::Disconnecting => within(moment, limits.disconnect(), || too_long(back, found)),
+        ConnectionState::Unrecognized(_) => within(moment, limits.connect(), || too_long(back, found)),
+    }
+}
+
+fn undo(plan: &Plan, back: &Return, step: Step, found: &KeyStore, moment: Moment) -> Decision {
+    let tries = back.tries.of(step);
+    if tries >= plan.limits.attempts {
+        return exhausted(back, step, found);
+    }
+    // The first attempt follows at once; what KMS has just accepted or refused gets time to show before the next.
+    let pause = if tries == 0 { Duration::ZERO } else { plan.limits.pause_after(tries).max(plan.limits.settle()) };
+    if moment.waited < pause { Decision::Wait } else { Decision::Undo(step) }
+}
+
+const LOOK: &str = "look at the key store in the KMS console and at KMS's messages in this update's events; bring it to \
+                    DISCONNECTED, update it to settings that work, and connect it";
+
+fn exhausted(back: &Return, step: Step, found: &KeyStore) -> Decision {
+    let last = back.failure.as_ref().map(|failure| format!("; last: {failure}")).unwrap_or_default();
+    stuck(format!("going back ({}) failed at {step}{last}; the key store is {}", back.why, found.state), LOOK)
+}
+
+fn too_long(back: &Return, found: &KeyStore) -> Decision {
+    stuck(format!("going back ({}), and the key store stays {} for too long", back.why, found.state), LOOK)
+}
+
+fn irreversible(plan: &Plan, back: &Return, found: &KeyStore) -> Decision {
+    let why = match &plan.rollback {
+        super::Rollback::Impossible { why } => why.as_str(),
+        super::Rollback::Restore(_) => "no reason is known",
+    };
+    stuck(
+        format!(
+            "{}; the former settings cannot be restored ({why}); the key store is {} with the new ones",
+            back.why, found.state
+        ),
+        "check the proxy with `xks-preflight check`; then keep the new settings, or give KMS the former ones yourself",
+    )
+}
+
+// --- both ways ---
+
+/// Tells from the key store how a step ended that was intended and never settled: after a crash, or a lost answer.
+fn settle(
+    plan: &Plan,
+    direction: Direction,
+    step: Step,
+    settings_shown: bool,
+    found: &KeyStore,
+    moment: Moment,
+) -> Decision {
+    let changes_visibly = plan.standing(found) != Standing::Indistinguishable;
+    let done = match step {
+        Step::Disconnect => {
+            matches!(found.state, ConnectionState::Disconnecting | ConnectionState::Disconnected)
+        }
+        Step::Connect => {
+            matches!(found.state, ConnectionState::Connecting | ConnectionState::Connected | ConnectionState::Failed(_))
+        }
+        // The one thing that KMS never shows is a secret. Under an unchanged access key id nothing tells whether KMS
+        // has the new one, so the update is sent again. That is no second mutation by guess: it carries the same
+        // values, and KMS ends with them whether or not the first one arrived.
+        Step::Update if !changes_visibly => {
+            let why = "KMS shows no secrets, so it is sent again with the same values".to_owned();
+            return Decision::Settle(direction, step, StepOutcome::Unobservable { why });
+        }
+        Step::Update => settings_shown,
+    };
+    if done {
+        let outcome = StepOutcome::Done { request_id: None, how: How::FoundAlreadySo };
+        return Decision::Settle(direction, step, outcome);
+    }
+    // The call may still be on its way to KMS: nothing is concluded from one look.
+    within(moment, plan.limits.settle(), || {
+        let why = format!("the key store is {} and shows no effect of it", found.state);
+        Decision::Settle(direction, step, StepOutcome::NotDone { why })
+    })
+}
+
+fn within(moment: Moment, bound: Duration, otherwise: impl FnOnce() -> Decision) -> Decision {
+    if moment.waited < bound { Decision::Wait } else { otherwise() }
+}
+
+fn roll_back(why: String) -> Decision {
+    Decision::RollBack { why }
+}
+
+fn stuck(why: String, instruction: &str) -> Decision {
+    Decision::Conclude(Ending::Stuck { why, instruction: instruction.to_owned() })
+}
+
+fn foreign() -> Decision {
+    stuck(
+        "somebody else changed the key store's settings in the middle of the update; they are left as they are"
+            .to_owned(),
+        "find out who changed it (CloudTrail, UpdateCustomKeyStore), decide which settings are right, and see that the \
+         key store is CONNECTED with them",
+    )
+}
+
+fn gone() -> Decision {
+    stuck(
+        "the key store does not exist any more in this account and Region".to_owned(),
+        "find out who deleted it (CloudTrail, DeleteCustomKeyStore), or whether the AWS identity or Region of this \
+         program was changed",
+    )
+}

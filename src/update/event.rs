@@ -1,0 +1,167 @@
+//! What is recorded of an update. No event holds a secret.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Plan, PlanDigest};
+use super::{Direction, PreflightSummary, Round, Standing, Step, StepOutcome};
+use crate::clock::Timestamp;
+use crate::id::ReportId;
+use crate::key_store::{ConnectionState, KmsException};
+
+/// Something that happened to an update. The journal's codec gives the list a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The plan was made; always the first event.
+    Planned {
+        /// The plan.
+        plan: Box<Plan>,
+    },
+    /// A pre-flight began.
+    PreflightStarted {
+        /// Why.
+        round: Round,
+    },
+    /// A pre-flight ended.
+    PreflightFinished {
+        /// Why it ran.
+        round: Round,
+        /// What it said.
+        summary: PreflightSummary,
+    },
+    /// A person must agree before anything is changed.
+    ApprovalRequested {},
+    /// A person agreed.
+    ApprovalGiven {
+        /// Who.
+        by: String,
+        /// To which plan.
+        digest: PlanDigest,
+    },
+    /// A person wants the update not to begin.
+    CancelRequested {
+        /// Who.
+        by: String,
+    },
+    /// A person wants the former settings back.
+    RollbackRequested {
+        /// Who.
+        by: String,
+    },
+    /// The next thing done is this step; recorded before it is done.
+    StepIntended {
+        /// Which way.
+        direction: Direction,
+        /// The step.
+        step: Step,
+        /// Counted from 1 for each step and direction.
+        attempt: u32,
+    },
+    /// How the intended step ended; recorded after it.
+    StepSettled {
+        /// Which way.
+        direction: Direction,
+        /// The step.
+        step: Step,
+        /// How it ended.
+        outcome: StepOutcome,
+    },
+    /// The key store shows something new.
+    Observed {
+        /// Its connection state.
+        state: ConnectionState,
+        /// Whose settings it shows.
+        standing: Standing,
+    },
+    /// It goes back from here.
+    RollbackDecided {
+        /// Why.
+        why: String,
+    },
+    /// It is over.
+    Concluded {
+        /// How it ended.
+        ending: Ending,
+    },
+}
+
+impl Event {
+    /// The event's name in records and answers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Planned { .. } => "planned",
+            Self::PreflightStarted { .. } => "preflight_started",
+            Self::PreflightFinished { .. } => "preflight_finished",
+            Self::ApprovalRequested {} => "approval_requested",
+            Self::ApprovalGiven { .. } => "approval_given",
+            Self::CancelRequested { .. } => "cancel_requested",
+            Self::RollbackRequested { .. } => "rollback_requested",
+            Self::StepIntended { .. } => "step_intended",
+            Self::StepSettled { .. } => "step_settled",
+            Self::Observed { .. } => "observed",
+            Self::RollbackDecided { .. } => "rollback_decided",
+            Self::Concluded { .. } => "concluded",
+        }
+    }
+}
+
+/// An event with its place and time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Counted from 1 within the update.
+    pub sequence: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Who kept an update from happening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockedBy {
+    /// Our pre-flight.
+    Preflight(ReportId),
+    /// KMS itself, although our pre-flight had passed.
+    Kms,
+}
+
+/// How an update ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ending", rename_all = "snake_case")]
+pub enum Ending {
+    /// The new settings are in force and were probed once more.
+    Verified,
+    /// The former settings are in force, in the former connection state.
+    RolledBack {
+        /// Why it went back.
+        why: String,
+    },
+    /// A person stopped it before anything was changed.
+    Abandoned {
+        /// Who.
+        by: String,
+    },
+    /// The settings are not fit; nothing was changed.
+    Blocked {
+        /// Who found out.
+        by: BlockedBy,
+        /// What KMS raises, or would raise.
+        exception: Option<KmsException>,
+        /// The finding, or KMS's message.
+        message: String,
+    },
+    /// It was not allowed to begin; nothing was changed.
+    Refused {
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Neither way works, or nobody can tell: a person must look.
+    Stuck {
+        /// What happened.
+        why: String,
+        /// What to do.
+        instruction: String,
+    },
+}

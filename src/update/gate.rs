@@ -1,0 +1,255 @@
+//! The gate: proofs that a mutation is allowed. They are made here and nowhere else, and none can be read from a
+//! record: after a restart they are made again, by replaying the record through the same constructors.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Plan, PlanDigest};
+use super::policy::ApprovalRule;
+use super::{Direction, Step};
+use crate::clock::Timestamp;
+use crate::id::{ReportId, UpdateId};
+use crate::key_store::{Change, CustomKeyStoreId, Fingerprint, KeyStore, KmsException};
+
+/// Identifies the settings that a pre-flight probed: 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SettingsDigest(String);
+
+impl SettingsDigest {
+    /// The digest of a key store's settings and of the credential, by its fingerprint, that is in force with them.
+    pub fn of(store: &KeyStore, credential: Option<&Fingerprint>) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"xks-preflight/settings/1\0");
+        // The types involved always have a JSON form; an impossible failure gives a digest that matches none.
+        let settings = (&store.id, &store.name, &store.configuration, credential);
+        context.update(&serde_json::to_vec(&settings).unwrap_or_default());
+        Self(hex(context.finish().as_ref()))
+    }
+}
+
+impl fmt::Display for SettingsDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Two hexadecimal digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What a pre-flight says of its candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Fit.
+    Ready,
+    /// Not fit.
+    Blocked,
+    /// We cannot tell.
+    Inconclusive,
+}
+
+/// What an update keeps of a pre-flight's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreflightSummary {
+    /// The report.
+    pub report: ReportId,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Exactly what was probed.
+    pub settings: SettingsDigest,
+    /// What KMS would raise, when blocked.
+    pub exception: Option<KmsException>,
+    /// One sentence on the verdict, for people.
+    pub message: String,
+    /// When the last probe ended.
+    pub finished_at: Timestamp,
+}
+
+/// Proof that a pre-flight of exactly the plan's settings passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreflightPassed {
+    report: ReportId,
+    finished_at: Timestamp,
+}
+
+impl PreflightPassed {
+    /// Only a `ready` verdict about exactly the plan's settings counts.
+    pub(super) fn of(plan: &Plan, summary: &PreflightSummary) -> Result<Self, Denied> {
+        if summary.settings != plan.settings() {
+            return Err(Denied::OtherSettings { report: summary.report });
+        }
+        match summary.verdict {
+            Verdict::Ready => Ok(Self { report: summary.report, finished_at: summary.finished_at }),
+            Verdict::Blocked | Verdict::Inconclusive => {
+                Err(Denied::NotReady { report: summary.report, message: summary.message.clone() })
+            }
+        }
+    }
+
+    /// The report that proves it.
+    pub fn report(&self) -> ReportId {
+        self.report
+    }
+
+    /// Whether it is young enough at `now`. A pre-flight from the future (the clock was set back) is not.
+    pub fn is_fresh(&self, plan: &Plan, now: Timestamp) -> bool {
+        now >= self.finished_at && now <= self.finished_at.plus(plan.limits.preflight_valid_for())
+    }
+}
+
+/// Proof that whoever must agree to the plan has agreed to exactly it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    digest: PlanDigest,
+    by: Option<String>,
+}
+
+impl Approval {
+    /// For a plan that needs no approval.
+    pub(super) fn not_required(plan: &Plan) -> Option<Self> {
+        (plan.approval == ApprovalRule::None).then(|| Self { digest: plan.digest().clone(), by: None })
+    }
+
+    /// A person's yes, which holds only for the digest that was stated with it.
+    pub(super) fn given(plan: &Plan, stated: &PlanDigest, by: &str) -> Result<Self, Denied> {
+        if stated == plan.digest() {
+            Ok(Self { digest: stated.clone(), by: Some(by.to_owned()) })
+        } else {
+            Err(Denied::OtherPlan)
+        }
+    }
+
+    /// Who agreed; absent when nobody had to.
+    pub fn by(&self) -> Option<&str> {
+        self.by.as_deref()
+    }
+}
+
+/// What a permit allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// DisconnectCustomKeyStore.
+    Disconnect,
+    /// UpdateCustomKeyStore with exactly these members.
+    Update(Box<Change>),
+    /// ConnectCustomKeyStore.
+    Connect,
+}
+
+/// Permission for one mutation of one key store. It is used up by the call it allows, so that a second call needs a
+/// second decision.
+#[derive(Debug)]
+pub struct Permit {
+    update: UpdateId,
+    key_store: CustomKeyStoreId,
+    plan: PlanDigest,
+    mutation: Mutation,
+}
+
+impl Permit {
+    /// The first mutation: a fresh pre-flight, an approval of exactly this plan, and a plan that has not expired.
+    pub(super) fn first(
+        plan: &Plan,
+        passed: &PreflightPassed,
+        approval: &Approval,
+        step: Step,
+        now: Timestamp,
+    ) -> Result<Self, Denied> {
+        if approval.digest != *plan.digest() {
+            return Err(Denied::OtherPlan);
+        }
+        if now > plan.expires_at {
+            return Err(Denied::Expired { at: plan.expires_at });
+        }
+        if !passed.is_fresh(plan, now) {
+            return Err(Denied::Stale { report: passed.report });
+        }
+        Self::onward(plan, Direction::Forward, step)
+    }
+
+    /// A later mutation: the first one was permitted, and seeing it through or restoring is always allowed.
+    pub(super) fn onward(plan: &Plan, direction: Direction, step: Step) -> Result<Self, Denied> {
+        let mutation = match (step, direction) {
+            (Step::Disconnect, _) => Mutation::Disconnect,
+            (Step::Connect, _) => Mutation::Connect,
+            (Step::Update, Direction::Forward) => Mutation::Update(Box::new(plan.change.clone())),
+            (Step::Update, Direction::Back) => {
+                Mutation::Update(Box::new(plan.restore().ok_or(Denied::NothingToRestore)?.clone()))
+            }
+        };
+        Ok(Self { update: plan.id, key_store: plan.key_store.clone(), plan: plan.digest().clone(), mutation })
+    }
+
+    /// The update it belongs to.
+    pub fn update(&self) -> UpdateId {
+        self.update
+    }
+
+    /// The key store it is for.
+    pub fn key_store(&self) -> &CustomKeyStoreId {
+        &self.key_store
+    }
+
+    /// The plan it is bound to.
+    pub fn plan(&self) -> &PlanDigest {
+        &self.plan
+    }
+
+    /// What it allows.
+    pub fn mutation(&self) -> &Mutation {
+        &self.mutation
+    }
+}
+
+/// Why the gate stays shut.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The pre-flight did not pass.
+    #[error("pre-flight {report} did not pass: {message}")]
+    NotReady {
+        /// The report.
+        report: ReportId,
+        /// The verdict in a sentence.
+        message: String,
+    },
+    /// The pre-flight was of other settings than the plan's.
+    #[error("pre-flight {report} probed other settings than the plan's")]
+    OtherSettings {
+        /// The report.
+        report: ReportId,
+    },
+    /// The pre-flight is too old.
+    #[error("pre-flight {report} is too old: it must be run again")]
+    Stale {
+        /// The report.
+        report: ReportId,
+    },
+    /// The approval states another digest than the plan's.
+    #[error("approval is for another plan: its digest differs")]
+    OtherPlan,
+    /// The plan may no longer begin.
+    #[error("plan expired at {at}: ask for a new one")]
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// The plan has no way back.
+    #[error("former settings cannot be restored")]
+    NothingToRestore,
+    /// The update is not at the point where this step may happen.
+    #[error("{step} is not what comes next")]
+    NotNext {
+        /// The step.
+        step: Step,
+    },
+}

@@ -1,0 +1,123 @@
+//! How updates are run here, and what a requester may choose.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key_store::{Configuration, KeyStore};
+
+/// Who must say yes besides the pre-flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalRule {
+    /// Nobody: a passing pre-flight is enough.
+    #[default]
+    None,
+    /// One person, for exactly this plan.
+    Required,
+}
+
+/// How updates are run here; `config` builds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Who must say yes.
+    pub approval: ApprovalRule,
+    /// How long after its making a plan may begin; default one hour.
+    pub plan_valid_for: Duration,
+    /// How old the pre-flight before the first mutation may be; default one minute.
+    pub preflight_valid_for: Duration,
+    /// How long an external key store may be CONNECTING; default 10 minutes (AWS: about 5).
+    pub connect_xks: Duration,
+    /// How long a CloudHSM key store may be CONNECTING; default 25 minutes (AWS: up to 20).
+    pub connect_cloudhsm: Duration,
+    /// How long a key store may be DISCONNECTING; default 10 minutes (AWS: about 5).
+    pub disconnect: Duration,
+    /// How long to look before an unanswered call is taken to have had no effect; default 15 seconds.
+    pub settle: Duration,
+    /// The pause before a second attempt of a step; it doubles with every further one. Default 5 seconds.
+    pub pause: Duration,
+    /// How often one step is attempted in one direction; default 4.
+    pub attempts: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            approval: ApprovalRule::None,
+            plan_valid_for: Duration::from_hours(1),
+            preflight_valid_for: Duration::from_mins(1),
+            connect_xks: Duration::from_mins(10),
+            connect_cloudhsm: Duration::from_mins(25),
+            disconnect: Duration::from_mins(10),
+            settle: Duration::from_secs(15),
+            pause: Duration::from_secs(5),
+            attempts: 4,
+        }
+    }
+}
+
+/// The bounds of one plan, taken from the [`Policy`] when it was made, so that a restart with another configuration
+/// carries it to its end under the terms that were approved. Milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    preflight_valid_for_ms: u64,
+    connect_ms: u64,
+    disconnect_ms: u64,
+    settle_ms: u64,
+    pause_ms: u64,
+    /// How often one step is attempted in one direction.
+    pub attempts: u32,
+}
+
+impl Limits {
+    pub(super) fn of(policy: &Policy, store: &KeyStore) -> Self {
+        let connect = match store.configuration {
+            Configuration::CloudHsm(_) => policy.connect_cloudhsm,
+            Configuration::Xks(_) | Configuration::Unrecognized { .. } => policy.connect_xks,
+        };
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            preflight_valid_for_ms: ms(policy.preflight_valid_for),
+            connect_ms: ms(connect),
+            disconnect_ms: ms(policy.disconnect),
+            settle_ms: ms(policy.settle),
+            pause_ms: ms(policy.pause),
+            attempts: policy.attempts.max(1),
+        }
+    }
+
+    /// How old the pre-flight before the first mutation may be.
+    pub fn preflight_valid_for(&self) -> Duration {
+        Duration::from_millis(self.preflight_valid_for_ms)
+    }
+
+    /// How long CONNECTING may last.
+    pub fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_ms)
+    }
+
+    /// How long DISCONNECTING may last.
+    pub fn disconnect(&self) -> Duration {
+        Duration::from_millis(self.disconnect_ms)
+    }
+
+    /// How long to look before an unanswered call is taken to have had no effect.
+    pub fn settle(&self) -> Duration {
+        Duration::from_millis(self.settle_ms)
+    }
+
+    /// The pause before the attempt that follows `made` attempts.
+    pub fn pause_after(&self, made: u32) -> Duration {
+        let doublings = made.saturating_sub(1).min(6);
+        if made == 0 { Duration::ZERO } else { Duration::from_millis(self.pause_ms.saturating_mul(1 << doublings)) }
+    }
+}
+
+/// What the requester chose about the update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Connect a store that was found DISCONNECTED; otherwise it stays so.
+    #[serde(default)]
+    pub connect: bool,
+}
