@@ -14,8 +14,8 @@ mod report;
 pub use catalogue::{CATALOGUE, Check, Citation, Stage, find};
 pub use evidence::{
     AddressEvidence, Attempt, Certificate, ControlPlane, Evidence, ExchangeEvidence, KMS_TIME_LIMIT, KeyOperation,
-    LARGEST_BODY, PublicKey, RECOMMENDED_ROUND_TRIP, Resolution, Sample, SampleKind, SecretEvidence, Stop, Subject,
-    TlsEvidence, Trust, certificate_name_covers, is_globally_routable,
+    LARGEST_BODY, ProbedSettings, PublicKey, RECOMMENDED_ROUND_TRIP, Resolution, Sample, SampleKind, SecretEvidence,
+    Stop, Subject, TlsEvidence, Trust, certificate_name_covers, is_globally_routable,
 };
 pub use judge::judge;
 pub use latency::{Latency, Quantiles};

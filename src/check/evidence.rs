@@ -1,7 +1,10 @@
 //! What the stages saw, kept on success and on failure. Judges read nothing else.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+use aws_lc_rs::digest;
 
 use super::{Problem, Stage};
 use crate::clock::Timestamp;
@@ -59,6 +62,66 @@ pub struct Subject {
     pub longest_key_id: Option<usize>,
     /// Whether roots of a laboratory were accepted as KMS-trusted: then the verdict holds for the laboratory only.
     pub lab: bool,
+}
+
+impl Subject {
+    /// Identifies exactly the settings that were probed: what a permit is bound to. 64 hexadecimal digits.
+    pub fn settings_digest(&self) -> String {
+        ProbedSettings {
+            endpoint: &self.endpoint,
+            path: &self.path,
+            connectivity: self.connectivity,
+            vpc_endpoint_service: self.vpc_endpoint_service.as_deref(),
+            access_key_id: &self.access_key_id,
+            fingerprint: match &self.secret {
+                SecretEvidence::Malformed(_) => None,
+                SecretEvidence::WellFormed { fingerprint, .. } => Some(fingerprint),
+            },
+        }
+        .digest()
+    }
+}
+
+/// The settings of an external key store that a pre-flight is about, as text.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbedSettings<'a> {
+    /// `XksProxyUriEndpoint`
+    pub endpoint: &'a str,
+    /// `XksProxyUriPath`
+    pub path: &'a str,
+    /// `XksProxyConnectivity`
+    pub connectivity: ConnectivityKind,
+    /// `XksProxyVpcEndpointServiceName`
+    pub vpc_endpoint_service: Option<&'a str>,
+    /// `AccessKeyId`
+    pub access_key_id: &'a str,
+    /// [`Fingerprint`](crate::key_store::Fingerprint) of the credential.
+    pub fingerprint: Option<&'a str>,
+}
+
+impl ProbedSettings<'_> {
+    /// SHA-256 over the members, each with its length, so that none can run into the next; 64 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"xks-preflight/settings/1");
+        for member in [
+            Some(self.endpoint),
+            Some(self.path),
+            Some(self.connectivity.as_str()),
+            self.vpc_endpoint_service,
+            Some(self.access_key_id),
+            self.fingerprint,
+        ] {
+            let length = member.map_or(u64::MAX, |text| text.len() as u64);
+            context.update(&length.to_be_bytes());
+            context.update(member.unwrap_or_default().as_bytes());
+        }
+        context.finish().as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
 }
 
 /// What may be known of a secret without knowing it.
