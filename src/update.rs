@@ -33,10 +33,13 @@ mod state;
 mod step;
 mod transition;
 
+#[cfg(test)]
+mod lives;
+
 pub use change::{Disruption, Standing, disruption};
 pub use decide::{Decision, Moment, decide};
 pub use event::{BlockedBy, Ending, Event, Recorded};
-pub use gate::{Approval, Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest, Verdict};
+pub use gate::{Approval, Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};
 pub use plan::{Plan, PlanBody, PlanDigest, PlanRefused, Rollback, Wanted, plan};
 pub use policy::{ApprovalRule, Limits, Options, Policy};
 pub use state::{IllegalEvent, Phase, Ready, Return, Run, State, Status, StatusName, Tries};

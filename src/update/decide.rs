@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::gate::{PreflightSummary, Verdict};
+use super::gate::PreflightSummary;
 use super::plan::Plan;
 use super::policy::ApprovalRule;
 use super::state::{Phase, Ready, Return, Run, State};
 use super::{BlockedBy, Direction, Ending, How, Round, Standing, Step, StepOutcome};
+use crate::check::Verdict;
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectionState, KeyStore};
 

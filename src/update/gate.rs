@@ -3,30 +3,50 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, PlanDigest};
 use super::policy::ApprovalRule;
 use super::{Direction, Step};
+use crate::check::{ProbedSettings, Verdict};
 use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
-use crate::key_store::{Change, CustomKeyStoreId, Fingerprint, KeyStore, KmsException};
+use crate::key_store::{Change, Configuration, Connectivity, CustomKeyStoreId, Fingerprint, KeyStore, KmsException};
 
-/// Identifies the settings that a pre-flight probed: 64 hexadecimal digits.
+/// Identifies the settings that a pre-flight probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SettingsDigest(String);
 
 impl SettingsDigest {
-    /// The digest of a key store's settings and of the credential, by its fingerprint, that is in force with them.
-    pub fn of(store: &KeyStore, credential: Option<&Fingerprint>) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(b"xks-preflight/settings/1\0");
-        // The types involved always have a JSON form; an impossible failure gives a digest that matches none.
-        let settings = (&store.id, &store.name, &store.configuration, credential);
-        context.update(&serde_json::to_vec(&settings).unwrap_or_default());
-        Self(hex(context.finish().as_ref()))
+    /// What a report says it probed.
+    pub fn stated(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The settings of a key store, with the fingerprint of the credential that is in force with them. For an external
+    /// key store it is what [`ProbedSettings::digest`] gives.
+    pub(super) fn of(store: &KeyStore, credential: Option<&Fingerprint>) -> Self {
+        let fingerprint = credential.map(ToString::to_string);
+        match &store.configuration {
+            Configuration::Xks(xks) => {
+                let vpc_endpoint_service = match &xks.connectivity {
+                    Connectivity::PublicEndpoint => None,
+                    Connectivity::VpcEndpointService { name, .. } => Some(name.as_str()),
+                };
+                let settings = ProbedSettings {
+                    endpoint: xks.endpoint.as_str(),
+                    path: xks.path.as_str(),
+                    connectivity: xks.connectivity.kind(),
+                    vpc_endpoint_service,
+                    access_key_id: xks.access_key_id.as_str(),
+                    fingerprint: fingerprint.as_deref(),
+                };
+                Self(settings.digest())
+            }
+            Configuration::CloudHsm(hsm) => Self(format!("cluster:{}", hsm.cluster)),
+            Configuration::Unrecognized { .. } => Self("unrecognized".to_owned()),
+        }
     }
 }
 
@@ -34,28 +54,6 @@ impl fmt::Display for SettingsDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Two hexadecimal digits a byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// What a pre-flight says of its candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Fit.
-    Ready,
-    /// Not fit.
-    Blocked,
-    /// We cannot tell.
-    Inconclusive,
 }
 
 /// What an update keeps of a pre-flight's report.

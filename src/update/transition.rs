@@ -1,9 +1,10 @@
 //! The transitions of [`State::apply`](super::State::apply), one function for each kind of event.
 
-use super::gate::{Approval, PreflightPassed, PreflightSummary, Verdict};
+use super::gate::{Approval, PreflightPassed, PreflightSummary};
 use super::plan::Plan;
 use super::state::{Phase, Ready, Return, Run};
 use super::{Direction, How, Round, Step, StepOutcome};
+use crate::check::Verdict;
 
 pub(super) fn preflight_started(phase: Phase, round: Round) -> Result<Phase, &'static str> {
     let (approval, attempts) = match (phase, round) {

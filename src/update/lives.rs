@@ -1,0 +1,419 @@
+//! Whole lives of updates against a KMS that behaves at random: whatever it does, no update ends with a key store that
+//! was connected and is not, unless it says that it is stuck.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::check::Verdict;
+use crate::clock::Timestamp;
+use crate::id::{IdSource, ReportId, UpdateId};
+use crate::key_store::{
+    AccessKeyId, Change, Configuration, ConnectionErrorCode, ConnectionState, Connectivity, CredentialRef,
+    CredentialSource, CustomKeyStoreId, CustomKeyStoreName, KeyStore, KmsException, ProxyCredential,
+    RawSecretAccessKey, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
+};
+
+const FORMER_ID: &str = "AKIAFORMERFORMERFORM";
+const NEW_ID: &str = "AKIANEWNEWNEWNEWNEWN";
+
+fn store(state: ConnectionState) -> KeyStore {
+    KeyStore {
+        id: CustomKeyStoreId::parse("cks-1234567890abcdef0").unwrap(),
+        name: CustomKeyStoreName::parse("store").unwrap(),
+        created: None,
+        state,
+        configuration: Configuration::Xks(XksConfiguration {
+            endpoint: XksProxyUriEndpoint::parse("https://old.example.com").unwrap(),
+            path: XksProxyUriPath::parse("/kms/xks/v1").unwrap(),
+            access_key_id: AccessKeyId::parse(FORMER_ID).unwrap(),
+            connectivity: Connectivity::PublicEndpoint,
+        }),
+    }
+}
+
+fn credential(id: &str, fill: &str) -> CredentialRef {
+    let secret = format!("TestSecretDoNotLeak{}", fill.repeat(30));
+    ProxyCredential {
+        access_key_id: AccessKeyId::parse(id).unwrap(),
+        secret_access_key: RawSecretAccessKey::parse(&secret).unwrap(),
+    }
+    .reference(CredentialSource::Sealed)
+}
+
+fn endpoint_change() -> Change {
+    Change { endpoint: Some(XksProxyUriEndpoint::parse("https://new.example.com").unwrap()), ..Change::default() }
+}
+
+fn planned(change: Change, state: ConnectionState, former: Option<CredentialRef>, options: Options) -> Plan {
+    let now = Timestamp::from_unix(1_000_000);
+    let id = UpdateId::new(&IdSource::from_seed(1), now);
+    let wanted = Wanted { id, change, options, former_credential: former, by: "tester".into() };
+    plan(&store(state), wanted, &Policy::default(), now).unwrap()
+}
+
+fn summary(plan: &Plan, verdict: Verdict, now: Timestamp) -> PreflightSummary {
+    PreflightSummary {
+        report: ReportId::new(&IdSource::from_seed(2), now),
+        verdict,
+        settings: plan.settings(),
+        exception: None,
+        message: "said the test".into(),
+        finished_at: now,
+    }
+}
+
+/// A KMS with a mind of its own, and the clock.
+struct World {
+    random: StdRng,
+    store: KeyStore,
+    secret: &'static str,
+    now: Timestamp,
+    waited: Duration,
+    /// Somebody else may touch the key store.
+    others: bool,
+}
+
+impl World {
+    fn moment(&self) -> Moment {
+        Moment { now: self.now, waited: self.waited }
+    }
+
+    fn pass(&mut self) {
+        let step = Duration::from_secs(self.random.random_range(1..120));
+        self.now = self.now.plus(step);
+        self.waited += step;
+        self.store.state = match self.store.state.clone() {
+            ConnectionState::Connecting => match self.random.random_range(0..5) {
+                0 => ConnectionState::Failed(ConnectionErrorCode::XksProxyTimedOut),
+                1 | 2 => ConnectionState::Connected,
+                3 => ConnectionState::Disconnected,
+                _ => ConnectionState::Connecting,
+            },
+            ConnectionState::Disconnecting if self.random.random_ratio(2, 3) => ConnectionState::Disconnected,
+            other => other,
+        };
+        if self.others && self.random.random_ratio(1, 60) {
+            match self.random.random_range(0..3) {
+                0 => self.store.state = ConnectionState::Connected,
+                1 => self.store.state = ConnectionState::Unrecognized("NEW".into()),
+                _ => self.store.name = CustomKeyStoreName::parse("renamed").unwrap(),
+            }
+        }
+    }
+
+    /// Carries a mutation out, or not, and says so, or not.
+    fn carry_out(&mut self, plan: &Plan, permit: &Permit) -> Option<StepOutcome> {
+        let refused = |exception| {
+            Some(StepOutcome::Refused { exception: Some(exception), message: "no".into(), request_id: None })
+        };
+        if self.random.random_ratio(1, 6) {
+            return Some(StepOutcome::NotDone { why: "throttled".into() });
+        }
+        if self.random.random_ratio(1, 8) {
+            return refused(KmsException::KmsInternal);
+        }
+        let applied = self.random.random_ratio(9, 10);
+        let state = self.store.state.clone();
+        let permitted = match permit.mutation() {
+            Mutation::Disconnect => !matches!(state, ConnectionState::Disconnected | ConnectionState::Disconnecting),
+            Mutation::Connect => state == ConnectionState::Disconnected,
+            Mutation::Update(change) => {
+                state == ConnectionState::Disconnected
+                    || (state == ConnectionState::Connected && change.cold_members().is_empty())
+            }
+        };
+        if !permitted {
+            return refused(KmsException::CustomKeyStoreInvalidState);
+        }
+        if applied {
+            match permit.mutation() {
+                Mutation::Disconnect => self.store.state = ConnectionState::Disconnecting,
+                Mutation::Connect => self.store.state = ConnectionState::Connecting,
+                Mutation::Update(change) => {
+                    let forward = **change == plan.change;
+                    if change.credential.is_some() {
+                        self.secret = if forward { "new" } else { "former" };
+                    }
+                    let new = if forward { &plan.new } else { &plan.expected };
+                    self.store.configuration = new.configuration.clone();
+                    self.store.name = new.name.clone();
+                }
+            }
+        }
+        let lost = !applied || self.random.random_ratio(1, 5);
+        (!lost).then(|| StepOutcome::Done { request_id: Some("r".into()), how: How::Performed })
+    }
+}
+
+/// Lives one update to its end; gives the ending, the events and the world left behind.
+fn live(plan: &Plan, mut world: World) -> (Ending, Vec<Event>, World) {
+    let mut events = vec![Event::Planned { plan: Box::new(plan.clone()) }];
+    let mut state = State::begin(&events[0]).unwrap();
+    for _ in 0..5_000 {
+        if let Some(ending) = state.ending() {
+            return (ending.clone(), events, world);
+        }
+        let mut news = Vec::new();
+        match decide(&state, Some(&world.store), world.moment()) {
+            Decision::Preflight(round) => {
+                let verdict = match world.random.random_range(0..12) {
+                    0 => Verdict::Blocked,
+                    1 => Verdict::Inconclusive,
+                    _ => Verdict::Ready,
+                };
+                news.push(Event::PreflightStarted { round });
+                news.push(Event::PreflightFinished { round, summary: summary(plan, verdict, world.now) });
+            }
+            Decision::RequestApproval => news.push(Event::ApprovalRequested {}),
+            Decision::AwaitGate => {
+                news.push(Event::ApprovalGiven { by: "boss".into(), digest: plan.digest().clone() });
+            }
+            decision @ (Decision::Perform(step) | Decision::Undo(step)) => {
+                let direction = if decision == Decision::Perform(step) { Direction::Forward } else { Direction::Back };
+                let permit = state.permit(direction, step, world.now).unwrap();
+                let attempt = state.next_attempt(direction, step);
+                news.push(Event::StepIntended { direction, step, attempt });
+                if let Some(outcome) = world.carry_out(plan, &permit) {
+                    news.push(Event::StepSettled { direction, step, outcome });
+                }
+            }
+            Decision::Settle(direction, step, outcome) => {
+                news.push(Event::StepSettled { direction, step, outcome });
+            }
+            Decision::RollBack { why } => news.push(Event::RollbackDecided { why }),
+            Decision::Wait => world.pass(),
+            Decision::Conclude(ending) => news.push(Event::Concluded { ending }),
+        }
+        if matches!(state.phase(), Phase::Running(_)) && news.is_empty() && world.random.random_ratio(1, 200) {
+            news.push(Event::RollbackRequested { by: "operator".into() });
+        }
+        for event in news {
+            state = state.apply(&event).unwrap();
+            events.push(event);
+            world.waited = Duration::ZERO;
+            // A restart forgets everything but the events.
+            if world.random.random_ratio(1, 20) {
+                assert_eq!(State::replay(&events).unwrap().as_ref(), Some(&state));
+            }
+        }
+    }
+    panic!("no end in sight: {:?} {:?}", state.status(), world.store.state);
+}
+
+fn changes() -> impl Strategy<Value = (Change, Option<CredentialRef>)> {
+    let path = || XksProxyUriPath::parse("/new/kms/xks/v1").unwrap();
+    let same_id = || Change { credential: Some(credential(FORMER_ID, "n")), ..Change::default() };
+    let former = || Some(credential(FORMER_ID, "f"));
+    prop_oneof![
+        Just((endpoint_change(), None)),
+        Just((Change { path: Some(path()), ..Change::default() }, None)),
+        Just((Change { credential: Some(credential(NEW_ID, "n")), ..endpoint_change() }, former())),
+        Just((Change { credential: Some(credential(NEW_ID, "n")), ..endpoint_change() }, None)),
+        Just((same_id(), former())),
+        Just((same_id(), None)),
+        Just((Change { path: Some(path()), ..same_id() }, former())),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn no_life_ends_silently_disconnected(
+        (change, former) in changes(),
+        connected in any::<bool>(),
+        connect in any::<bool>(),
+        others in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let state = if connected { ConnectionState::Connected } else { ConnectionState::Disconnected };
+        let plan = planned(change, state.clone(), former, Options { connect });
+        let world = World {
+            random: StdRng::seed_from_u64(seed),
+            store: store(state.clone()),
+            secret: "former",
+            now: plan.created_at,
+            waited: Duration::ZERO,
+            others,
+        };
+        let (ending, events, world) = live(&plan, world);
+        let replayed = State::replay(&events).unwrap().unwrap();
+        prop_assert_eq!(replayed.ending(), Some(&ending));
+        let intended = events.iter().any(|event| matches!(event, Event::StepIntended { .. }));
+        let secret_changes = plan.change.credential.is_some();
+        match ending {
+            Ending::Stuck { .. } => {}
+            Ending::Verified => {
+                prop_assert!(plan.standing(&world.store).shows_new());
+                prop_assert_eq!(world.store.state == ConnectionState::Connected, plan.ends_connected());
+                prop_assert_eq!(world.secret, if secret_changes { "new" } else { "former" });
+            }
+            Ending::RolledBack { .. } => {
+                prop_assert!(intended);
+                prop_assert!(plan.standing(&world.store).shows_former());
+                prop_assert_eq!(&world.store.state, &plan.expected.state);
+                prop_assert_eq!(world.secret, "former");
+            }
+            Ending::Blocked { .. } | Ending::Refused { .. } | Ending::Abandoned { .. } => {
+                if !others {
+                    prop_assert!(plan.standing(&world.store).shows_former());
+                    prop_assert_eq!(&world.store.state, &state);
+                    prop_assert_eq!(world.secret, "former");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_random_world_leads_to_every_ending() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..400 {
+        let former = Some(credential(FORMER_ID, "f"));
+        let change = Change { credential: Some(credential(FORMER_ID, "n")), ..endpoint_change() };
+        let plan = planned(change, ConnectionState::Connected, former, Options::default());
+        let world = World {
+            random: StdRng::seed_from_u64(seed),
+            store: store(ConnectionState::Connected),
+            secret: "former",
+            now: plan.created_at,
+            waited: Duration::ZERO,
+            others: true,
+        };
+        let (ending, events, _) = live(&plan, world);
+        seen.insert(State::replay(&events).unwrap().unwrap().status().status.as_str());
+        if ending == Ending::Verified {
+            let intended: Vec<Step> = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::StepIntended { step, .. } => Some(*step),
+                    _ => None,
+                })
+                .collect();
+            assert!(intended.contains(&Step::Disconnect) && intended.contains(&Step::Connect));
+        }
+    }
+    for ending in ["verified", "rolled_back", "blocked", "refused", "stuck"] {
+        assert!(seen.contains(ending), "{ending} is missing in {seen:?}");
+    }
+}
+
+/// The state just before the first mutation.
+fn walk(plan: &Plan) -> State {
+    let mut state = State::begin(&Event::Planned { plan: Box::new(plan.clone()) }).unwrap();
+    for round in [Round::First, Round::Last] {
+        state = state.apply(&Event::PreflightStarted { round }).unwrap();
+        let summary = summary(plan, Verdict::Ready, plan.created_at);
+        state = state.apply(&Event::PreflightFinished { round, summary }).unwrap();
+    }
+    state
+}
+
+#[test]
+fn a_permit_needs_a_fresh_preflight_of_exactly_these_settings() {
+    let plan = planned(endpoint_change(), ConnectionState::Connected, None, Options::default());
+    let ready = walk(&plan);
+    let soon = plan.created_at.plus(Duration::from_secs(60));
+    let late = plan.created_at.plus(Duration::from_secs(61));
+    assert!(ready.permit(Direction::Forward, Step::Disconnect, soon).is_ok());
+    assert!(matches!(ready.permit(Direction::Forward, Step::Disconnect, late), Err(Denied::Stale { .. })));
+    assert!(ready.permit(Direction::Forward, Step::Update, soon).is_err(), "not the first step");
+    assert!(ready.permit(Direction::Back, Step::Update, soon).is_err(), "nothing to go back from");
+    let now = plan.created_at;
+    let moment = Moment { now: late, waited: Duration::ZERO };
+    assert_eq!(decide(&ready, Some(&plan.expected), moment), Decision::Preflight(Round::Last));
+    assert_eq!(ready.status().status, StatusName::Preflighting);
+
+    let mut other = summary(&plan, Verdict::Ready, now);
+    other.settings = SettingsDigest::stated("others");
+    let state = State::begin(&Event::Planned { plan: Box::new(plan.clone()) }).unwrap();
+    let state = state.apply(&Event::PreflightStarted { round: Round::First }).unwrap();
+    let state = state.apply(&Event::PreflightFinished { round: Round::First, summary: other }).unwrap();
+    let moment = Moment { now, waited: Duration::ZERO };
+    assert!(matches!(
+        decide(&state, Some(&plan.expected), moment),
+        Decision::Conclude(Ending::Blocked { by: BlockedBy::Preflight(_), .. })
+    ));
+}
+
+#[test]
+fn drift_and_expiry_refuse_before_the_first_mutation() {
+    let plan = planned(endpoint_change(), ConnectionState::Connected, None, Options::default());
+    let ready = walk(&plan);
+    let refused = |found: Option<&KeyStore>, now| {
+        matches!(
+            decide(&ready, found, Moment { now, waited: Duration::ZERO }),
+            Decision::Conclude(Ending::Refused { .. })
+        )
+    };
+    let mut drifted = plan.expected.clone();
+    drifted.name = CustomKeyStoreName::parse("renamed").unwrap();
+    assert!(refused(Some(&drifted), plan.created_at));
+    assert!(refused(Some(&store(ConnectionState::Disconnecting)), plan.created_at));
+    assert!(refused(None, plan.created_at));
+    assert!(refused(Some(&plan.expected), plan.expires_at.plus(Duration::from_secs(1))));
+    assert!(!refused(Some(&plan.expected), plan.created_at));
+}
+
+#[test]
+fn cancelling_is_for_updates_that_changed_nothing() {
+    let plan = planned(endpoint_change(), ConnectionState::Connected, None, Options::default());
+    let ready = walk(&plan);
+    let cancelled = ready.clone().apply(&Event::CancelRequested { by: "op".into() }).unwrap();
+    let moment = Moment { now: plan.created_at, waited: Duration::ZERO };
+    assert_eq!(
+        decide(&cancelled, Some(&plan.expected), moment),
+        Decision::Conclude(Ending::Abandoned { by: "op".into() })
+    );
+    let running = ready
+        .apply(&Event::StepIntended { direction: Direction::Forward, step: Step::Disconnect, attempt: 1 })
+        .unwrap();
+    assert_eq!(running.status(), Status { status: StatusName::Running, step: Some("disconnect") });
+    assert!(running.apply(&Event::CancelRequested { by: "op".into() }).is_err());
+}
+
+#[test]
+fn an_approval_holds_for_one_plan() {
+    let now = Timestamp::from_unix(1_000_000);
+    let policy = Policy { approval: ApprovalRule::Required, ..Policy::default() };
+    let wanted = Wanted {
+        id: UpdateId::new(&IdSource::from_seed(1), now),
+        change: endpoint_change(),
+        options: Options::default(),
+        former_credential: None,
+        by: "tester".into(),
+    };
+    let plan = plan(&store(ConnectionState::Connected), wanted, &policy, now).unwrap();
+    let mut state = State::begin(&Event::Planned { plan: Box::new(plan.clone()) }).unwrap();
+    for event in [
+        Event::PreflightStarted { round: Round::First },
+        Event::PreflightFinished { round: Round::First, summary: summary(&plan, Verdict::Ready, now) },
+    ] {
+        state = state.apply(&event).unwrap();
+    }
+    let moment = Moment { now, waited: Duration::ZERO };
+    assert_eq!(decide(&state, Some(&plan.expected), moment), Decision::RequestApproval);
+    let skipped = state.clone().apply(&Event::PreflightStarted { round: Round::Last }).unwrap();
+    let passed = Event::PreflightFinished { round: Round::Last, summary: summary(&plan, Verdict::Ready, now) };
+    assert!(skipped.apply(&passed).is_err(), "nobody has agreed");
+    let state = state.apply(&Event::ApprovalRequested {}).unwrap();
+    assert_eq!(state.status().status, StatusName::AwaitingApproval);
+    let other = Event::ApprovalGiven { by: "boss".into(), digest: PlanDigest::stated("other") };
+    assert!(state.clone().apply(&other).is_err());
+    let given = Event::ApprovalGiven { by: "boss".into(), digest: plan.digest().clone() };
+    assert_eq!(decide(&state.apply(&given).unwrap(), Some(&plan.expected), moment), Decision::Preflight(Round::Last));
+}
+
+#[test]
+fn a_recorded_plan_cannot_be_altered() {
+    let plan = planned(endpoint_change(), ConnectionState::Connected, None, Options::default());
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    let altered = json.replace("new.example.com", "bad.example.com");
+    let error = serde_json::from_str::<Plan>(&altered).unwrap_err();
+    assert!(error.to_string().contains("was altered"), "{error}");
+}
