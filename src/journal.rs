@@ -11,6 +11,10 @@
 //! An append that returns an error may or may not be on disk. Its writer must stop and read the update again before
 //! it does anything else: that is what a restart does anyway.
 
+mod codec;
+mod seal;
+mod sqlite;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 
@@ -18,6 +22,10 @@ use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::key_store::{AccessKeyId, CustomKeyStoreId};
 use crate::update::{Event, Plan, Recorded};
+
+pub use codec::{CodecError, EVENT_VERSION};
+pub use seal::{SealError, SealingKey};
+pub use sqlite::{OpenError, SqliteJournal, SqliteOptions};
 
 /// The durable record of updates.
 #[async_trait]
@@ -135,6 +143,12 @@ pub enum JournalError {
         /// The number that was expected to be free.
         sequence: u64,
     },
+    /// An event cannot be written or read.
+    #[error("event cannot be coded")]
+    Codec(#[source] CodecError),
+    /// A secret cannot be sealed or opened.
+    #[error("secret cannot be kept or found")]
+    Seal(#[source] SealError),
     /// The database failed; whether something was written is not known.
     #[error("journal database failed at {path}")]
     Database {

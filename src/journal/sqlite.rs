@@ -1,0 +1,426 @@
+//! The journal in one SQLite file.
+//!
+//! Write-ahead log with `synchronous = FULL`: a commit that returned is on disk. One process holds the file, by a lock
+//! on a file beside it; within the process one connection writes, off the runtime's threads.
+
+mod schema;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use secrecy::SecretString;
+
+use super::codec::{self, EVENT_VERSION};
+use super::seal::{SealError, SealingKey};
+use super::{Created, Journal, JournalError, NewUpdate, SecretPurpose};
+use crate::clock::Timestamp;
+use crate::id::UpdateId;
+use crate::key_store::{AccessKeyId, CustomKeyStoreId};
+use crate::update::{Ending, Event, Recorded};
+
+/// More than this is never listed at once.
+const LARGEST_PAGE: usize = 1000;
+
+/// How to open the journal.
+#[derive(Debug)]
+pub struct SqliteOptions {
+    /// The database file; its directory must exist. Made with mode 0600.
+    pub path: PathBuf,
+    /// Seals secrets; without it none are kept.
+    pub sealing_key: Option<SealingKey>,
+    /// Ends the process right after this many writes, for tests of what a restart makes of it.
+    #[cfg(feature = "sandbox")]
+    pub crash_after_writes: Option<u64>,
+}
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file cannot be made or opened.
+    #[error("cannot open {path}: give this user write access to its directory, or configure another path")]
+    File {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has the journal.
+    #[error("journal {path} is in use by another process: only one may drive updates from it")]
+    Locked {
+        /// The database file.
+        path: String,
+    },
+    /// A later program made it.
+    #[error(
+        "journal {path} has schema version {found}, and this program knows up to {known}: run the version that made it"
+    )]
+    LaterSchema {
+        /// The database file.
+        path: String,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// SQLite refuses.
+    #[error("journal {path} cannot be opened as a database")]
+    Database {
+        /// The database file.
+        path: String,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+/// The journal in one SQLite file.
+#[derive(Clone, Debug)]
+pub struct SqliteJournal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: String,
+    connection: Mutex<Connection>,
+    sealing_key: Option<SealingKey>,
+    /// Held for as long as the journal is open; the system releases it with the process, however that ends.
+    _lock: File,
+    #[cfg(feature = "sandbox")]
+    crash: Option<Crash>,
+}
+
+impl SqliteJournal {
+    /// Opens the journal, and makes it or brings it to the present schema where needed. Blocks for a moment.
+    pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
+        let path = options.path.display().to_string();
+        let lock = lock(&options.path)?;
+        private_file(&options.path)?;
+        let database = |source| OpenError::Database { path: path.clone(), source };
+        let mut connection = Connection::open(&options.path).map_err(database)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(database)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(database)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(database)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(database)?;
+        // Erased secrets must not live on in free pages.
+        connection.pragma_update(None, "secure_delete", true).map_err(database)?;
+        schema::migrate(&mut connection, &path)?;
+        Ok(Self(Arc::new(Inner {
+            path,
+            connection: Mutex::new(connection),
+            sealing_key: options.sealing_key,
+            _lock: lock,
+            #[cfg(feature = "sandbox")]
+            crash: options.crash_after_writes.map(Crash::after),
+        })))
+    }
+
+    async fn run<T, F>(&self, work: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner, &mut Connection) -> Result<T, JournalError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || {
+            let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&inner, &mut connection)
+        })
+        .await
+        .map_err(|_| JournalError::Closed)?
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn create(&self, new: NewUpdate) -> Result<Created, JournalError> {
+        self.run(move |inner, connection| inner.create(connection, &new)).await
+    }
+
+    async fn append(
+        &self,
+        update: UpdateId,
+        sequence: u64,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<Recorded, JournalError> {
+        let event = event.clone();
+        self.run(move |inner, connection| {
+            let transaction = inner.begin(connection)?;
+            inner.insert_event(&transaction, update, sequence, at, &event)?;
+            if let Event::Concluded { ending } = &event {
+                let verified = *ending == Ending::Verified;
+                transaction
+                    .execute(
+                        "UPDATE updates SET open = 0, verified = ?2 WHERE id = ?1",
+                        params![update.to_string(), verified],
+                    )
+                    .map_err(|error| inner.failed(error))?;
+            }
+            inner.commit(transaction)?;
+            Ok(Recorded { sequence, at, event })
+        })
+        .await
+    }
+
+    async fn load(&self, update: UpdateId) -> Result<Vec<Recorded>, JournalError> {
+        self.run(move |inner, connection| inner.load(connection, update)).await
+    }
+
+    async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError> {
+        self.run(|inner, connection| inner.ids(connection, "SELECT id FROM updates WHERE open = 1 ORDER BY id", []))
+            .await
+    }
+
+    async fn list(&self, before: Option<UpdateId>, limit: usize) -> Result<Vec<UpdateId>, JournalError> {
+        // Identifiers sort by time; "v" comes after every identifier, which all begin with "update-".
+        let before = before.map_or_else(|| "v".to_owned(), |id| id.to_string());
+        let limit = i64::try_from(limit.min(LARGEST_PAGE)).unwrap_or(0);
+        self.run(move |inner, connection| {
+            let sql = "SELECT id FROM updates WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+            inner.ids(connection, sql, params![before, limit])
+        })
+        .await
+    }
+
+    async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError> {
+        self.run(move |inner, connection| {
+            let sealed: Option<Vec<u8>> = connection
+                .query_row(
+                    "SELECT sealed FROM secrets WHERE update_id = ?1 AND purpose = ?2",
+                    params![update.to_string(), purpose.as_str()],
+                    |row| row.get(0),
+                )
+                .optional()
+                .map_err(|error| inner.failed(error))?;
+            let Some(sealed) = sealed else { return Ok(None) };
+            let key = inner.sealing_key.as_ref().ok_or(JournalError::Seal(SealError::NoKey))?;
+            key.open(update, purpose, &sealed).map(Some).map_err(JournalError::Seal)
+        })
+        .await
+    }
+
+    async fn erase_secrets(&self, update: UpdateId, purposes: &[SecretPurpose]) -> Result<(), JournalError> {
+        let purposes = purposes.to_vec();
+        self.run(move |inner, connection| {
+            let transaction = inner.begin(connection)?;
+            for purpose in purposes {
+                transaction
+                    .execute(
+                        "DELETE FROM secrets WHERE update_id = ?1 AND purpose = ?2",
+                        params![update.to_string(), purpose.as_str()],
+                    )
+                    .map_err(|error| inner.failed(error))?;
+            }
+            inner.commit(transaction)
+        })
+        .await
+    }
+
+    async fn holder_of(
+        &self,
+        key_store: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+    ) -> Result<Option<UpdateId>, JournalError> {
+        let (key_store, access_key_id) = (key_store.to_string(), access_key_id.to_string());
+        self.run(move |inner, connection| {
+            let sql = "SELECT u.id FROM updates u JOIN secrets s ON s.update_id = u.id AND s.purpose = 'new_credential' \
+                       WHERE u.key_store = ?1 AND u.verified = 1 AND u.new_access_key_id = ?2 ORDER BY u.id DESC LIMIT 1";
+            Ok(inner.ids(connection, sql, params![key_store, access_key_id])?.into_iter().next())
+        })
+        .await
+    }
+
+    fn keeps_secrets(&self) -> bool {
+        self.0.sealing_key.is_some()
+    }
+}
+
+impl Inner {
+    fn failed(&self, source: rusqlite::Error) -> JournalError {
+        JournalError::Database { path: self.path.clone(), source: Box::new(source) }
+    }
+
+    fn begin<'a>(&self, connection: &'a mut Connection) -> Result<Transaction<'a>, JournalError> {
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| self.failed(error))
+    }
+
+    fn commit(&self, transaction: Transaction<'_>) -> Result<(), JournalError> {
+        transaction.commit().map_err(|error| self.failed(error))?;
+        #[cfg(feature = "sandbox")]
+        if let Some(crash) = &self.crash {
+            crash.count();
+        }
+        Ok(())
+    }
+
+    fn create(&self, connection: &mut Connection, new: &NewUpdate) -> Result<Created, JournalError> {
+        let transaction = self.begin(connection)?;
+        if let Some(idempotency) = &new.idempotency {
+            let earlier: Option<(String, String)> = transaction
+                .query_row(
+                    "SELECT id, request_digest FROM updates WHERE idempotency_key = ?1",
+                    [&idempotency.key],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()
+                .map_err(|error| self.failed(error))?;
+            if let Some((id, request_digest)) = earlier {
+                let id = self.read_id(&id)?;
+                let same = request_digest == idempotency.request_digest;
+                return Ok(if same { Created::Existing(id) } else { Created::KeyReused(id) });
+            }
+        }
+        let key_store = new.plan.key_store.to_string();
+        let sql = "SELECT id FROM updates WHERE key_store = ?1 AND open = 1";
+        if let Some(open) = self.ids(&transaction, sql, [&key_store])?.first() {
+            return Ok(Created::Locked(*open));
+        }
+        let id = new.plan.id;
+        let idempotency = new.idempotency.as_ref();
+        transaction
+            .execute(
+                "INSERT INTO updates (id, key_store, new_access_key_id, open, verified, idempotency_key, request_digest) \
+                 VALUES (?1, ?2, ?3, 1, 0, ?4, ?5)",
+                params![
+                    id.to_string(),
+                    key_store,
+                    new.plan.change.credential.as_ref().map(|credential| credential.access_key_id.to_string()),
+                    idempotency.map(|idempotency| &idempotency.key),
+                    idempotency.map(|idempotency| &idempotency.request_digest),
+                ],
+            )
+            .map_err(|error| self.failed(error))?;
+        let planned = Event::Planned { plan: Box::new(new.plan.clone()) };
+        self.insert_event(&transaction, id, 1, new.at, &planned)?;
+        for (purpose, secret) in &new.secrets {
+            let key = self.sealing_key.as_ref().ok_or(JournalError::Seal(SealError::NoKey))?;
+            let sealed = key.seal(id, *purpose, secret).map_err(JournalError::Seal)?;
+            transaction
+                .execute(
+                    "INSERT INTO secrets (update_id, purpose, sealed) VALUES (?1, ?2, ?3)",
+                    params![id.to_string(), purpose.as_str(), sealed],
+                )
+                .map_err(|error| self.failed(error))?;
+        }
+        self.commit(transaction)?;
+        Ok(Created::New)
+    }
+
+    fn insert_event(
+        &self,
+        connection: &Connection,
+        update: UpdateId,
+        sequence: u64,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<(), JournalError> {
+        let body = codec::encode(event).map_err(JournalError::Codec)?;
+        let number = i64::try_from(sequence).map_err(|_| JournalError::OutOfSequence { update, sequence })?;
+        let last: i64 = connection
+            .query_row(
+                "SELECT COALESCE(MAX(sequence), 0) FROM events WHERE update_id = ?1",
+                [update.to_string()],
+                |row| row.get(0),
+            )
+            .map_err(|error| self.failed(error))?;
+        if last + 1 != number {
+            return Err(JournalError::OutOfSequence { update, sequence });
+        }
+        connection
+            .execute(
+                "INSERT INTO events (update_id, sequence, at, version, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![update.to_string(), number, at.to_string(), EVENT_VERSION, body],
+            )
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    fn load(&self, connection: &Connection, update: UpdateId) -> Result<Vec<Recorded>, JournalError> {
+        let sql = "SELECT sequence, at, version, body FROM events WHERE update_id = ?1 ORDER BY sequence";
+        let mut statement = connection.prepare_cached(sql).map_err(|error| self.failed(error))?;
+        let rows = statement
+            .query_map([update.to_string()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?))
+            })
+            .map_err(|error| self.failed(error))?;
+        let mut events = Vec::new();
+        for row in rows {
+            let (sequence, at, version, body) = row.map_err(|error| self.failed(error))?;
+            let event = codec::decode(version, &body).map_err(JournalError::Codec)?;
+            let at = Timestamp::parse(&at).map_err(|error| self.malformed(Box::new(error)))?;
+            events.push(Recorded { sequence: u64::try_from(sequence).unwrap_or(0), at, event });
+        }
+        if events.is_empty() { Err(JournalError::NotFound(update)) } else { Ok(events) }
+    }
+
+    fn ids(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<Vec<UpdateId>, JournalError> {
+        let mut statement = connection.prepare_cached(sql).map_err(|error| self.failed(error))?;
+        let texts = statement
+            .query_map(parameters, |row| row.get::<_, String>(0))
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| self.failed(error))?;
+        texts.iter().map(|text| self.read_id(text)).collect()
+    }
+
+    fn read_id(&self, text: &str) -> Result<UpdateId, JournalError> {
+        UpdateId::parse(text).map_err(|error| self.malformed(Box::new(error)))
+    }
+
+    fn malformed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> JournalError {
+        JournalError::Database { path: self.path.clone(), source }
+    }
+}
+
+/// Makes sure that one process at a time has the journal. The lock is on a file of its own because SQLite has its own
+/// locks on the database file.
+fn lock(database: &Path) -> Result<File, OpenError> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let failed = |source| OpenError::File { path: path.display().to_string(), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: database.display().to_string() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Makes the file for its owner alone before SQLite opens it; the log beside it takes its mode from it.
+fn private_file(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::File { path: path.display().to_string(), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(failed)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)
+}
+
+/// Ends the process right after the n-th write.
+#[cfg(feature = "sandbox")]
+#[derive(Debug)]
+struct Crash(std::sync::atomic::AtomicU64);
+
+#[cfg(feature = "sandbox")]
+impl Crash {
+    fn after(writes: u64) -> Self {
+        Self(std::sync::atomic::AtomicU64::new(writes))
+    }
+
+    fn count(&self) {
+        use std::sync::atomic::Ordering;
+        if self.0.fetch_sub(1, Ordering::SeqCst) <= 1 {
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! The tables, and how an older file comes to have them.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::OpenError;
+
+/// One entry for each schema version, from 1: what brings the one before to it.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE updates (
+        id TEXT PRIMARY KEY,
+        key_store TEXT NOT NULL,
+        new_access_key_id TEXT,
+        open INTEGER NOT NULL,
+        verified INTEGER NOT NULL,
+        idempotency_key TEXT UNIQUE,
+        request_digest TEXT
+    ) STRICT;
+    -- One open update for each key store, whoever writes.
+    CREATE UNIQUE INDEX one_open_update ON updates (key_store) WHERE open = 1;
+    CREATE TABLE events (
+        update_id TEXT NOT NULL REFERENCES updates (id),
+        sequence INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (update_id, sequence)
+    ) STRICT;
+    CREATE TABLE secrets (
+        update_id TEXT NOT NULL REFERENCES updates (id),
+        purpose TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        PRIMARY KEY (update_id, purpose)
+    ) STRICT;
+"];
+
+/// Brings the database to the present schema; refuses a later one.
+pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), OpenError> {
+    let database = |source| OpenError::Database { path: path.to_owned(), source };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database)?;
+    let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(OpenError::LaterSchema { path: path.to_owned(), found, known });
+    }
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(migration).map_err(database)?;
+    }
+    transaction.pragma_update(None, "user_version", known).map_err(database)?;
+    transaction.commit().map_err(database)
+}
