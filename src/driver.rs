@@ -1,1 +1,459 @@
 //! One task per open update: load, observe, decide, journal the intent, perform, journal the outcome.
+//!
+//! # How it works
+//!
+//! [`Driver::submit`] plans against what KMS shows, records the plan, and starts a task. The task asks
+//! [`decide`](crate::update::decide) what is next and does it; there is no policy here. Every mutation is recorded
+//! before it is sent and after it is answered. [`Driver::start`] takes up every update that was open when the process
+//! last ended, through the very same loop: a restart is not a second way of doing things.
+//!
+//! # What can go wrong
+//!
+//! - The process ends at any point: the next start reads the record and looks at the key store.
+//! - The journal fails: the task stops, reads the update again after a while, and goes on from what is recorded.
+//! - KMS cannot be read: nothing is decided from ignorance; the task looks again, more and more patiently.
+
+mod follow;
+mod perform;
+mod recover;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::{self, Stream};
+use secrecy::SecretString;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::id::{IdSource, UpdateId};
+use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
+use crate::key_store::{
+    AccessKeyId, Change, CredentialRef, CredentialSource, CustomKeyStoreId, KeyStorePassword, ProxyCredential,
+};
+use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
+use crate::update::{
+    Event, Options, Plan, PlanDigest, PlanRefused, Policy, PreflightSummary, Recorded, Round, State, Status, Wanted,
+    plan,
+};
+
+/// Runs pre-flights for updates.
+#[async_trait]
+pub trait Verifier: Send + Sync {
+    /// Probes exactly the settings that are asked for. `Err` means that we could not, for the reason given; it counts
+    /// as inconclusive.
+    async fn preflight(&self, request: PreflightRequest) -> Result<PreflightSummary, String>;
+}
+
+/// What to probe.
+#[derive(Clone, Debug)]
+pub struct PreflightRequest {
+    /// The update's plan: [`PlanBody::new`](crate::update::PlanBody::new) is the candidate,
+    /// [`PlanBody::expected`](crate::update::PlanBody::expected) the present.
+    pub plan: Plan,
+    /// Why.
+    pub round: Round,
+    /// The credential that the candidate is probed with, if its secret is held.
+    pub credential: Option<ProxyCredential>,
+    /// The credential of the former settings, if its secret is held.
+    pub former_credential: Option<ProxyCredential>,
+}
+
+/// The credentials that the configuration names.
+pub trait ConfiguredCredentials: Send + Sync {
+    /// The credential of this name.
+    fn by_name(&self, name: &str) -> Option<ProxyCredential>;
+
+    /// The name of a credential with this access key id that the configuration gives for the key store.
+    fn name_of(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String>;
+}
+
+/// How often the driver looks at a key store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two looks, and after a first failure to look; default 5 seconds (DescribeCustomKeyStores: 5 requests a
+    /// second for everybody in the account and Region).
+    pub interval: Duration,
+    /// The longest pause after repeated failures, and the time between looks while a person must agree; default one
+    /// minute.
+    pub longest: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(5), longest: Duration::from_mins(1) }
+    }
+}
+
+/// What a driver is made of.
+pub struct Parts {
+    /// The record.
+    pub journal: Arc<dyn Journal>,
+    /// Reads key stores.
+    pub reader: Arc<dyn KeyStoreReader>,
+    /// Changes key stores; without it the driver only observes.
+    pub writer: Option<Arc<dyn KeyStoreWriter>>,
+    /// Runs pre-flights.
+    pub verifier: Arc<dyn Verifier>,
+    /// Credentials by name.
+    pub credentials: Arc<dyn ConfiguredCredentials>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers.
+    pub ids: Arc<IdSource>,
+    /// How updates are run.
+    pub policy: Policy,
+    /// How often KMS is asked.
+    pub pace: Pace,
+}
+
+/// A request for an update.
+#[derive(Debug)]
+pub struct UpdateRequest {
+    /// Which key store.
+    pub key_store: CustomKeyStoreId,
+    /// What shall be changed; its credential and password are taken from the members below.
+    pub change: Change,
+    /// The credential to change to.
+    pub credential: Option<GivenCredential>,
+    /// The password to change to.
+    pub password: Option<KeyStorePassword>,
+    /// The credential now in force, where neither the configuration nor an earlier update holds it.
+    pub former_credential: Option<ProxyCredential>,
+    /// The requester's choices.
+    pub options: Options,
+    /// Who asks.
+    pub by: String,
+    /// So that a repeated request finds the same update.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// How a credential is given.
+#[derive(Debug)]
+pub enum GivenCredential {
+    /// Both halves, in the request; kept sealed.
+    Inline(ProxyCredential),
+    /// By its name in the configuration.
+    Configured(String),
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// The update.
+    pub id: UpdateId,
+    /// Whether it was already there: the same request came before.
+    pub existing: bool,
+}
+
+/// Why a request is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// There is no writer.
+    #[error("this instance only observes: it changes no key store")]
+    ObserveOnly,
+    /// The process is about to end.
+    #[error("this instance is shutting down: ask again when it is back")]
+    ShuttingDown,
+    /// The key store cannot be read.
+    #[error("key store cannot be read")]
+    Kms(#[source] KmsError),
+    /// No plan can be made.
+    #[error("update is refused")]
+    Plan(#[source] PlanRefused),
+    /// No such name.
+    #[error("no credential is configured under the name {0}")]
+    UnknownCredential(String),
+    /// Another update of the key store is open.
+    #[error("key store is being changed by {0}: wait for it, or cancel it")]
+    Locked(UpdateId),
+    /// The idempotency key was used before.
+    #[error("idempotency key was used for another request, which became {0}")]
+    KeyReused(UpdateId),
+    /// The record cannot be written, or secrets not be kept.
+    #[error("update cannot be recorded")]
+    Journal(#[source] JournalError),
+}
+
+/// Why an order to an update is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The update is not at a point where this is possible.
+    #[error("not possible while {}: {why}", status.status.as_str())]
+    NotNow {
+        /// Where it is.
+        status: Status,
+        /// The rule.
+        why: &'static str,
+    },
+    /// The approval states another plan's digest.
+    #[error("digest is not that of the plan, which is {plan}")]
+    OtherPlan {
+        /// The plan's digest.
+        plan: PlanDigest,
+    },
+    /// Nobody drives the update here.
+    #[error("this instance only observes, or is shutting down: nobody drives the update")]
+    NotDriven,
+    /// The record cannot be read or written, or there is no such update.
+    #[error("update cannot be read or recorded")]
+    Journal(#[source] JournalError),
+    /// The record makes no sense.
+    #[error("update's record cannot be followed")]
+    Record(#[source] crate::update::IllegalEvent),
+}
+
+/// An update as recorded.
+#[derive(Clone, Debug)]
+pub struct UpdateRecord {
+    /// Where it is.
+    pub state: State,
+    /// What happened.
+    pub events: Vec<Recorded>,
+}
+
+impl UpdateRecord {
+    /// The update's identifier.
+    pub fn id(&self) -> UpdateId {
+        self.state.plan().id
+    }
+}
+
+/// Drives updates. A handle; clones drive the same ones.
+#[derive(Clone)]
+pub struct Driver(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    news: broadcast::Sender<(UpdateId, Recorded)>,
+    orders: Mutex<HashMap<UpdateId, mpsc::Sender<Order>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What a person wants of a running update, and where the answer goes.
+struct Order {
+    event: Event,
+    answer: oneshot::Sender<Result<(), OrderError>>,
+}
+
+impl Driver {
+    /// A driver; nothing runs before [`Driver::start`] or [`Driver::submit`].
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            news: broadcast::channel(1024).0,
+            orders: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Makes the plan that [`Driver::submit`] would record, and records nothing.
+    pub async fn plan(&self, request: &UpdateRequest) -> Result<Plan, SubmitError> {
+        Ok(self.prepare(request).await?.0)
+    }
+
+    /// Plans, records and starts an update, or finds the one that the same request has started before.
+    pub async fn submit(&self, request: UpdateRequest) -> Result<Submitted, SubmitError> {
+        let parts = &self.0.parts;
+        if parts.writer.is_none() {
+            return Err(SubmitError::ObserveOnly);
+        }
+        if self.0.stop.is_cancelled() {
+            return Err(SubmitError::ShuttingDown);
+        }
+        if let Some(idempotency) = &request.idempotency {
+            // Before anything else: by now the key store may well show what the first request asked for.
+            if let Some(earlier) = parts.journal.find(idempotency).await.map_err(SubmitError::Journal)? {
+                return submitted(earlier, None);
+            }
+        }
+        let (plan, secrets) = self.prepare(&request).await?;
+        let (id, at) = (plan.id, plan.created_at);
+        let new = NewUpdate { plan, at, idempotency: request.idempotency, secrets };
+        let created = parts.journal.create(new).await.map_err(SubmitError::Journal)?;
+        if created == Created::New {
+            tracing::info!(update = %id, key_store = %request.key_store, by = request.by, "update planned");
+            self.drive(id);
+        }
+        submitted(created, Some(id))
+    }
+
+    /// An update's record.
+    pub async fn get(&self, id: UpdateId) -> Result<UpdateRecord, OrderError> {
+        let events = self.0.parts.journal.load(id).await.map_err(OrderError::Journal)?;
+        let state = State::replay(events.iter().map(|recorded| &recorded.event)).map_err(OrderError::Record)?;
+        let state = state.ok_or(OrderError::Journal(JournalError::NotFound(id)))?;
+        Ok(UpdateRecord { state, events })
+    }
+
+    /// Updates, newest first, older than `before`, at most `limit`.
+    pub async fn list(&self, before: Option<UpdateId>, limit: usize) -> Result<Vec<UpdateRecord>, OrderError> {
+        let ids = self.0.parts.journal.list(before, limit).await.map_err(OrderError::Journal)?;
+        self.records(ids).await
+    }
+
+    /// The updates that have not concluded, oldest first.
+    pub async fn open(&self) -> Result<Vec<UpdateRecord>, OrderError> {
+        let ids = self.0.parts.journal.open_updates().await.map_err(OrderError::Journal)?;
+        self.records(ids).await
+    }
+
+    /// What has happened and will happen to an update after event number `after`; ends with its conclusion or this
+    /// process.
+    pub async fn events(
+        &self,
+        id: UpdateId,
+        after: u64,
+    ) -> Result<impl Stream<Item = Result<Recorded, JournalError>> + Send + use<>, JournalError> {
+        // Listening before reading: what is recorded in between comes twice and is told once.
+        let news = self.0.news.subscribe();
+        let past = self.0.parts.journal.load(id).await?;
+        let inner = Arc::clone(&self.0);
+        let reading = follow::Reading { inner, id, after, past: past.into_iter().collect(), news, over: false };
+        Ok(stream::unfold(reading, follow::Reading::next))
+    }
+
+    /// Ends an update that has changed nothing yet.
+    pub async fn cancel(&self, id: UpdateId, by: &str) -> Result<(), OrderError> {
+        self.order(id, Event::CancelRequested { by: by.to_owned() }).await
+    }
+
+    /// Takes an update that has begun back to the former settings.
+    pub async fn rollback(&self, id: UpdateId, by: &str) -> Result<(), OrderError> {
+        self.order(id, Event::RollbackRequested { by: by.to_owned() }).await
+    }
+
+    /// A person's yes to the plan with this digest.
+    pub async fn approve(&self, id: UpdateId, digest: &str, by: &str) -> Result<(), OrderError> {
+        let digest = PlanDigest::stated(digest);
+        let plan = self.get(id).await?.state.plan().digest().clone();
+        if digest != plan {
+            return Err(OrderError::OtherPlan { plan });
+        }
+        self.order(id, Event::ApprovalGiven { by: by.to_owned(), digest }).await
+    }
+
+    /// Stops every task at the next safe point and waits for that. Nothing is lost: [`Driver::start`] goes on from
+    /// what is recorded. A call to KMS that is under way is waited for, which its time limit bounds.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    async fn records(&self, ids: Vec<UpdateId>) -> Result<Vec<UpdateRecord>, OrderError> {
+        let mut records = Vec::with_capacity(ids.len());
+        for id in ids {
+            records.push(self.get(id).await?);
+        }
+        Ok(records)
+    }
+
+    async fn order(&self, id: UpdateId, event: Event) -> Result<(), OrderError> {
+        let record = self.get(id).await?;
+        // Refused here already where possible, so that the answer does not wait for the task.
+        if let Err(illegal) = record.state.clone().apply(&event) {
+            return Err(OrderError::NotNow { status: record.state.status(), why: illegal.why });
+        }
+        let task = self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let task = task.ok_or(OrderError::NotDriven)?;
+        let (answer, answered) = oneshot::channel();
+        task.send(Order { event, answer }).await.map_err(|_| OrderError::NotDriven)?;
+        answered.await.map_err(|_| OrderError::NotDriven)?
+    }
+
+    async fn prepare(
+        &self,
+        request: &UpdateRequest,
+    ) -> Result<(Plan, Vec<(SecretPurpose, SecretString)>), SubmitError> {
+        let Parts { journal, reader, credentials, clock, ids, policy, .. } = &self.0.parts;
+        let mut secrets = Vec::new();
+        let secret =
+            |credential: &ProxyCredential| SecretString::from(credential.secret_access_key.expose().to_owned());
+        let mut change = Change { credential: None, password: request.password.is_some(), ..request.change.clone() };
+        match &request.credential {
+            None => {}
+            Some(GivenCredential::Inline(credential)) => {
+                secrets.push((SecretPurpose::NewCredential, secret(credential)));
+                change.credential = Some(credential.reference(CredentialSource::Sealed));
+            }
+            Some(GivenCredential::Configured(name)) => {
+                let found = credentials.by_name(name);
+                let credential = found.ok_or_else(|| SubmitError::UnknownCredential(name.clone()))?;
+                change.credential = Some(credential.reference(CredentialSource::Configured(name.clone())));
+            }
+        }
+        if let Some(password) = &request.password {
+            secrets.push((SecretPurpose::NewPassword, SecretString::from(password.expose().to_owned())));
+        }
+        let observed = reader.key_store(&request.key_store).await.map_err(SubmitError::Kms)?;
+        let former = match (&request.former_credential, observed.xks()) {
+            (Some(credential), _) => Some((credential.clone(), CredentialSource::Sealed)),
+            (None, Some(xks)) => self.held(&request.key_store, &xks.access_key_id).await?,
+            (None, None) => None,
+        };
+        let former_credential: Option<CredentialRef> = former.map(|(credential, source)| {
+            if source == CredentialSource::Sealed {
+                secrets.push((SecretPurpose::FormerCredential, secret(&credential)));
+            }
+            credential.reference(source)
+        });
+        if !secrets.is_empty() && !journal.keeps_secrets() {
+            return Err(SubmitError::Journal(JournalError::Seal(crate::journal::SealError::NoKey)));
+        }
+        let now = clock.now();
+        let options = request.options.clone();
+        let wanted = Wanted { id: UpdateId::new(ids, now), change, options, former_credential, by: request.by.clone() };
+        let plan = plan(&observed, wanted, policy, now).map_err(SubmitError::Plan)?;
+        Ok((plan, secrets))
+    }
+
+    /// The credential now in force, from the configuration or from the last verified update that told it to KMS.
+    async fn held(
+        &self,
+        key_store: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+    ) -> Result<Option<(ProxyCredential, CredentialSource)>, SubmitError> {
+        let Parts { journal, credentials, .. } = &self.0.parts;
+        if let Some(name) = credentials.name_of(key_store, access_key_id)
+            && let Some(credential) = credentials.by_name(&name)
+            && credential.access_key_id == *access_key_id
+        {
+            return Ok(Some((credential, CredentialSource::Configured(name))));
+        }
+        let holder = journal.holder_of(key_store, access_key_id).await.map_err(SubmitError::Journal)?;
+        let Some(holder) = holder else { return Ok(None) };
+        let kept = match journal.secret(holder, SecretPurpose::NewCredential).await {
+            Ok(kept) => kept,
+            // Without its key an old secret is as good as none; that is no reason to refuse the new request.
+            Err(JournalError::Seal(_)) => None,
+            Err(error) => return Err(SubmitError::Journal(error)),
+        };
+        Ok(kept.and_then(|kept| {
+            let credential = perform::credential(access_key_id, &kept)?;
+            Some((credential, CredentialSource::Sealed))
+        }))
+    }
+}
+
+fn submitted(created: Created, new: Option<UpdateId>) -> Result<Submitted, SubmitError> {
+    match (created, new) {
+        (Created::New, Some(id)) => Ok(Submitted { id, existing: false }),
+        (Created::New, None) => Err(SubmitError::ShuttingDown),
+        (Created::Existing(id), _) => Ok(Submitted { id, existing: true }),
+        (Created::KeyReused(id), _) => Err(SubmitError::KeyReused(id)),
+        (Created::Locked(id), _) => Err(SubmitError::Locked(id)),
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("policy", &self.0.parts.policy).finish_non_exhaustive()
+    }
+}

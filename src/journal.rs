@@ -4,7 +4,8 @@
 //!
 //! An update is a row and its events, numbered from 1 without a gap. An event is appended under the number that the
 //! writer expects to be next, so that two writers can never both go on from the same point. Secrets that came with a
-//! request are sealed beside the events, never in them, and erased when they are not needed any more.
+//! request are sealed beside the events, never in them, and erased when they are not needed any more. The credential that a verified
+//! update told KMS is kept: KMS never returns it, and the next update's way back depends on it.
 //!
 //! # What can go wrong
 //!
@@ -33,7 +34,14 @@ pub trait Journal: Send + Sync {
     /// Records a new update with its plan as first event, all or nothing.
     async fn create(&self, new: NewUpdate) -> Result<Created, JournalError>;
 
+    /// What [`Journal::create`] would say of a repeated request; `None` when the key is new.
+    async fn find(&self, idempotency: &Idempotency) -> Result<Option<Created>, JournalError>;
+
     /// Appends an event as number `sequence`; anything else being next is [`JournalError::OutOfSequence`].
+    ///
+    /// With the conclusion go the secrets that nobody needs any more: all, after an ending that left or restored the
+    /// former settings; all but the new credential after a verified one, which also ends the keeping of older ones of
+    /// the same key store; none after a stuck one.
     async fn append(
         &self,
         update: UpdateId,
@@ -53,9 +61,6 @@ pub trait Journal: Send + Sync {
 
     /// The secret that an update keeps for a purpose.
     async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError>;
-
-    /// Forgets secrets of an update for good.
-    async fn erase_secrets(&self, update: UpdateId, purposes: &[SecretPurpose]) -> Result<(), JournalError>;
 
     /// Which verified update of the key store keeps the secret of this access key id: the credential that KMS was last
     /// told by us. Newest first.

@@ -157,6 +157,15 @@ impl KmsError {
         }
     }
 
+    /// KMS's own words: the exception's name and its message; for what KMS did not say, all of this error.
+    pub fn said(&self) -> String {
+        match self {
+            Self::Refused { exception, message, .. } => format!("{exception}: {message}"),
+            Self::Unrecognized { code, message, .. } => format!("{code}: {message}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// Whether KMS says that there is no such key store.
     pub fn is_not_found(&self) -> bool {
         self.exception() == Some(KmsException::CustomKeyStoreNotFound)

@@ -18,7 +18,7 @@ use secrecy::SecretString;
 
 use super::codec::{self, EVENT_VERSION};
 use super::seal::{SealError, SealingKey};
-use super::{Created, Journal, JournalError, NewUpdate, SecretPurpose};
+use super::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::key_store::{AccessKeyId, CustomKeyStoreId};
@@ -141,6 +141,11 @@ impl Journal for SqliteJournal {
         self.run(move |inner, connection| inner.create(connection, &new)).await
     }
 
+    async fn find(&self, idempotency: &Idempotency) -> Result<Option<Created>, JournalError> {
+        let idempotency = idempotency.clone();
+        self.run(move |inner, connection| inner.find(connection, &idempotency)).await
+    }
+
     async fn append(
         &self,
         update: UpdateId,
@@ -153,13 +158,7 @@ impl Journal for SqliteJournal {
             let transaction = inner.begin(connection)?;
             inner.insert_event(&transaction, update, sequence, at, &event)?;
             if let Event::Concluded { ending } = &event {
-                let verified = *ending == Ending::Verified;
-                transaction
-                    .execute(
-                        "UPDATE updates SET open = 0, verified = ?2 WHERE id = ?1",
-                        params![update.to_string(), verified],
-                    )
-                    .map_err(|error| inner.failed(error))?;
+                inner.conclude(&transaction, update, ending)?;
             }
             inner.commit(transaction)?;
             Ok(Recorded { sequence, at, event })
@@ -204,23 +203,6 @@ impl Journal for SqliteJournal {
         .await
     }
 
-    async fn erase_secrets(&self, update: UpdateId, purposes: &[SecretPurpose]) -> Result<(), JournalError> {
-        let purposes = purposes.to_vec();
-        self.run(move |inner, connection| {
-            let transaction = inner.begin(connection)?;
-            for purpose in purposes {
-                transaction
-                    .execute(
-                        "DELETE FROM secrets WHERE update_id = ?1 AND purpose = ?2",
-                        params![update.to_string(), purpose.as_str()],
-                    )
-                    .map_err(|error| inner.failed(error))?;
-            }
-            inner.commit(transaction)
-        })
-        .await
-    }
-
     async fn holder_of(
         &self,
         key_store: &CustomKeyStoreId,
@@ -260,20 +242,10 @@ impl Inner {
 
     fn create(&self, connection: &mut Connection, new: &NewUpdate) -> Result<Created, JournalError> {
         let transaction = self.begin(connection)?;
-        if let Some(idempotency) = &new.idempotency {
-            let earlier: Option<(String, String)> = transaction
-                .query_row(
-                    "SELECT id, request_digest FROM updates WHERE idempotency_key = ?1",
-                    [&idempotency.key],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()
-                .map_err(|error| self.failed(error))?;
-            if let Some((id, request_digest)) = earlier {
-                let id = self.read_id(&id)?;
-                let same = request_digest == idempotency.request_digest;
-                return Ok(if same { Created::Existing(id) } else { Created::KeyReused(id) });
-            }
+        if let Some(idempotency) = &new.idempotency
+            && let Some(earlier) = self.find(&transaction, idempotency)?
+        {
+            return Ok(earlier);
         }
         let key_store = new.plan.key_store.to_string();
         let sql = "SELECT id FROM updates WHERE key_store = ?1 AND open = 1";
@@ -309,6 +281,43 @@ impl Inner {
         }
         self.commit(transaction)?;
         Ok(Created::New)
+    }
+
+    fn conclude(&self, transaction: &Transaction<'_>, update: UpdateId, ending: &Ending) -> Result<(), JournalError> {
+        let id = update.to_string();
+        let verified = *ending == Ending::Verified;
+        transaction
+            .execute("UPDATE updates SET open = 0, verified = ?2 WHERE id = ?1", params![id, verified])
+            .map_err(|error| self.failed(error))?;
+        let obsolete: &[&str] = match ending {
+            Ending::Verified => &[
+                "DELETE FROM secrets WHERE update_id = ?1 AND purpose <> 'new_credential'",
+                "DELETE FROM secrets WHERE update_id IN (SELECT o.id FROM updates o JOIN updates u USING (key_store) \
+                 WHERE u.id = ?1 AND o.id <> ?1 AND u.new_access_key_id IS NOT NULL)",
+            ],
+            // Whoever sorts it out may need them.
+            Ending::Stuck { .. } => &[],
+            Ending::RolledBack { .. } | Ending::Abandoned { .. } | Ending::Blocked { .. } | Ending::Refused { .. } => {
+                &["DELETE FROM secrets WHERE update_id = ?1"]
+            }
+        };
+        for sql in obsolete {
+            transaction.execute(sql, [&id]).map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, connection: &Connection, idempotency: &Idempotency) -> Result<Option<Created>, JournalError> {
+        let earlier: Option<(String, String)> = connection
+            .query_row("SELECT id, request_digest FROM updates WHERE idempotency_key = ?1", [&idempotency.key], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()
+            .map_err(|error| self.failed(error))?;
+        let Some((id, request_digest)) = earlier else { return Ok(None) };
+        let id = self.read_id(&id)?;
+        let same = request_digest == idempotency.request_digest;
+        Ok(Some(if same { Created::Existing(id) } else { Created::KeyReused(id) }))
     }
 
     fn insert_event(

@@ -6,7 +6,6 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::id::IdSource;
-use crate::journal::Idempotency;
 use crate::key_store::{
     Change, Configuration, ConnectionState, Connectivity, CredentialSource, CustomKeyStoreName, KeyStore,
     ProxyCredential, RawSecretAccessKey, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
@@ -132,9 +131,18 @@ async fn secrets_are_sealed_found_and_erased() {
     let journal = SqliteJournal::open(SqliteOptions { sealing_key: Some(wrong), ..options(&path) }).unwrap();
     let refused = journal.secret(first.id, SecretPurpose::NewCredential).await.unwrap_err();
     assert!(matches!(refused, JournalError::Seal(SealError::WrongKey)));
-    journal.erase_secrets(first.id, &SecretPurpose::ALL).await.unwrap();
-    assert!(journal.secret(first.id, SecretPurpose::NewCredential).await.unwrap().is_none());
-    assert_eq!(journal.holder_of(&first.key_store, &id).await.unwrap(), None);
+
+    let second = planned(&ids, "cks-1", 2);
+    journal.create(new(&second, None, "")).await.unwrap();
+    journal.append(second.id, 2, at, &Event::Concluded { ending: Ending::Verified }).await.unwrap();
+    assert!(journal.secret(first.id, SecretPurpose::NewCredential).await.unwrap().is_none(), "superseded");
+    assert_eq!(journal.holder_of(&first.key_store, &id).await.unwrap(), Some(second.id));
+    let third = planned(&ids, "cks-1", 3);
+    journal.create(new(&third, None, "")).await.unwrap();
+    let ending = Ending::RolledBack { why: "no".into() };
+    journal.append(third.id, 2, at, &Event::Concluded { ending }).await.unwrap();
+    assert!(journal.secret(third.id, SecretPurpose::NewCredential).await.unwrap().is_none());
+    assert_eq!(journal.holder_of(&first.key_store, &id).await.unwrap(), Some(second.id));
 }
 
 #[tokio::test]

@@ -1,0 +1,314 @@
+//! One update's life: does what is decided, and records it before and after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Inner, Order, OrderError, PreflightRequest};
+use crate::chain::Chain;
+use crate::check::Verdict;
+use crate::clock::Timestamp;
+use crate::id::{ReportId, UpdateId};
+use crate::journal::{JournalError, SecretPurpose};
+use crate::key_store::{
+    AccessKeyId, ConnectionState, CredentialRef, CredentialSource, KeyStore, KeyStorePassword, ProxyCredential,
+    RawSecretAccessKey,
+};
+use crate::kms::{Effect, KmsError, Secrets};
+use crate::update::{
+    Decision, Direction, Event, How, IllegalEvent, Moment, Mutation, Phase, PreflightSummary, Recorded, Round,
+    Standing, State, Step, StepOutcome, decide,
+};
+
+/// Why a life was interrupted.
+pub(super) enum Stopped {
+    /// The journal failed.
+    Journal(JournalError),
+    /// The record cannot be followed.
+    Record(IllegalEvent),
+}
+
+/// An update, being lived.
+pub(super) struct Life {
+    inner: Arc<Inner>,
+    id: UpdateId,
+    state: State,
+    sequence: u64,
+    /// See [`Moment::waited`].
+    since: Instant,
+    /// What the key store showed when it was last recorded.
+    seen: Option<(ConnectionState, Standing)>,
+    /// Failures to look, in a row.
+    failures: u32,
+}
+
+impl Life {
+    /// Reads the update.
+    pub(super) async fn load(inner: &Arc<Inner>, id: UpdateId) -> Result<Self, Stopped> {
+        let events = inner.parts.journal.load(id).await.map_err(Stopped::Journal)?;
+        let state = State::replay(events.iter().map(|recorded| &recorded.event)).map_err(Stopped::Record)?;
+        let state = state.ok_or(Stopped::Journal(JournalError::NotFound(id)))?;
+        let seen = events.iter().rev().find_map(|recorded| match &recorded.event {
+            Event::Observed { state, standing } => Some((state.clone(), *standing)),
+            _ => None,
+        });
+        let sequence = events.last().map_or(0, |recorded| recorded.sequence);
+        Ok(Self { inner: Arc::clone(inner), id, state, sequence, since: Instant::now(), seen, failures: 0 })
+    }
+
+    /// Goes on until the update has concluded or the driver stops.
+    pub(super) async fn run(mut self, orders: &mut mpsc::Receiver<Order>) -> Result<(), Stopped> {
+        while self.state.ending().is_none() && !self.inner.stop.is_cancelled() {
+            while let Ok(order) = orders.try_recv() {
+                self.obey(order).await?;
+            }
+            let found = match self.observe().await {
+                Ok(found) => found,
+                Err(error) => {
+                    self.failures = self.failures.saturating_add(1);
+                    tracing::warn!(update = %self.id, error = %Chain(&error), "key store cannot be read");
+                    self.wait(self.patience(), orders).await?;
+                    continue;
+                }
+            };
+            self.failures = 0;
+            self.note(found.as_ref()).await?;
+            let now = self.now();
+            let moment = Moment { now, waited: self.since.elapsed() };
+            match decide(&self.state, found.as_ref(), moment) {
+                Decision::Preflight(round) => self.preflight(round, orders).await?,
+                Decision::RequestApproval => self.record(Event::ApprovalRequested {}).await?,
+                Decision::AwaitGate => self.wait(self.inner.parts.pace.longest, orders).await?,
+                Decision::Perform(step) => self.carry_out(Direction::Forward, step, now, orders).await?,
+                Decision::Undo(step) => self.carry_out(Direction::Back, step, now, orders).await?,
+                Decision::Settle(direction, step, outcome) => {
+                    self.record(Event::StepSettled { direction, step, outcome }).await?;
+                }
+                Decision::RollBack { why } => self.record(Event::RollbackDecided { why }).await?,
+                Decision::Wait => self.wait(self.inner.parts.pace.interval, orders).await?,
+                Decision::Conclude(ending) => self.record(Event::Concluded { ending }).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.parts.clock.now()
+    }
+
+    fn patience(&self) -> Duration {
+        let pace = self.inner.parts.pace;
+        pace.interval.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(pace.longest)
+    }
+
+    /// Records an event: legal first, durable second, in force third.
+    async fn record(&mut self, event: Event) -> Result<(), Stopped> {
+        let next = self.state.clone().apply(&event).map_err(Stopped::Record)?;
+        let sequence = self.sequence + 1;
+        let journal = &self.inner.parts.journal;
+        let recorded = journal.append(self.id, sequence, self.now(), &event).await.map_err(Stopped::Journal)?;
+        self.state = next;
+        self.sequence = sequence;
+        if !matches!(event, Event::Observed { .. }) {
+            self.since = Instant::now();
+        }
+        self.tell(recorded);
+        Ok(())
+    }
+
+    fn tell(&self, recorded: Recorded) {
+        let status = self.state.status();
+        match &recorded.event {
+            Event::Concluded { ending: ending @ crate::update::Ending::Stuck { .. } } => {
+                tracing::error!(update = %self.id, ?ending, "update is stuck: a person must look");
+            }
+            Event::Concluded { ending } => tracing::info!(update = %self.id, ?ending, "update concluded"),
+            event => {
+                tracing::info!(update = %self.id, status = status.status.as_str(), step = status.step, event = event.name());
+            }
+        }
+        // Nobody has to listen.
+        let _ = self.inner.news.send((self.id, recorded));
+    }
+
+    /// The key store as KMS shows it; `None` when KMS says that there is none.
+    async fn observe(&self) -> Result<Option<KeyStore>, KmsError> {
+        match self.inner.parts.reader.key_store(&self.state.plan().key_store).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records what the key store shows, when that is new and the update is under way.
+    async fn note(&mut self, found: Option<&KeyStore>) -> Result<(), Stopped> {
+        let Some(found) = found else { return Ok(()) };
+        if !matches!(self.state.phase(), Phase::Running(_) | Phase::RollingBack(_)) {
+            return Ok(());
+        }
+        let seen = (found.state.clone(), self.state.plan().standing(found));
+        if self.seen.as_ref() == Some(&seen) {
+            return Ok(());
+        }
+        let (state, standing) = seen.clone();
+        self.seen = Some(seen);
+        self.record(Event::Observed { state, standing }).await
+    }
+
+    async fn wait(&mut self, pause: Duration, orders: &mut mpsc::Receiver<Order>) -> Result<(), Stopped> {
+        let stop = self.inner.stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = stop.cancelled() => Ok(()),
+            Some(order) = orders.recv() => self.obey(order).await.map(drop),
+        }
+    }
+
+    /// Records what a person wants, if it is possible now; says whether it was.
+    async fn obey(&mut self, order: Order) -> Result<bool, Stopped> {
+        let Order { event, answer } = order;
+        let legal = self.state.clone().apply(&event).map(drop);
+        let answered = legal.map_err(|illegal| OrderError::NotNow { status: self.state.status(), why: illegal.why });
+        if answered.is_ok() {
+            // A failure is answered by dropping `answer`: whether it is recorded is not known.
+            self.record(event).await?;
+        }
+        let obeyed = answered.is_ok();
+        // Whoever asked may have left.
+        let _ = answer.send(answered);
+        Ok(obeyed)
+    }
+
+    async fn preflight(&mut self, round: Round, orders: &mut mpsc::Receiver<Order>) -> Result<(), Stopped> {
+        self.record(Event::PreflightStarted { round }).await?;
+        let plan = self.state.plan().clone();
+        let former_credential = self.resolve(plan.former_credential.as_ref(), SecretPurpose::FormerCredential).await;
+        let credential = match &plan.change.credential {
+            Some(new) => self.resolve(Some(new), SecretPurpose::NewCredential).await,
+            None => former_credential.clone(),
+        };
+        // A secret that cannot be had is the pre-flight's matter: it says so in its report, and does not pass.
+        let (credential, former_credential) = (credential.ok().flatten(), former_credential.ok().flatten());
+        let request = PreflightRequest { plan: plan.clone(), round, credential, former_credential };
+        let verifier = Arc::clone(&self.inner.parts.verifier);
+        let stop = self.inner.stop.clone();
+        let mut probing = verifier.preflight(request);
+        let result = loop {
+            tokio::select! {
+                result = &mut probing => break result,
+                // It is run again after the restart.
+                () = stop.cancelled() => return Ok(()),
+                // Cancelled, or asked to go back: its result does not matter any more.
+                Some(order) = orders.recv() => if self.obey(order).await? { return Ok(()) },
+            }
+        };
+        let summary = result.unwrap_or_else(|why| PreflightSummary {
+            report: ReportId::new(&self.inner.parts.ids, self.now()),
+            verdict: Verdict::Inconclusive,
+            settings: plan.settings(),
+            exception: None,
+            message: format!("the pre-flight could not be run: {why}"),
+            finished_at: self.now(),
+        });
+        self.record(Event::PreflightFinished { round, summary }).await
+    }
+
+    /// One mutation: permit, intention, call, outcome.
+    async fn carry_out(
+        &mut self,
+        direction: Direction,
+        step: Step,
+        now: Timestamp,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<(), Stopped> {
+        let Some(writer) = self.inner.parts.writer.clone() else {
+            return self.wait(self.inner.parts.pace.longest, orders).await;
+        };
+        let permit = match self.state.permit(direction, step, now) {
+            Ok(permit) => permit,
+            Err(denied) => {
+                tracing::error!(update = %self.id, %step, error = %denied, "gate denies what was decided");
+                return self.wait(self.inner.parts.pace.interval, orders).await;
+            }
+        };
+        let secrets = self.secrets(permit.mutation(), direction).await;
+        let attempt = self.state.next_attempt(direction, step);
+        self.record(Event::StepIntended { direction, step, attempt }).await?;
+        let result = match secrets {
+            Ok(secrets) => writer.carry_out(permit, &secrets).await,
+            Err(why) => Err(KmsError::NotSent { operation: "UpdateCustomKeyStore", why }),
+        };
+        if let Some(outcome) = outcome(result) {
+            return self.record(Event::StepSettled { direction, step, outcome }).await;
+        }
+        // Sent and not answered. It stays unsettled, exactly as after a crash, and is settled by looking.
+        tracing::warn!(update = %self.id, %step, "no answer from KMS; looking at the key store instead");
+        self.since = Instant::now();
+        self.wait(self.inner.parts.pace.interval, orders).await
+    }
+
+    /// The secrets of a mutation, or why they cannot be had.
+    async fn secrets(&self, mutation: &Mutation, direction: Direction) -> Result<Secrets, String> {
+        let Mutation::Update(change) = mutation else { return Ok(Secrets::default()) };
+        let purpose = match direction {
+            Direction::Forward => SecretPurpose::NewCredential,
+            Direction::Back => SecretPurpose::FormerCredential,
+        };
+        let credential = self.resolve(change.credential.as_ref(), purpose).await?;
+        let mut password = None;
+        if change.password {
+            let kept = self.inner.parts.journal.secret(self.id, SecretPurpose::NewPassword).await;
+            let kept = kept.map_err(|error| Chain(&error).to_string())?.ok_or("the password is not kept any more")?;
+            password = Some(KeyStorePassword::parse(kept.expose_secret()).map_err(|invalid| invalid.to_string())?);
+        }
+        Ok(Secrets { credential, password })
+    }
+
+    /// The credential behind a reference, if it is still the same one.
+    async fn resolve(
+        &self,
+        reference: Option<&CredentialRef>,
+        purpose: SecretPurpose,
+    ) -> Result<Option<ProxyCredential>, String> {
+        let Some(reference) = reference else { return Ok(None) };
+        let found = match &reference.source {
+            CredentialSource::Configured(name) => self.inner.parts.credentials.by_name(name),
+            CredentialSource::Sealed => {
+                let kept = self.inner.parts.journal.secret(self.id, purpose).await;
+                let kept = kept.map_err(|error| Chain(&error).to_string())?;
+                kept.and_then(|kept| credential(&reference.access_key_id, &kept))
+            }
+        };
+        match found {
+            Some(found) if found.fingerprint() == reference.fingerprint => Ok(Some(found)),
+            Some(_) => Err(format!("credential {} is not the one of the plan any more", reference.access_key_id)),
+            None => Err(format!("credential {} is not held any more", reference.access_key_id)),
+        }
+    }
+}
+
+/// A credential from its halves, the secret as it was kept.
+pub(super) fn credential(access_key_id: &AccessKeyId, kept: &SecretString) -> Option<ProxyCredential> {
+    let secret_access_key = RawSecretAccessKey::parse(kept.expose_secret()).ok()?;
+    Some(ProxyCredential { access_key_id: access_key_id.clone(), secret_access_key })
+}
+
+/// How a step ended by KMS's answer; `None` when only the key store can tell.
+fn outcome(result: Result<crate::kms::Receipt, KmsError>) -> Option<StepOutcome> {
+    let error = match result {
+        Ok(receipt) => return Some(StepOutcome::Done { request_id: receipt.request_id, how: How::Performed }),
+        Err(error) => error,
+    };
+    match error.effect() {
+        Effect::NoneYet => Some(StepOutcome::NotDone { why: error.to_string() }),
+        Effect::Unknown => None,
+        Effect::None => Some(StepOutcome::Refused {
+            exception: error.exception(),
+            request_id: error.request_id().map(ToOwned::to_owned),
+            message: error.said(),
+        }),
+    }
+}

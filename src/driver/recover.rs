@@ -1,0 +1,67 @@
+//! Taking updates up: after a start, and again after the journal failed.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::perform::{Life, Stopped};
+use super::{Driver, Inner, Order, OrderError};
+use crate::chain::Chain;
+use crate::id::UpdateId;
+
+/// More orders than this wait for an update's task at no time.
+const MOST_ORDERS: usize = 16;
+
+impl Driver {
+    /// Takes up every update that was open when the process last ended; gives how many. Without a writer none is.
+    pub async fn start(&self) -> Result<usize, OrderError> {
+        let open = self.0.parts.journal.open_updates().await.map_err(OrderError::Journal)?;
+        if self.0.parts.writer.is_none() {
+            for update in &open {
+                tracing::warn!(%update, "update is open and this instance only observes");
+            }
+            return Ok(0);
+        }
+        for update in &open {
+            tracing::info!(%update, "update taken up again");
+            self.drive(*update);
+        }
+        Ok(open.len())
+    }
+
+    /// Starts the update's task.
+    pub(super) fn drive(&self, id: UpdateId) {
+        let (sender, orders) = mpsc::channel(MOST_ORDERS);
+        self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        let inner = Arc::clone(&self.0);
+        self.0.tasks.spawn(async move {
+            live(&inner, id, orders).await;
+            inner.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+    }
+}
+
+/// Lives the update to its end or to shutdown, from what is recorded, as often as it takes.
+async fn live(inner: &Arc<Inner>, id: UpdateId, mut orders: mpsc::Receiver<Order>) {
+    loop {
+        let stopped = match Life::load(inner, id).await {
+            Ok(life) => life.run(&mut orders).await,
+            Err(stopped) => Err(stopped),
+        };
+        match stopped {
+            Ok(()) => return,
+            // An append that failed may have been written: only reading again tells.
+            Err(Stopped::Journal(error)) => {
+                tracing::error!(update = %id, error = %Chain(&error), "journal failed; reading the update again");
+            }
+            Err(Stopped::Record(illegal)) => {
+                tracing::error!(update = %id, error = %illegal, "record cannot be followed; the update is left alone");
+                return;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(inner.parts.pace.interval) => {}
+            () = inner.stop.cancelled() => return,
+        }
+    }
+}
