@@ -11,3 +11,6 @@ mod faults;
 
 /// The peers that the others talk to.
 mod peers;
+
+/// Updates from request to ending, through the AWS SDK against the simulated KMS, with faults, races and restarts.
+mod update;

@@ -16,7 +16,12 @@ const SECRET: &str = "TestSecretDoNotLeakAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 fn options(path: &Path) -> SqliteOptions {
     let sealing_key = SealingKey::parse(&SecretString::from("0a".repeat(32))).unwrap();
-    SqliteOptions { path: path.to_owned(), sealing_key: Some(sealing_key), crash_after_writes: None }
+    SqliteOptions {
+        path: path.to_owned(),
+        sealing_key: Some(sealing_key),
+        #[cfg(feature = "sandbox")]
+        crash_after_writes: None,
+    }
 }
 
 fn planned(ids: &IdSource, key_store: &str, second: i64) -> Plan {
