@@ -317,7 +317,7 @@ fn walk(plan: &Plan) -> State {
 fn a_permit_needs_a_fresh_preflight_of_exactly_these_settings() {
     let plan = planned(endpoint_change(), ConnectionState::Connected, None, Options::default());
     let ready = walk(&plan);
-    let soon = plan.created_at.plus(Duration::from_secs(60));
+    let soon = plan.created_at.plus(Duration::from_mins(1));
     let late = plan.created_at.plus(Duration::from_secs(61));
     assert!(ready.permit(Direction::Forward, Step::Disconnect, soon).is_ok());
     assert!(matches!(ready.permit(Direction::Forward, Step::Disconnect, late), Err(Denied::Stale { .. })));

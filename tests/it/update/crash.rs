@@ -35,7 +35,7 @@ struct Doomed {
 impl Doomed {
     async fn end(&self) {
         self.end.notify_one();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
