@@ -70,6 +70,7 @@ impl Preflight {
         let mut evidence = gather::gather(&self.prober, candidate, thoroughness, at).await;
         evidence.control_plane = control_plane;
         let findings = judge(&evidence, &thoroughness.judging);
+        let settings_digest = evidence.subject.settings_digest();
         let report = Report {
             id: ReportId::new(&self.ids, at),
             evidence,
@@ -77,7 +78,7 @@ impl Preflight {
             promoted: thoroughness.judging.promoted.clone(),
             perspective: self.perspective.clone(),
             took: begun.elapsed(),
-            settings_digest: candidate.settings_digest(),
+            settings_digest,
         };
         tracing::info!(
             report = %report.id,
