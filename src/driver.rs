@@ -13,6 +13,7 @@
 //! - The journal fails: the task stops, reads the update again after a while, and goes on from what is recorded.
 //! - KMS cannot be read: nothing is decided from ignorance; the task looks again, more and more patiently.
 
+mod examiner;
 mod follow;
 mod perform;
 mod recover;
@@ -29,6 +30,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Observer};
 use crate::clock::Clock;
 use crate::id::{IdSource, UpdateId};
 use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
@@ -37,8 +39,8 @@ use crate::key_store::{
 };
 use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
 use crate::update::{
-    Event, Options, Plan, PlanDigest, PlanRefused, Policy, PreflightSummary, Recorded, Round, State, Status, Wanted,
-    plan,
+    Disruption, Event, Options, Plan, PlanDigest, PlanRefused, Policy, PreflightSummary, Recorded, Round, State,
+    Status, Wanted, plan,
 };
 
 /// Runs pre-flights for updates.
@@ -165,6 +167,15 @@ pub enum SubmitError {
     /// No plan can be made.
     #[error("update is refused")]
     Plan(#[source] PlanRefused),
+    /// Nobody said that the outage is known.
+    #[error(
+        "the change needs the key store disconnected ({because}): its keys will be out of use for about ten minutes; \
+         acknowledge the outage to go on"
+    )]
+    OutageNotAcknowledged {
+        /// The members that KMS accepts only while DISCONNECTED.
+        because: String,
+    },
     /// No such name.
     #[error("no credential is configured under the name {0}")]
     UnknownCredential(String),
@@ -274,6 +285,12 @@ impl Driver {
             }
         }
         let (plan, secrets) = self.prepare(&request).await?;
+        if let Disruption::Disconnect { because } = &plan.disruption
+            && parts.policy.acknowledge_outage
+            && !plan.outage_acknowledged
+        {
+            return Err(SubmitError::OutageNotAcknowledged { because: because.join(", ") });
+        }
         let (id, at) = (plan.id, plan.created_at);
         let new = NewUpdate { plan, at, idempotency: request.idempotency, secrets };
         let created = parts.journal.create(new).await.map_err(SubmitError::Journal)?;

@@ -15,10 +15,12 @@
 
 mod candidate;
 mod gather;
+mod surroundings;
 
 use std::sync::Arc;
 
 pub use candidate::{Baseline, Candidate, OfferedCredential};
+pub use surroundings::{Judging, Surroundings};
 
 use crate::check::{ControlPlane, JudgingPolicy, Report, judge};
 use crate::clock::Clock;

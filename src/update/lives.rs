@@ -231,7 +231,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let state = if connected { ConnectionState::Connected } else { ConnectionState::Disconnected };
-        let plan = planned(change, state.clone(), former, Options { connect });
+        let plan = planned(change, state.clone(), former, Options { connect, acknowledge_outage: true });
         let world = World {
             random: StdRng::seed_from_u64(seed),
             store: store(state.clone()),

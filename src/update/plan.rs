@@ -85,6 +85,9 @@ pub struct PlanBody {
     pub disruption: Disruption,
     /// The mutations, in order.
     pub steps: Vec<Step>,
+    /// Whether the requester acknowledged that the keys will be out of use for a while, where they will.
+    #[serde(default)]
+    pub outage_acknowledged: bool,
     /// How it would be undone.
     pub rollback: Rollback,
     /// The credential now in force, if its secret is held.
@@ -254,6 +257,7 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         key_store: observed.id.clone(),
         expected: observed.clone(),
         new,
+        outage_acknowledged: wanted.options.acknowledge_outage,
         disruption,
         steps,
         rollback: rollback(observed, &change, former_credential.as_ref()),

@@ -38,6 +38,8 @@ pub struct Policy {
     pub pause: Duration,
     /// How often one step is attempted in one direction; default 4.
     pub attempts: u32,
+    /// Whether an update that disconnects is refused unless its requester acknowledges the outage.
+    pub acknowledge_outage: bool,
 }
 
 impl Default for Policy {
@@ -52,6 +54,7 @@ impl Default for Policy {
             settle: Duration::from_secs(15),
             pause: Duration::from_secs(5),
             attempts: 4,
+            acknowledge_outage: true,
         }
     }
 }
@@ -120,4 +123,7 @@ pub struct Options {
     /// Connect a store that was found DISCONNECTED; otherwise it stays so.
     #[serde(default)]
     pub connect: bool,
+    /// The requester knows that a change which disconnects the store takes its keys out of use for minutes.
+    #[serde(default)]
+    pub acknowledge_outage: bool,
 }

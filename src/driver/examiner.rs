@@ -1,0 +1,221 @@
+//! Pre-flights of plans and of free-standing candidates, and the latest reports by id.
+//!
+//! A plan is examined by its candidate settings, its present ones for comparison, and everything KMS tells of the
+//! account's key stores. A few examinations run at once; more wait for their turn within the time that one may take.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::{PreflightRequest, Verifier};
+use crate::chain::Chain;
+use crate::check::{ControlPlane, Problem, ProblemKind, Report, Verdict};
+use crate::clock::Clock;
+use crate::id::ReportId;
+use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksConfiguration};
+use crate::kms::{KeyStoreReader, KmsError};
+use crate::preflight::{Baseline, Candidate, Preflight, Surroundings, Thoroughness};
+use crate::update::{Plan, PreflightSummary, Rollback, Round, SettingsDigest};
+
+/// How many reports are kept; the oldest make room.
+const KEPT: usize = 1_000;
+
+/// Told of every finished examination.
+pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
+
+/// What an examiner is made of.
+pub struct ExaminerParts {
+    /// Probes and judges.
+    pub preflight: Arc<Preflight>,
+    /// Credentials, routes and waivers.
+    pub surroundings: Arc<Surroundings>,
+    /// Reads KMS.
+    pub reader: Arc<dyn KeyStoreReader>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Cold samples of each address.
+    pub samples: usize,
+    /// Examinations at once.
+    pub concurrency: usize,
+    /// The longest that one may take, its waiting included.
+    pub timeout: Duration,
+    /// Told of every finished examination.
+    pub observer: Observer,
+}
+
+/// Examines candidates.
+pub struct Examiner {
+    parts: ExaminerParts,
+    places: Semaphore,
+    reports: Mutex<VecDeque<Arc<Report>>>,
+}
+
+/// Why there is no report. Never a fault of the candidate.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamineError {
+    /// Too many others, or the candidate kept us waiting beyond every limit.
+    #[error("the pre-flight did not end within {} s: too many run at once; try again, or allow more of them", limit.as_secs())]
+    TimedOut {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The key store has no proxy.
+    #[error(
+        "{key_store} is of type {found}, which has no proxy to probe; only external key stores can be pre-flighted"
+    )]
+    NoProxy {
+        /// The key store.
+        key_store: CustomKeyStoreId,
+        /// Its type.
+        found: &'static str,
+    },
+    /// We cannot sign.
+    #[error(
+        "the secret of access key id {access_key_id} is not known here; configure it under [credentials], or send it \
+         with the request"
+    )]
+    NoSecret {
+        /// The credential whose secret is missing.
+        access_key_id: String,
+    },
+}
+
+impl std::fmt::Debug for Examiner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Examiner").field("surroundings", &self.parts.surroundings).finish_non_exhaustive()
+    }
+}
+
+impl Examiner {
+    /// Ready to examine.
+    pub fn new(parts: ExaminerParts) -> Self {
+        let places = Semaphore::new(parts.concurrency.max(1));
+        Self { parts, places, reports: Mutex::new(VecDeque::new()) }
+    }
+
+    /// The report with this id, if it is still kept.
+    pub fn find(&self, id: ReportId) -> Option<Arc<Report>> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.iter().find(|report| report.id == id).cloned()
+    }
+
+    /// Examines a candidate that belongs to no key store.
+    pub async fn candidate(&self, candidate: &Candidate) -> Result<Arc<Report>, ExamineError> {
+        self.examine(candidate, None, None).await
+    }
+
+    /// Examines what a plan would put in force. `credential` signs for the new settings, `former_credential` for the
+    /// present ones.
+    pub async fn plan(
+        &self,
+        plan: &Plan,
+        round: Round,
+        credential: Option<ProxyCredential>,
+        former_credential: Option<ProxyCredential>,
+    ) -> Result<Arc<Report>, ExamineError> {
+        let new = plan.new.xks().ok_or_else(|| ExamineError::NoProxy {
+            key_store: plan.key_store.clone(),
+            found: plan.new.configuration.store_type(),
+        })?;
+        let missing = || ExamineError::NoSecret { access_key_id: new.access_key_id.to_string() };
+        let credential = credential.ok_or_else(missing)?;
+        let surroundings = &self.parts.surroundings;
+        let mut candidate = surroundings.candidate(new, credential.into(), "UpdateCustomKeyStore");
+        if round != Round::Verification {
+            candidate.baseline =
+                plan.expected.xks().and_then(|xks| self.baseline(xks, former_credential)).map(Box::new);
+        }
+        let control_plane = ControlPlane {
+            key_store: plan.key_store.clone(),
+            stores: self.parts.reader.key_stores().await.map_err(|error| own_fault(&error)),
+            change: plan.change.clone(),
+            believed: Some(plan.expected.clone()),
+            rollback_impossible: match &plan.rollback {
+                Rollback::Restore(_) => None,
+                Rollback::Impossible { why } => Some(why.clone()),
+            },
+            outage_acknowledged: plan.outage_acknowledged,
+            after_update: round == Round::Verification,
+        };
+        self.examine(&candidate, Some(control_plane), Some(&plan.key_store)).await
+    }
+
+    fn baseline(&self, current: &XksConfiguration, credential: Option<ProxyCredential>) -> Option<Baseline> {
+        Some(Baseline {
+            endpoint: current.endpoint.clone(),
+            path: current.path.clone(),
+            credential: credential.filter(|credential| credential.access_key_id == current.access_key_id)?,
+            connect_to: self.parts.surroundings.connect_to(&current.endpoint),
+        })
+    }
+
+    async fn examine(
+        &self,
+        candidate: &Candidate,
+        control_plane: Option<ControlPlane>,
+        key_store: Option<&CustomKeyStoreId>,
+    ) -> Result<Arc<Report>, ExamineError> {
+        let limit = self.parts.timeout;
+        let examined = tokio::time::timeout(limit, async {
+            // The semaphore is never closed.
+            let _place = self.places.acquire().await.ok();
+            let judging = (self.parts.surroundings.judging)(key_store, self.parts.clock.now());
+            let thoroughness = Thoroughness { cold: self.parts.samples, warm: self.parts.samples, judging };
+            self.parts.preflight.run(candidate, control_plane, &thoroughness).await
+        });
+        let report = Arc::new(examined.await.map_err(|_| ExamineError::TimedOut { limit })?);
+        (self.parts.observer)(&report);
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.push_front(Arc::clone(&report));
+        reports.truncate(KEPT);
+        Ok(report)
+    }
+}
+
+/// That KMS cannot be read says nothing about the candidate.
+fn own_fault(error: &KmsError) -> Problem {
+    Problem::own(ProblemKind::AccessDenied, format!("the key stores cannot be read: {}", Chain(error)))
+}
+
+#[async_trait]
+impl Verifier for Examiner {
+    async fn preflight(&self, request: PreflightRequest) -> Result<PreflightSummary, String> {
+        let PreflightRequest { plan, round, credential, former_credential } = request;
+        let report = self.plan(&plan, round, credential, former_credential).await;
+        let report = report.map_err(|error| Chain(&error).to_string())?;
+        Ok(summary(&report))
+    }
+}
+
+/// What an update keeps of a report.
+fn summary(report: &Report) -> PreflightSummary {
+    let decisive = report.decisive();
+    let message = match (report.verdict(), decisive) {
+        (Verdict::Ready, _) => "every check that must hold does".to_owned(),
+        (_, Some(finding)) => {
+            let detail = finding.outcome.problem().map_or("", |problem| problem.detail.as_str());
+            format!("{}: {detail}. {}", finding.check.id, finding.check.remedy)
+        }
+        (_, None) => untold(report),
+    };
+    PreflightSummary {
+        report: report.id,
+        verdict: report.verdict(),
+        settings: SettingsDigest::stated(&report.settings_digest),
+        exception: decisive.and_then(|finding| finding.kms.as_ref()).and_then(|kms| kms.exception),
+        message,
+        finished_at: report.finished_at(),
+    }
+}
+
+/// Which check could not be told, and why.
+fn untold(report: &Report) -> String {
+    let own = report.findings.iter().find_map(|finding| {
+        let problem = finding.outcome.problem()?;
+        Some(format!("{}: {}", finding.check.id, problem.detail))
+    });
+    own.unwrap_or_else(|| "a check that must hold could not be told".to_owned())
+}

@@ -1,0 +1,74 @@
+//! What the operator told about the world around KMS: credentials by name, and where hosts are really found.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Candidate, OfferedCredential};
+use crate::check::JudgingPolicy;
+use crate::clock::Timestamp;
+use crate::key_store::{
+    AccessKeyId, Connectivity, CustomKeyStoreId, ProxyCredential, Region, XksConfiguration, XksProxyUriEndpoint,
+};
+
+/// How a report about a key store, if it is about one, is judged at an instant: waivers end.
+pub type Judging = Arc<dyn Fn(Option<&CustomKeyStoreId>, Timestamp) -> JudgingPolicy + Send + Sync>;
+
+/// Configured credentials and routes, for making candidates of what KMS tells, and how to judge them.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The Region of KMS.
+    pub region: Region,
+    /// Credentials by their name in the configuration.
+    pub credentials: BTreeMap<String, ProxyCredential>,
+    /// HOST:PORT to connect to, by the host name of an endpoint in lower case.
+    pub routes: BTreeMap<String, Vec<String>>,
+    /// How to judge.
+    pub judging: Judging,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("region", &self.region).field("routes", &self.routes).finish_non_exhaustive()
+    }
+}
+
+impl Surroundings {
+    /// The credential with this access key id and its name; `preferred` comes first, because two secrets may share an
+    /// access key id while one replaces the other.
+    pub fn with_access_key_id(
+        &self,
+        access_key_id: &AccessKeyId,
+        preferred: Option<&str>,
+    ) -> Option<(&str, &ProxyCredential)> {
+        let fits = |(_, credential): &(&String, &ProxyCredential)| credential.access_key_id == *access_key_id;
+        let preferred = preferred.and_then(|name| self.credentials.get_key_value(name)).filter(fits);
+        preferred.or_else(|| self.credentials.iter().find(fits)).map(|(name, credential)| (name.as_str(), credential))
+    }
+
+    /// Where to connect for this endpoint; empty means its own addresses.
+    pub fn connect_to(&self, endpoint: &XksProxyUriEndpoint) -> Vec<String> {
+        self.routes.get(&endpoint.host().to_ascii_lowercase()).cloned().unwrap_or_default()
+    }
+
+    /// The candidate that these settings are. `kms_operation` is what KMS would be doing.
+    pub fn candidate(&self, xks: &XksConfiguration, credential: OfferedCredential, kms_operation: &str) -> Candidate {
+        let vpc_endpoint_service = match &xks.connectivity {
+            Connectivity::PublicEndpoint => None,
+            Connectivity::VpcEndpointService { name, .. } => Some(name.to_string()),
+        };
+        Candidate {
+            endpoint: xks.endpoint.to_string(),
+            path: xks.path.to_string(),
+            connectivity: xks.connectivity.kind(),
+            vpc_endpoint_service,
+            region: self.region.clone(),
+            credential,
+            connect_to: self.connect_to(&xks.endpoint),
+            longest_key_id: None,
+            test_key: None,
+            baseline: None,
+            kms_operation: kms_operation.to_owned(),
+        }
+    }
+}
