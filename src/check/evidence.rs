@@ -65,8 +65,9 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Identifies exactly the settings that were probed: what a permit is bound to. 64 hexadecimal digits.
-    pub fn settings_digest(&self) -> String {
+    /// Identifies exactly the settings that KMS would be given, wherever we connected to probe them: what a permit is
+    /// bound to. 64 hexadecimal digits.
+    pub fn kms_settings_digest(&self) -> String {
         ProbedSettings {
             endpoint: &self.endpoint,
             path: &self.path,

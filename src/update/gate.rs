@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::{Plan, PlanDigest};
 use super::policy::ApprovalRule;
 use super::{Direction, Step};
-use crate::check::{ProbedSettings, Verdict};
+use crate::check::{Level, Outcome, ProbedSettings, Report, Verdict};
 use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
 use crate::key_store::{Change, Configuration, Connectivity, CustomKeyStoreId, Fingerprint, KeyStore, KmsException};
@@ -71,6 +71,35 @@ pub struct PreflightSummary {
     pub message: String,
     /// When the last probe ended.
     pub finished_at: Timestamp,
+}
+
+impl PreflightSummary {
+    /// What a report says, and exactly which settings it is about.
+    pub fn of(report: &Report) -> Self {
+        let inconclusive = || {
+            report.findings.iter().find(|finding| {
+                report.level(finding.check) == Level::Must
+                    && matches!(finding.outcome, Outcome::OwnFault(_) | Outcome::NotReached { .. })
+            })
+        };
+        let verdict = report.verdict();
+        let told = if verdict == Verdict::Ready { None } else { report.decisive().or_else(inconclusive) };
+        let message = told.map_or_else(
+            || verdict.as_str().to_owned(),
+            |finding| match finding.outcome.problem() {
+                Some(problem) => format!("{}: {}", finding.check.id, problem.detail),
+                None => format!("{}: {}", finding.check.id, finding.outcome.as_str()),
+            },
+        );
+        Self {
+            report: report.id,
+            verdict,
+            settings: SettingsDigest(report.evidence.subject.kms_settings_digest()),
+            exception: told.and_then(|finding| finding.kms.as_ref()).and_then(|kms| kms.exception),
+            message,
+            finished_at: report.finished_at(),
+        }
+    }
 }
 
 /// Proof that a pre-flight of exactly the plan's settings passed.

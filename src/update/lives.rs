@@ -417,3 +417,28 @@ fn a_recorded_plan_cannot_be_altered() {
     let error = serde_json::from_str::<Plan>(&altered).unwrap_err();
     assert!(error.to_string().contains("was altered"), "{error}");
 }
+
+#[test]
+fn a_plan_and_a_probe_of_the_same_settings_agree() {
+    let held = credential(FORMER_ID, "f");
+    let plan = planned(endpoint_change(), ConnectionState::Connected, Some(held.clone()), Options::default());
+    let subject = crate::check::Subject {
+        endpoint: "https://new.example.com".into(),
+        path: "/kms/xks/v1".into(),
+        connectivity: crate::key_store::ConnectivityKind::PublicEndpoint,
+        vpc_endpoint_service: None,
+        region: crate::key_store::Region::parse("us-east-1").unwrap(),
+        access_key_id: FORMER_ID.into(),
+        secret: crate::check::SecretEvidence::WellFormed {
+            estimated_bits: 256.0,
+            documented_example: false,
+            fingerprint: held.fingerprint.to_string(),
+        },
+        connect_to: vec!["127.0.0.1:1".into()],
+        longest_key_id: None,
+        lab: false,
+    };
+    assert_eq!(SettingsDigest::stated(&subject.kms_settings_digest()), plan.settings());
+    let other = crate::check::Subject { endpoint: "https://old.example.com".into(), ..subject };
+    assert_ne!(SettingsDigest::stated(&other.kms_settings_digest()), plan.settings());
+}
