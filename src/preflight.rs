@@ -72,7 +72,7 @@ impl Preflight {
         let mut evidence = gather::gather(&self.prober, candidate, thoroughness, at).await;
         evidence.control_plane = control_plane;
         let findings = judge(&evidence, &thoroughness.judging);
-        let settings_digest = evidence.subject.settings_digest();
+        let settings_digest = evidence.subject.kms_settings_digest();
         let report = Report {
             id: ReportId::new(&self.ids, at),
             evidence,

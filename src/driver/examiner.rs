@@ -12,13 +12,13 @@ use tokio::sync::Semaphore;
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
-use crate::check::{ControlPlane, Problem, ProblemKind, Report, Verdict};
+use crate::check::{ControlPlane, Problem, ProblemKind, Report};
 use crate::clock::Clock;
 use crate::id::ReportId;
 use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksConfiguration};
 use crate::kms::{KeyStoreReader, KmsError};
 use crate::preflight::{Baseline, Candidate, Preflight, Surroundings, Thoroughness};
-use crate::update::{Plan, PreflightSummary, Rollback, Round, SettingsDigest};
+use crate::update::{Plan, PreflightSummary, Rollback, Round};
 
 /// How many reports are kept; the oldest make room.
 const KEPT: usize = 1_000;
@@ -186,36 +186,6 @@ impl Verifier for Examiner {
         let PreflightRequest { plan, round, credential, former_credential } = request;
         let report = self.plan(&plan, round, credential, former_credential).await;
         let report = report.map_err(|error| Chain(&error).to_string())?;
-        Ok(summary(&report))
+        Ok(PreflightSummary::of(&report))
     }
-}
-
-/// What an update keeps of a report.
-fn summary(report: &Report) -> PreflightSummary {
-    let decisive = report.decisive();
-    let message = match (report.verdict(), decisive) {
-        (Verdict::Ready, _) => "every check that must hold does".to_owned(),
-        (_, Some(finding)) => {
-            let detail = finding.outcome.problem().map_or("", |problem| problem.detail.as_str());
-            format!("{}: {detail}. {}", finding.check.id, finding.check.remedy)
-        }
-        (_, None) => untold(report),
-    };
-    PreflightSummary {
-        report: report.id,
-        verdict: report.verdict(),
-        settings: SettingsDigest::stated(&report.settings_digest),
-        exception: decisive.and_then(|finding| finding.kms.as_ref()).and_then(|kms| kms.exception),
-        message,
-        finished_at: report.finished_at(),
-    }
-}
-
-/// Which check could not be told, and why.
-fn untold(report: &Report) -> String {
-    let own = report.findings.iter().find_map(|finding| {
-        let problem = finding.outcome.problem()?;
-        Some(format!("{}: {}", finding.check.id, problem.detail))
-    });
-    own.unwrap_or_else(|| "a check that must hold could not be told".to_owned())
 }

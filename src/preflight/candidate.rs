@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_digest_tells_settings_apart() {
-        let digest = |candidate: Candidate| candidate.subject(false).settings_digest();
+        let digest = |candidate: Candidate| candidate.subject(false).kms_settings_digest();
         let one = digest(candidate(SECRET));
         assert_eq!(one, digest(candidate(SECRET)));
         assert_ne!(one, digest(candidate("TestSecretDoNotLeak0123456789012345678901234568")));

@@ -29,7 +29,10 @@ pub struct Surroundings {
 
 impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").field("region", &self.region).field("routes", &self.routes).finish_non_exhaustive()
+        f.debug_struct("Surroundings")
+            .field("region", &self.region)
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
     }
 }
 
