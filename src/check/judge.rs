@@ -136,3 +136,6 @@ fn stopped_before(address: &AddressEvidence, stage: Stage) -> Option<Outcome> {
     let stopped_at = address.first_stop().map_or(Stage::Tcp, |stop| stop.stage);
     Some(Outcome::NotReached { stopped_at })
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,10 +45,15 @@ impl SealingKey {
         } else {
             STANDARD.decode(text).map_err(|_| SealError::MalformedKey)?
         });
+        Self::from_bytes(&bytes)
+    }
+
+    /// A key of exactly 32 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
         if bytes.len() != 32 {
             return Err(SealError::MalformedKey);
         }
-        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| SealError::MalformedKey)?;
+        let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| SealError::MalformedKey)?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
