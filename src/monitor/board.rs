@@ -1,0 +1,169 @@
+//! What is known of each key store at this moment.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::history::History;
+use crate::check::Report;
+use crate::clock::Timestamp;
+use crate::key_store::{CustomKeyStoreId, KeyStore};
+
+/// What is known of one key store.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Which.
+    pub id: CustomKeyStoreId,
+    /// Whether it is probed.
+    pub watched: bool,
+    /// What KMS told last; `None` when KMS cannot be read or knows no such key store.
+    pub description: Option<KeyStore>,
+    /// When KMS told it.
+    pub described_at: Option<Timestamp>,
+    /// The latest report on its current settings.
+    pub latest: Option<Arc<Report>>,
+    /// Why it was not probed when its turn came last, if it was not.
+    pub not_probed: Option<String>,
+    history: History,
+}
+
+impl Sighting {
+    fn unseen(id: CustomKeyStoreId, watched: bool) -> Self {
+        Self {
+            id,
+            watched,
+            description: None,
+            described_at: None,
+            latest: None,
+            not_probed: None,
+            history: History::default(),
+        }
+    }
+
+    /// The latest reports, newest first; failures go further back.
+    pub fn reports(&self) -> Vec<Arc<Report>> {
+        self.history.reports()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    sightings: BTreeMap<CustomKeyStoreId, Arc<Sighting>>,
+    describe_failure: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Board {
+    contents: RwLock<Contents>,
+    failures_kept: usize,
+}
+
+impl Board {
+    pub(super) fn new(watched: impl Iterator<Item = CustomKeyStoreId>, failures_kept: usize) -> Self {
+        let sightings = watched.map(|id| (id.clone(), Arc::new(Sighting::unseen(id, true)))).collect();
+        Self { contents: RwLock::new(Contents { sightings, describe_failure: None }), failures_kept }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Sighting>> {
+        self.read().sightings.values().cloned().collect()
+    }
+
+    pub(super) fn get(&self, id: &CustomKeyStoreId) -> Option<Arc<Sighting>> {
+        self.read().sightings.get(id).cloned()
+    }
+
+    pub(super) fn describe_failure(&self) -> Option<String> {
+        self.read().describe_failure.clone()
+    }
+
+    /// KMS told of all key stores: whatever it did not name is gone, and forgotten unless it is watched.
+    pub(super) fn described(&self, stores: Vec<KeyStore>, at: Timestamp) {
+        let mut contents = self.write();
+        contents.describe_failure = None;
+        contents.sightings.retain(|id, sighting| sighting.watched || stores.iter().any(|store| store.id == *id));
+        for sighting in contents.sightings.values_mut() {
+            let sighting = Arc::make_mut(sighting);
+            sighting.description = None;
+            sighting.described_at = Some(at);
+        }
+        for store in stores {
+            let sighting = contents.sightings.entry(store.id.clone());
+            let sighting = sighting.or_insert_with(|| Arc::new(Sighting::unseen(store.id.clone(), false)));
+            let sighting = Arc::make_mut(sighting);
+            sighting.description = Some(store);
+            sighting.described_at = Some(at);
+        }
+    }
+
+    /// KMS did not answer: what it told before stays.
+    pub(super) fn not_described(&self, why: String) {
+        self.write().describe_failure = Some(why);
+    }
+
+    pub(super) fn probed(&self, id: &CustomKeyStoreId, report: Arc<Report>) {
+        if let Some(sighting) = self.write().sightings.get_mut(id) {
+            let sighting = Arc::make_mut(sighting);
+            sighting.history.add(report.clone(), self.failures_kept);
+            sighting.latest = Some(report);
+            sighting.not_probed = None;
+        }
+    }
+
+    /// An old report about settings that can no longer be probed would be taken for a new one: it leaves the place of
+    /// the latest and stays in the history.
+    pub(super) fn not_probed(&self, id: &CustomKeyStoreId, why: String) {
+        if let Some(sighting) = self.write().sightings.get_mut(id) {
+            let sighting = Arc::make_mut(sighting);
+            sighting.latest = None;
+            sighting.not_probed = Some(why);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
+        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_store::{Configuration, ConnectionState, CustomKeyStoreName};
+
+    fn id(text: &str) -> CustomKeyStoreId {
+        CustomKeyStoreId::parse(text).unwrap()
+    }
+
+    fn store(text: &str) -> KeyStore {
+        KeyStore {
+            id: id(text),
+            name: CustomKeyStoreName::parse(text).unwrap(),
+            created: None,
+            state: ConnectionState::Connected,
+            configuration: Configuration::Unrecognized { why: "a test".into() },
+        }
+    }
+
+    #[test]
+    fn what_kms_does_not_name_any_more_is_forgotten_unless_watched() {
+        let board = Board::new([id("cks-watched")].into_iter(), 5);
+        board.described(vec![store("cks-watched"), store("cks-other")], Timestamp::from_unix(1));
+        assert_eq!(board.all().len(), 2);
+        assert!(!board.get(&id("cks-other")).unwrap().watched);
+        board.described(vec![], Timestamp::from_unix(2));
+        assert!(board.get(&id("cks-other")).is_none());
+        let left = board.get(&id("cks-watched")).unwrap();
+        assert!(left.description.is_none() && left.watched);
+    }
+
+    #[test]
+    fn a_failed_read_leaves_what_was_known() {
+        let board = Board::new([id("cks-watched")].into_iter(), 5);
+        board.described(vec![store("cks-watched")], Timestamp::from_unix(1));
+        board.not_described("throttled".into());
+        assert!(board.get(&id("cks-watched")).unwrap().description.is_some());
+        assert_eq!(board.describe_failure().as_deref(), Some("throttled"));
+    }
+}
