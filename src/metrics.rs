@@ -1,1 +1,228 @@
-//! Every metric name, help text and label.
+//! Every metric name, help text and label, in one list; what is counted as it happens, and what is projected from the
+//! latest reports at the moment of a scrape.
+//!
+//! # How it works
+//!
+//! [`METRICS`] is the list: a metric that is not in it cannot be made, and a test compares it with what is exposed.
+//! Counters and histograms live as long as the process. Gauges are made anew for each scrape from a [`Scene`], so that
+//! a key store that is gone leaves no stale series behind.
+//!
+//! # What can go wrong
+//!
+//! Labels are closed vocabularies (check ids, problem kinds, states) or identifiers of configured key stores; the
+//! words a proxy chooses are never labels, apart from the specification's own error names.
+
+mod counted;
+mod encode;
+mod scene;
+
+use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
+
+pub use counted::{CountedJournal, CountedReader, CountedWriter};
+pub use encode::Exposition;
+pub use scene::{OpenUpdate, Scene};
+
+use crate::check::{Report, Verdict};
+use crate::key_store::CustomKeyStoreId;
+use crate::xks::{ErrorName, Refusal};
+
+/// What all names begin with.
+pub const PREFIX: &str = "xks_preflight_";
+
+/// A metric's kind in the exposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises; its name ends in `_total`.
+    Counter,
+    /// A present value, projected at scrape time.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The name after [`PREFIX`].
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// One sentence for people.
+    pub help: &'static str,
+    /// Its labels, in order.
+    pub labels: &'static [&'static str],
+}
+
+impl Metric {
+    /// The whole name.
+    pub fn full_name(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+}
+
+/// Edges of `probe_seconds`: AWS's recommended round trip (35 ms), KMS's limit (250 ms), twice it, and some between.
+pub const PROBE_EDGES: [f64; 10] = [0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0];
+
+/// Edges of `update_disconnected_seconds`: AWS speaks of about five minutes for each transition.
+pub const DISCONNECTED_EDGES: [f64; 9] = [1.0, 10.0, 60.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
+
+macro_rules! metrics {
+    ($($ident:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(pub(crate) const $ident: Metric =
+            Metric { name: $name, kind: Kind::$kind, help: $help, labels: &[$($label),*] };)+
+
+        /// Every metric there is, in the order of the documents.
+        pub const METRICS: &[Metric] = &[$($ident),+];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "build_info" ["version"] "Always 1; the label tells which build runs.";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge "config_last_reload_successful" [] "Whether the configuration was good when it was last read.";
+    PROBE_SUCCESS = Gauge "probe_success" ["key_store"] "Whether the verdict of the latest probe of the current settings was ready.";
+    PROBE_DURATION = Gauge "probe_duration_seconds" ["key_store", "phase"] "Slowest time of each phase in the latest probe.";
+    PROBE_SECONDS = Histogram "probe_seconds" ["key_store"] "Connect, TLS and request of each cold attempt, which KMS gives 0.25 seconds.";
+    PROBES = Counter "probes_total" ["key_store", "result", "problem"] "Probes by verdict and kind of the deciding problem.";
+    CHECK_FAILING = Gauge "check_failing" ["key_store", "check", "level"] "Whether the check fails in the latest probe; every check is there.";
+    PROXY_ERRORS = Counter "proxy_errors_total" ["key_store", "error_name", "retryable"] "Errors that the proxy answered with, by the name in its answer.";
+    EXTERNAL_KEY_MANAGER_STATE = Gauge "external_key_manager_state" ["key_store", "state"] "How many external key managers the proxy reports in each state.";
+    PROXY_FLEET_SIZE = Gauge "proxy_fleet_size" ["key_store"] "How many proxies the proxy says serve the key store.";
+    CERTIFICATE_NOT_AFTER = Gauge "certificate_not_after_timestamp_seconds" ["key_store", "position"] "End of validity of the presented certificates, the earliest over all addresses.";
+    KEY_STORE_CONNECTION_STATE = Gauge "key_store_connection_state" ["key_store", "state"] "1 for the state that KMS shows, 0 for the others.";
+    KEY_STORE_INFO = Gauge "key_store_info" ["key_store", "name", "type", "connectivity"] "Always 1; what KMS tells of the key store.";
+    PREFLIGHTS = Counter "preflights_total" ["verdict"] "Pre-flights of candidates by verdict.";
+    UPDATES = Counter "updates_total" ["outcome"] "Concluded updates by outcome.";
+    UPDATE_OPEN = Gauge "update_open" ["key_store", "status"] "Updates that have not concluded.";
+    UPDATE_DISCONNECTED = Histogram "update_disconnected_seconds" [] "How long a key store was not CONNECTED because of an update, its keys being unavailable.";
+    GATE_DENIALS = Counter "gate_denials_total" ["reason"] "Updates that were not allowed to change anything, by reason.";
+    KMS_REQUESTS = Counter "kms_requests_total" ["operation", "result"] "Calls of AWS KMS by operation and result.";
+}
+
+/// Why an update was kept from changing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The settings are not fit, or nobody could tell.
+    Blocked,
+    /// Drift, expiry, a missing secret or approval.
+    Refused,
+    /// No plan could be made.
+    Unplannable,
+    /// Another update of the same key store is open.
+    Locked,
+    /// It puts keys out of use, and nobody said that this is known.
+    Unacknowledged,
+}
+
+impl Denial {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Blocked, Self::Refused, Self::Unplannable, Self::Locked, Self::Unacknowledged];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Refused => "refused",
+            Self::Unplannable => "unplannable",
+            Self::Locked => "locked",
+            Self::Unacknowledged => "outage_not_acknowledged",
+        }
+    }
+}
+
+/// What is counted as it happens.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    probe_seconds: HistogramVec,
+    probes: CounterVec,
+    proxy_errors: CounterVec,
+    preflights: CounterVec,
+    updates: CounterVec,
+    update_disconnected: HistogramVec,
+    gate_denials: CounterVec,
+    kms_requests: CounterVec,
+}
+
+impl Metrics {
+    /// A registry of its own; closed vocabularies begin at zero, so that a first increment is an increase.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            probe_seconds: histogram(&registry, &PROBE_SECONDS, &PROBE_EDGES)?,
+            probes: counter(&registry, &PROBES)?,
+            proxy_errors: counter(&registry, &PROXY_ERRORS)?,
+            preflights: counter(&registry, &PREFLIGHTS)?,
+            updates: counter(&registry, &UPDATES)?,
+            update_disconnected: histogram(&registry, &UPDATE_DISCONNECTED, &DISCONNECTED_EDGES)?,
+            gate_denials: counter(&registry, &GATE_DENIALS)?,
+            kms_requests: counter(&registry, &KMS_REQUESTS)?,
+            registry,
+        };
+        for verdict in Verdict::ALL {
+            metrics.preflights.with_label_values(&[verdict.as_str()]);
+        }
+        for status in crate::update::StatusName::ALL.into_iter().filter(|status| status.is_final()) {
+            metrics.updates.with_label_values(&[status.as_str()]);
+        }
+        for denial in Denial::ALL {
+            metrics.gate_denials.with_label_values(&[denial.as_str()]);
+        }
+        metrics.update_disconnected.with_label_values(&[] as &[&str]);
+        Ok(metrics)
+    }
+
+    /// Counts a probe of a key store's current settings.
+    pub fn probed(&self, key_store: &CustomKeyStoreId, report: &Report) {
+        let key_store = key_store.as_str();
+        let problem = report.problem_kind().map_or("none", crate::check::ProblemKind::as_str);
+        self.probes.with_label_values(&[key_store, report.verdict().as_str(), problem]).inc();
+        let seconds = self.probe_seconds.with_label_values(&[key_store]);
+        for sample in report.evidence.addresses.iter().flat_map(crate::check::AddressEvidence::cold) {
+            for attempt in sample.attempts() {
+                seconds.observe(attempt.total().as_secs_f64());
+                let refusal = attempt.exchange.as_ref().filter(|exchange| exchange.status != 200);
+                if let Some(Ok(refusal)) = refusal.map(|exchange| Refusal::parse(&exchange.body)) {
+                    self.proxy_errors.with_label_values(&proxy_error(key_store, &refusal)).inc();
+                }
+            }
+        }
+    }
+
+    /// Counts a pre-flight of a candidate.
+    pub fn preflighted(&self, verdict: Verdict) {
+        self.preflights.with_label_values(&[verdict.as_str()]).inc();
+    }
+
+    /// Counts an update that was not allowed to change anything.
+    pub fn denied(&self, denial: Denial) {
+        self.gate_denials.with_label_values(&[denial.as_str()]).inc();
+    }
+
+    /// Everything as text, in the form that the scraper's `Accept` asks for.
+    pub fn expose(&self, scene: &Scene, accept: Option<&str>) -> Result<Exposition, prometheus::Error> {
+        let mut families = self.registry.gather();
+        families.extend(scene.project()?);
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        encode::encode(&families, accept)
+    }
+}
+
+fn proxy_error<'a>(key_store: &'a str, refusal: &Refusal) -> [&'a str; 3] {
+    // The name as sent could be anything; only the specification's names are labels.
+    let name = refusal.name.map_or("unrecognized", ErrorName::as_str);
+    let retryable = refusal.name.map(ErrorName::retryable);
+    [key_store, name, retryable.map_or("unknown", |retryable| if retryable { "true" } else { "false" })]
+}
+
+fn counter(registry: &Registry, metric: &Metric) -> Result<CounterVec, prometheus::Error> {
+    let counter = CounterVec::new(Opts::new(metric.full_name(), metric.help), metric.labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn histogram(registry: &Registry, metric: &Metric, edges: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(metric.full_name(), metric.help).buckets(edges.to_vec());
+    let histogram = HistogramVec::new(options, metric.labels)?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
+}

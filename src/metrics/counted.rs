@@ -1,0 +1,182 @@
+//! Ports with a counter in front: whoever uses them need not know that they are counted.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::{Denial, Metrics};
+use crate::clock::Timestamp;
+use crate::id::UpdateId;
+use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
+use crate::key_store::{AccessKeyId, ConnectionState, CustomKeyStoreId, KeyStore};
+use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
+use crate::update::{Ending, Event, Mutation, Permit, Recorded, StatusName, Step};
+
+/// Counts what is read from KMS.
+pub struct CountedReader {
+    inner: Arc<dyn KeyStoreReader>,
+    metrics: Arc<Metrics>,
+}
+
+impl CountedReader {
+    /// Counts in `metrics` what `inner` does.
+    pub fn new(inner: Arc<dyn KeyStoreReader>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+#[async_trait]
+impl KeyStoreReader for CountedReader {
+    async fn key_stores(&self) -> Result<Vec<KeyStore>, KmsError> {
+        let answer = self.inner.key_stores().await;
+        self.metrics.asked_kms("DescribeCustomKeyStores", answer.as_ref().err());
+        answer
+    }
+
+    async fn key_store(&self, id: &CustomKeyStoreId) -> Result<KeyStore, KmsError> {
+        let answer = self.inner.key_store(id).await;
+        self.metrics.asked_kms("DescribeCustomKeyStores", answer.as_ref().err());
+        answer
+    }
+}
+
+/// Counts what is changed at KMS.
+pub struct CountedWriter {
+    inner: Arc<dyn KeyStoreWriter>,
+    metrics: Arc<Metrics>,
+}
+
+impl CountedWriter {
+    /// Counts in `metrics` what `inner` does.
+    pub fn new(inner: Arc<dyn KeyStoreWriter>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+#[async_trait]
+impl KeyStoreWriter for CountedWriter {
+    async fn carry_out(&self, permit: Permit, secrets: &Secrets) -> Result<Receipt, KmsError> {
+        let operation = match permit.mutation() {
+            Mutation::Disconnect => "DisconnectCustomKeyStore",
+            Mutation::Update(_) => "UpdateCustomKeyStore",
+            Mutation::Connect => "ConnectCustomKeyStore",
+        };
+        let answer = self.inner.carry_out(permit, secrets).await;
+        self.metrics.asked_kms(operation, answer.as_ref().err());
+        answer
+    }
+}
+
+/// Counts how updates end: every ending passes through the journal, whoever brought it about.
+pub struct CountedJournal {
+    inner: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
+}
+
+impl CountedJournal {
+    /// Counts in `metrics` what is recorded in `inner`.
+    pub fn new(inner: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    async fn count(&self, update: UpdateId, ending: &Ending) {
+        let status = match ending {
+            Ending::Verified => StatusName::Verified,
+            Ending::RolledBack { .. } => StatusName::RolledBack,
+            Ending::Abandoned { .. } => StatusName::Abandoned,
+            Ending::Blocked { .. } => StatusName::Blocked,
+            Ending::Refused { .. } => StatusName::Refused,
+            Ending::Stuck { .. } => StatusName::Stuck,
+        };
+        self.metrics.updates.with_label_values(&[status.as_str()]).inc();
+        match ending {
+            Ending::Blocked { .. } => self.metrics.denied(Denial::Blocked),
+            Ending::Refused { .. } => self.metrics.denied(Denial::Refused),
+            _ => {}
+        }
+        // Read back rather than remembered: a part of it may have happened before a restart.
+        match self.inner.load(update).await {
+            Ok(events) => {
+                if let Some(seconds) = disconnected_for(&events) {
+                    self.metrics.update_disconnected.with_label_values(&[] as &[&str]).observe(seconds);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%update, error = %crate::chain::Chain(&error), "time without connection not counted");
+            }
+        }
+    }
+}
+
+/// Seconds from the first intended disconnect to the last time the key store was seen CONNECTED, or to the end.
+fn disconnected_for(events: &[Recorded]) -> Option<f64> {
+    let from = events.iter().find(|e| matches!(e.event, Event::StepIntended { step: Step::Disconnect, .. }))?;
+    let connected = |e: &&Recorded| matches!(e.event, Event::Observed { state: ConnectionState::Connected, .. });
+    let until = events.iter().rfind(connected).filter(|e| e.sequence > from.sequence).or(events.last())?;
+    Some(until.at.seconds_since(from.at).max(0.0))
+}
+
+#[async_trait]
+impl Journal for CountedJournal {
+    async fn create(&self, new: NewUpdate) -> Result<Created, JournalError> {
+        let created = self.inner.create(new).await;
+        if matches!(created, Ok(Created::Locked(_))) {
+            self.metrics.denied(Denial::Locked);
+        }
+        created
+    }
+
+    async fn find(&self, idempotency: &Idempotency) -> Result<Option<Created>, JournalError> {
+        self.inner.find(idempotency).await
+    }
+
+    async fn append(
+        &self,
+        update: UpdateId,
+        sequence: u64,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<Recorded, JournalError> {
+        let recorded = self.inner.append(update, sequence, at, event).await?;
+        if let Event::Concluded { ending } = event {
+            self.count(update, ending).await;
+        }
+        Ok(recorded)
+    }
+
+    async fn load(&self, update: UpdateId) -> Result<Vec<Recorded>, JournalError> {
+        self.inner.load(update).await
+    }
+
+    async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError> {
+        self.inner.open_updates().await
+    }
+
+    async fn list(&self, before: Option<UpdateId>, limit: usize) -> Result<Vec<UpdateId>, JournalError> {
+        self.inner.list(before, limit).await
+    }
+
+    async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError> {
+        self.inner.secret(update, purpose).await
+    }
+
+    async fn holder_of(
+        &self,
+        key_store: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+    ) -> Result<Option<UpdateId>, JournalError> {
+        self.inner.holder_of(key_store, access_key_id).await
+    }
+
+    fn keeps_secrets(&self) -> bool {
+        self.inner.keeps_secrets()
+    }
+}
+
+impl Metrics {
+    fn asked_kms(&self, operation: &str, error: Option<&KmsError>) {
+        let result = error.map_or("ok", KmsError::label);
+        self.kms_requests.with_label_values(&[operation, result]).inc();
+    }
+}

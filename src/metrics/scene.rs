@@ -1,0 +1,172 @@
+//! Gauges, projected from what is known at the moment of a scrape.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, Opts, Registry};
+
+use super::{
+    BUILD_INFO, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE,
+    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN,
+};
+use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict};
+use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
+use crate::monitor::Sighting;
+use crate::update::StatusName;
+use crate::xks::{EkmHealth, HealthStatus};
+
+/// Everything that gauges are projected from.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// What the monitor knows.
+    pub sightings: Vec<Arc<Sighting>>,
+    /// Updates that have not concluded.
+    pub open_updates: Vec<OpenUpdate>,
+    /// Whether the configuration was good when it was last read.
+    pub configuration_good: bool,
+}
+
+/// An update that has not concluded.
+#[derive(Clone, Debug)]
+pub struct OpenUpdate {
+    /// Of this key store.
+    pub key_store: CustomKeyStoreId,
+    /// Where it is.
+    pub status: StatusName,
+}
+
+impl Scene {
+    pub(super) fn project(&self) -> Result<Vec<MetricFamily>, prometheus::Error> {
+        let canvas = Canvas { registry: Registry::new() };
+        canvas.gauge(&BUILD_INFO)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let good = canvas.gauge(&CONFIG_LAST_RELOAD_SUCCESSFUL)?;
+        good.with_label_values(&[] as &[&str]).set(number(self.configuration_good));
+        self.updates(&canvas)?;
+        self.descriptions(&canvas)?;
+        self.reports(&canvas)?;
+        Ok(canvas.registry.gather())
+    }
+
+    fn updates(&self, canvas: &Canvas) -> Result<(), prometheus::Error> {
+        let open = canvas.gauge(&UPDATE_OPEN)?;
+        for update in &self.open_updates {
+            open.with_label_values(&[update.key_store.as_str(), update.status.as_str()]).inc();
+        }
+        Ok(())
+    }
+
+    fn descriptions(&self, canvas: &Canvas) -> Result<(), prometheus::Error> {
+        let state = canvas.gauge(&KEY_STORE_CONNECTION_STATE)?;
+        let info = canvas.gauge(&KEY_STORE_INFO)?;
+        let described = self.sightings.iter().filter_map(|sighting| sighting.description.as_ref());
+        for KeyStore { id, name, state: found, configuration, .. } in described {
+            let known = ConnectionState::NAMES.contains(&found.name());
+            for each in ConnectionState::NAMES {
+                state.with_label_values(&[id.as_str(), each]).set(number(found.name() == each));
+            }
+            // A state that AWS added later is shown, but under a word of ours: labels are closed.
+            state.with_label_values(&[id.as_str(), "UNRECOGNIZED"]).set(number(!known));
+            let connectivity = match configuration {
+                crate::key_store::Configuration::Xks(xks) => xks.connectivity.kind().as_str(),
+                _ => "",
+            };
+            info.with_label_values(&[id.as_str(), name.as_str(), configuration.store_type(), connectivity]).set(1.0);
+        }
+        Ok(())
+    }
+
+    fn reports(&self, canvas: &Canvas) -> Result<(), prometheus::Error> {
+        let success = canvas.gauge(&PROBE_SUCCESS)?;
+        let failing = canvas.gauge(&CHECK_FAILING)?;
+        let duration = canvas.gauge(&PROBE_DURATION)?;
+        let managers = canvas.gauge(&EXTERNAL_KEY_MANAGER_STATE)?;
+        let fleet = canvas.gauge(&PROXY_FLEET_SIZE)?;
+        let not_after = canvas.gauge(&CERTIFICATE_NOT_AFTER)?;
+        for sighting in self.sightings.iter().filter(|sighting| sighting.watched) {
+            let id = sighting.id.as_str();
+            let report = sighting.latest.as_deref();
+            // Not probed yet, or not possible to probe, is not success.
+            success.with_label_values(&[id]).set(number(report.is_some_and(|r| r.verdict() == Verdict::Ready)));
+            for check in CATALOGUE {
+                let level = report.map_or(check.level, |report| report.level(check)).as_str();
+                let fails = report.is_some_and(|r| r.findings.iter().any(|f| f.check == check && f.is_failed()));
+                failing.with_label_values(&[id, check.id, level]).set(number(fails));
+            }
+            let Some(report) = report else { continue };
+            for (phase, took) in phases(report) {
+                duration.with_label_values(&[id, phase]).set(took.as_secs_f64());
+            }
+            for (position, at) in expiries(&report.evidence.addresses) {
+                not_after.with_label_values(&[id, &position]).set(at as f64);
+            }
+            let Some(health) = health(report) else { continue };
+            fleet.with_label_values(&[id]).set(health.xks_proxy_fleet_size as f64);
+            for each in EkmHealth::ALL {
+                let count = health.ekm_fleet_details.iter().filter(|manager| manager.health_status == each).count();
+                managers.with_label_values(&[id, each.as_str()]).set(count as f64);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Canvas {
+    registry: Registry,
+}
+
+impl Canvas {
+    fn gauge(&self, metric: &Metric) -> Result<GaugeVec, prometheus::Error> {
+        let gauge = GaugeVec::new(Opts::new(metric.full_name(), metric.help), metric.labels)?;
+        self.registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+}
+
+fn number(yes: bool) -> f64 {
+    if yes { 1.0 } else { 0.0 }
+}
+
+/// The slowest deciding attempt of each phase; a phase that was not come to is absent.
+fn phases(report: &Report) -> Vec<(&'static str, Duration)> {
+    let resolved = match &report.evidence.resolution {
+        Resolution::Answered { took, .. } | Resolution::Failed { took, .. } => Some(*took),
+        Resolution::NotReached | Resolution::Bypassed => None,
+    };
+    let last = || report.evidence.addresses.iter().flat_map(AddressEvidence::cold).map(Sample::last);
+    [
+        ("dns", resolved),
+        ("connect", last().filter_map(|attempt| attempt.connect).max()),
+        ("tls", last().filter_map(|attempt| attempt.tls).max()),
+        ("request", last().filter_map(|attempt| attempt.request).max()),
+        ("total", last().map(crate::check::Attempt::total).max()),
+    ]
+    .into_iter()
+    .filter_map(|(phase, took)| Some((phase, took?)))
+    .collect()
+}
+
+/// Seconds since the epoch by position in the chain; a chain has few positions, and a longer one is cut here.
+fn expiries(addresses: &[AddressEvidence]) -> BTreeMap<String, i64> {
+    let mut earliest = BTreeMap::new();
+    for tls in addresses.iter().filter_map(|address| address.tls.as_ref()) {
+        for (index, certificate) in tls.chain.iter().take(8).enumerate() {
+            let position = if index == 0 { "leaf".to_owned() } else { format!("intermediate_{index}") };
+            let at = certificate.not_after.unix();
+            earliest.entry(position).and_modify(|known: &mut i64| *known = at.min(*known)).or_insert(at);
+        }
+    }
+    earliest
+}
+
+/// The latest complete health answer.
+fn health(report: &Report) -> Option<HealthStatus> {
+    report
+        .evidence
+        .addresses
+        .iter()
+        .flat_map(AddressEvidence::exchanges)
+        .filter(|exchange| exchange.status == 200)
+        .find_map(|exchange| HealthStatus::parse(&exchange.body).ok())
+}
