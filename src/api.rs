@@ -1,5 +1,148 @@
 //! The versioned HTTP API.
+//!
+//! # How it works
+//!
+//! [`Service`] holds what is asked for; [`router`] says which path leads to which handler; [`serve`] takes
+//! connections. Handlers translate in and out and decide nothing. Every error leaves as a problem document
+//! (RFC 9457). `GET` needs a viewer's token, `POST` an operator's.
+//!
+//! # What can go wrong
+//!
+//! Callers may be slow, many, or hostile: connections, requests at once, event streams, heads and bodies are all
+//! bounded in number, size and time. Authorization is never logged.
 
+mod access;
+mod body;
+mod events;
+mod key_stores;
+mod openapi;
+mod operations;
+mod preflights;
+mod problem;
+mod request;
+mod serve;
 mod token;
+mod updates;
+mod view;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use openapi::document;
+pub use serve::{Connections, serve};
 pub use token::{Caller, InvalidTokenHash, Role, Token, TokenHash, identify};
+
+use self::problem::Problem;
+use crate::clock::Clock;
+use crate::driver::{Driver, Examiner};
+use crate::metrics::Metrics;
+use crate::monitor::Monitor;
+use crate::preflight::Surroundings;
+
+/// What callers may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The largest body, in bytes.
+    pub body: usize,
+    /// For a request to be received and answered, event streams excepted.
+    pub request: Duration,
+    /// Requests worked on at once.
+    pub requests: usize,
+    /// Event streams at once.
+    pub streams: usize,
+}
+
+/// What the API serves.
+#[derive(Debug)]
+pub struct Service {
+    /// Key stores and their reports.
+    pub monitor: Arc<Monitor>,
+    /// Updates.
+    pub driver: Driver,
+    /// Pre-flights.
+    pub examiner: Arc<Examiner>,
+    /// Credentials and routes.
+    pub surroundings: Arc<Surroundings>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Who may call; empty means everybody, as an operator.
+    pub callers: Vec<Caller>,
+    /// Whether `/metrics` is for everybody.
+    pub open_metrics: bool,
+    /// Whether an update that disconnects must say that it knows.
+    pub outage_must_be_acknowledged: bool,
+    /// What callers may use up.
+    pub bounds: Bounds,
+    /// Places for requests.
+    pub requests: Semaphore,
+    /// Places for event streams.
+    pub streams: Arc<Semaphore>,
+    /// Cancelled when event streams must end.
+    pub draining: CancellationToken,
+}
+
+/// Every path of the API.
+pub fn router(service: Arc<Service>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/checks", get(operations::checks))
+        .route("/v1/key-stores", get(key_stores::list))
+        .route("/v1/key-stores/{id}", get(key_stores::one))
+        .route("/v1/key-stores/{id}/reports", get(key_stores::reports))
+        .route("/v1/preflights", post(preflights::run))
+        .route("/v1/preflights/{id}", get(preflights::one))
+        .route("/v1/updates", get(updates::list).post(updates::submit))
+        .route("/v1/updates/{id}", get(updates::one))
+        .route("/v1/updates/{id}/events", get(events::follow))
+        .route("/v1/updates/{id}/cancel", post(updates::cancel))
+        .route("/v1/updates/{id}/rollback", post(updates::rollback))
+        .route_layer(from_fn_with_state(service.clone(), access::admit));
+    let metrics = Router::new().route("/metrics", get(operations::metrics));
+    let metrics = if service.open_metrics {
+        metrics
+    } else {
+        metrics.route_layer(from_fn_with_state(service.clone(), access::admit))
+    };
+    Router::new()
+        .merge(guarded)
+        .merge(metrics)
+        .route("/openapi.json", get(openapi::serve))
+        .route("/readyz", get(operations::ready))
+        .route("/-/ready", get(operations::ready))
+        .layer(from_fn_with_state(service.clone(), bound))
+        // Liveness is told even when every place is taken.
+        .route("/healthz", get(operations::alive))
+        .route("/-/healthy", get(operations::alive))
+        .fallback(async || Problem::no_such_path())
+        // Bodies are read by hand, with a bound of their own.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(problem::finish))
+        .with_state(service)
+}
+
+/// Only so many requests at once, and none for ever.
+async fn bound(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let Ok(_place) = service.requests.try_acquire() else {
+        let detail = "too many requests are being worked on; ask again in a moment";
+        return Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
+            .retry_after(Duration::from_secs(1))
+            .into_response();
+    };
+    if let Ok(response) = tokio::time::timeout(service.bounds.request, next.run(request)).await {
+        return response;
+    }
+    let detail = format!("no answer within {} s", service.bounds.request.as_secs());
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timed_out", detail)
+        .retry_after(Duration::from_secs(5))
+        .into_response()
+}

@@ -1,0 +1,116 @@
+//! Who is calling, and whether they may.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use super::{Caller, Role, Service, identify};
+
+/// A caller that was let in.
+#[derive(Clone, Debug)]
+pub(super) struct Admitted {
+    /// Shown in the journal.
+    pub(super) name: String,
+}
+
+/// Reading needs a viewer, everything else an operator. Without any configured caller the listener is a loopback one,
+/// or somebody said that they want it so: everybody is an operator.
+pub(super) async fn admit(State(service): State<Arc<Service>>, mut request: Request, next: Next) -> Response {
+    let needed = if matches!(*request.method(), Method::GET | Method::HEAD) { Role::Viewer } else { Role::Operator };
+    match decide(&service.callers, request.headers(), needed) {
+        Ok(admitted) => {
+            request.extensions_mut().insert(admitted);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn decide(callers: &[Caller], headers: &HeaderMap, needed: Role) -> Result<Admitted, Problem> {
+    if callers.is_empty() {
+        foreign_page(headers)?;
+        return Ok(Admitted { name: "anonymous".to_owned() });
+    }
+    let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    let caller = presented.and_then(|token| identify(callers, token)).ok_or_else(|| {
+        let detail = "send Authorization: Bearer and a token made with: xks-preflight token new";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail).challenge()
+    })?;
+    if caller.role < needed {
+        let detail = format!("{} is a {}, and this needs an {needed}", caller.name, caller.role);
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    Ok(Admitted { name: caller.name.clone() })
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Without tokens, a web page in the operator's browser must not be able to call: neither across origins nor by a name
+/// of its own that leads to this address (DNS rebinding).
+fn foreign_page(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let site = text(header::HeaderName::from_static("sec-fetch-site"));
+    let host = text(header::HOST).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |p| p.0);
+    let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+    let ours = name.eq_ignore_ascii_case("localhost") || literal;
+    if !ours || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+        let detail = "without tokens only callers that name an IP address or localhost are served, and no other \
+                      site's pages; configure tokens to lift this";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_origin", detail));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Token;
+
+    fn caller(name: &str, role: Role, bits: &[u8; 32]) -> Caller {
+        Caller { name: name.to_owned(), role, hash: Token::from_random(bits).hash() }
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        let callers = [caller("watch", Role::Viewer, &[1; 32]), caller("deploy", Role::Operator, &[2; 32])];
+        let with = |bits: &[u8; 32]| format!("Bearer {}", Token::from_random(bits).expose());
+        let status = |authorization: &str, needed| {
+            decide(&callers, &headers(&[("authorization", authorization)]), needed)
+                .map_err(|problem| problem.into_response().status().as_u16())
+                .map(|admitted| admitted.name)
+        };
+        assert_eq!(status(&with(&[1; 32]), Role::Viewer), Ok("watch".into()));
+        assert_eq!(status(&with(&[1; 32]), Role::Operator), Err(403));
+        assert_eq!(status(&with(&[2; 32]), Role::Operator), Ok("deploy".into()));
+        assert_eq!(status(&with(&[3; 32]), Role::Viewer), Err(401));
+        assert_eq!(status("Basic eDp5", Role::Viewer), Err(401));
+        assert_eq!(status("Bearer", Role::Viewer), Err(401));
+    }
+
+    #[test]
+    fn without_tokens_no_foreign_page_may_call() {
+        for (host, allowed) in [
+            ("127.0.0.1:8480", true),
+            ("localhost:8480", true),
+            ("[::1]:8480", true),
+            ("rebound.example.com:8480", false),
+            ("", false),
+        ] {
+            assert_eq!(decide(&[], &headers(&[("host", host)]), Role::Operator).is_ok(), allowed, "{host}");
+        }
+        let cross = headers(&[("host", "localhost"), ("sec-fetch-site", "cross-site")]);
+        assert!(decide(&[], &cross, Role::Viewer).is_err());
+    }
+}

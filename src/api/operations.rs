@@ -1,0 +1,67 @@
+//! Liveness, readiness, metrics, the catalogue.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+
+use super::Service;
+use super::problem::{Problem, ProblemDocument};
+use crate::chain::Chain;
+use crate::metrics::{OpenUpdate, Scene};
+use crate::render;
+
+/// The process answers.
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// The journal can be read and the monitor runs.
+pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'static str, Problem> {
+    let unready = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
+    if service.draining.is_cancelled() {
+        return Err(unready("shutting down".to_owned()));
+    }
+    if !service.monitor.is_running() {
+        return Err(unready("the monitor does not run".to_owned()));
+    }
+    service.driver.list(None, 1).await.map_err(|error| unready(format!("journal: {}", Chain(&error))))?;
+    Ok("ok\n")
+}
+
+/// Prometheus' text format, or OpenMetrics when that is asked for.
+pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let open = service.driver.open().await.unwrap_or_else(|error| {
+        tracing::warn!(error = %Chain(&error), "open updates are missing from this scrape");
+        Vec::new()
+    });
+    let open_updates = open
+        .iter()
+        .map(|record| OpenUpdate {
+            key_store: record.state.plan().key_store.clone(),
+            status: record.state.status().status,
+        })
+        .collect();
+    let scene = Scene { sightings: service.monitor.sightings(), open_updates, configuration_good: true };
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let exposition = service.metrics.expose(&scene, accept).map_err(|error| {
+        tracing::error!(error = %Chain(&error), "metrics cannot be exposed, a fault of this program");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "metrics cannot be exposed; the logs say more")
+    })?;
+    Ok(([(header::CONTENT_TYPE, exposition.content_type)], exposition.body).into_response())
+}
+
+/// The catalogue of checks.
+#[utoipa::path(
+    get, path = "/v1/checks", tag = "checks", operation_id = "listChecks",
+    responses(
+        (status = 200, description = "Every check in its order, with level, citation, KMS outcome and remedy", body = Object),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn checks() -> Json<Value> {
+    Json(json!({ "checks": render::catalogue::json() }))
+}

@@ -1,0 +1,156 @@
+//! Pre-flights that somebody asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use super::Service;
+use super::access::Admitted;
+use super::problem::{Fault, Problem, ProblemDocument};
+use super::request::{self, Asked, AskedPreflight, Free, FreeCredential};
+use super::updates::{KeyStoreQuery, read, refused, update_request};
+use crate::check::Report;
+use crate::driver::{ExamineError, GivenCredential, UpdateRequest};
+use crate::id::ReportId;
+use crate::key_store::{ProxyCredential, XksProxyUriEndpoint};
+use crate::preflight::{Candidate, OfferedCredential};
+use crate::render;
+use crate::update::{Plan, Round};
+
+/// Probes a candidate: a change of a key store, its present settings (no member but CustomKeyStoreId), or free-standing
+/// settings (no CustomKeyStoreId). Changes nothing.
+#[utoipa::path(
+    post, path = "/v1/preflights", tag = "pre-flights", operation_id = "runPreflight",
+    params(("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is")),
+    request_body(content = Object, description = "KMS's own member names, as for POST /v1/updates; Region for free-standing settings"),
+    responses(
+        (status = 200, description = "The report, schema xks-preflight/report/1, whatever its verdict", body = Object),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn run(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    query: KeyStoreQuery,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let (key_store, map) = read(&service, query, request).await?;
+    let report = match request::preflight(map, key_store)? {
+        AskedPreflight::Free(free) => {
+            service.examiner.candidate(&candidate(&service, *free)?).await.map_err(|error| not_examined(&error))?
+        }
+        AskedPreflight::KeyStore(asked) if asked.change.is_empty() && asked.password.is_none() => {
+            present(&service, &asked).await?
+        }
+        AskedPreflight::KeyStore(asked) => {
+            let request = update_request(&service, &asked, &admitted.name, None);
+            let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
+            planned(&service, &plan, &request).await?
+        }
+    };
+    Ok(Json(render::json::report(&report)))
+}
+
+/// A report by its id, as long as it is kept.
+#[utoipa::path(
+    get, path = "/v1/preflights/{id}", tag = "pre-flights", operation_id = "getPreflight",
+    params(("id" = String, Path, description = "The report's id")),
+    responses(
+        (status = 200, description = "The report, schema xks-preflight/report/1", body = Object),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn one(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let found = ReportId::parse(&id).ok().and_then(|id| {
+        let monitored = || service.monitor.sightings().iter().flat_map(|s| s.reports()).find(|report| report.id == id);
+        service.examiner.find(id).or_else(monitored)
+    });
+    let report = found.ok_or_else(|| {
+        let detail = "no report of this id is kept; only the latest are, and none outlives the process";
+        Problem::new(StatusCode::NOT_FOUND, "no_such_report", detail)
+    })?;
+    Ok(Json(render::json::report(&report)))
+}
+
+/// The report on a plan.
+pub(super) async fn planned(service: &Service, plan: &Plan, request: &UpdateRequest) -> Result<Arc<Report>, Problem> {
+    let named = |name: &str| service.surroundings.credentials.get(name).cloned();
+    let former_credential = request.former_credential.clone().or_else(|| {
+        let xks = plan.expected.xks()?;
+        let preferred = service.monitor.watched(&plan.key_store).and_then(|store| store.credential.as_deref());
+        service.surroundings.with_access_key_id(&xks.access_key_id, preferred).map(|(_, found)| found.clone())
+    });
+    let credential = match &request.credential {
+        Some(GivenCredential::Inline(credential)) => Some(credential.clone()),
+        Some(GivenCredential::Configured(name)) => named(name),
+        None => former_credential.clone(),
+    };
+    service.examiner.plan(plan, Round::First, credential, former_credential).await.map_err(|error| not_examined(&error))
+}
+
+async fn present(service: &Service, asked: &Asked) -> Result<Arc<Report>, Problem> {
+    let id = &asked.key_store;
+    let sighting = service.monitor.sighting(id);
+    let store = sighting.as_ref().and_then(|sighting| sighting.description.as_ref()).ok_or_else(|| {
+        let detail = "KMS told of no key store of this id; see GET /v1/key-stores";
+        Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail)
+    })?;
+    let preferred = service.monitor.watched(id).and_then(|store| store.credential.as_deref());
+    let xks = store.xks().ok_or_else(|| {
+        let found = store.configuration.store_type();
+        not_examined(&ExamineError::NoProxy { key_store: id.clone(), found })
+    })?;
+    let credential = match &asked.credential {
+        Some(GivenCredential::Inline(credential)) => credential.clone(),
+        Some(GivenCredential::Configured(name)) => configured(service, name)?,
+        None => {
+            let found = service.surroundings.with_access_key_id(&xks.access_key_id, preferred);
+            let access_key_id = xks.access_key_id.to_string();
+            found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?.1.clone()
+        }
+    };
+    let candidate = service.surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
+    service.examiner.candidate(&candidate).await.map_err(|error| not_examined(&error))
+}
+
+fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {
+    let credential = match free.credential {
+        FreeCredential::Inline(credential) => credential,
+        FreeCredential::Configured(name) => OfferedCredential::from(configured(service, &name)?),
+    };
+    let endpoint = XksProxyUriEndpoint::parse(&free.endpoint);
+    Ok(Candidate {
+        connect_to: endpoint.map(|endpoint| service.surroundings.connect_to(&endpoint)).unwrap_or_default(),
+        endpoint: free.endpoint,
+        path: free.path,
+        connectivity: free.connectivity,
+        vpc_endpoint_service: free.vpc_endpoint_service,
+        region: free.region.unwrap_or_else(|| service.surroundings.region.clone()),
+        credential,
+        longest_key_id: None,
+        test_key: None,
+        baseline: None,
+        kms_operation: "CreateCustomKeyStore".to_owned(),
+    })
+}
+
+fn configured(service: &Service, name: &str) -> Result<ProxyCredential, Problem> {
+    service.surroundings.credentials.get(name).cloned().ok_or_else(|| {
+        let pointer = "/XksProxyAuthenticationCredential/Source".to_owned();
+        Problem::invalid(vec![Fault { pointer, detail: "no credential is configured under this name".to_owned() }])
+    })
+}
+
+fn not_examined(error: &ExamineError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        ExamineError::NoProxy { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_proxy", detail),
+        ExamineError::NoSecret { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "secret_unknown", detail),
+        ExamineError::TimedOut { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "preflight_unavailable", detail)
+            .retry_after(Duration::from_secs(5)),
+    }
+}

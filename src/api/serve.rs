@@ -1,0 +1,108 @@
+//! Connections: HTTP/1.1, with TLS where configured, bounded in number and in the time a head may take.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How connections are taken.
+#[derive(Clone)]
+pub struct Connections {
+    /// At once; further ones wait in the system's queue.
+    pub most: usize,
+    /// For TLS and the head of a request.
+    pub head: Duration,
+    /// TLS; without it plain HTTP is spoken.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// How long requests may go on when it ends.
+    pub grace: Duration,
+}
+
+/// The largest head of a request, in bytes.
+const LARGEST_HEAD: usize = 32 * 1024;
+
+/// Takes connections until `stop`, then lets requests end within the grace period; says whether all did.
+pub async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) -> bool {
+    let places = Arc::new(Semaphore::new(connections.most.max(1)));
+    let acceptor = connections.tls.clone().map(TlsAcceptor::from);
+    let tasks = TaskTracker::new();
+    let cut = CancellationToken::new();
+    loop {
+        let accept = async {
+            let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((listener.accept().await?.0, place))
+        };
+        let (stream, place) = match stop.run_until_cancelled(accept).await {
+            None => break,
+            Some(Ok(accepted)) => accepted,
+            Some(Err(error)) => {
+                // No file handles, most of the time: waiting is all that helps.
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (router, acceptor, stop, cut, head) =
+            (router.clone(), acceptor.clone(), stop.clone(), cut.clone(), connections.head);
+        tasks.spawn(async move {
+            let _place = place;
+            cut.run_until_cancelled(connection(stream, acceptor, router, head, stop)).await
+        });
+    }
+    drop(listener);
+    tasks.close();
+    let ended = tokio::time::timeout(connections.grace, tasks.wait()).await.is_ok();
+    cut.cancel();
+    tasks.wait().await;
+    ended
+}
+
+async fn connection(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    head: Duration,
+    stop: CancellationToken,
+) {
+    // Answers are small and somebody waits for them.
+    let _ = stream.set_nodelay(true);
+    match acceptor {
+        None => exchange(stream, router, head, stop).await,
+        Some(acceptor) => match tokio::time::timeout(head, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => exchange(stream, router, head, stop).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        },
+    }
+}
+
+async fn exchange<S>(stream: S, router: Router, head: Duration, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(LARGEST_HEAD);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}

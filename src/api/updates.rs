@@ -1,0 +1,288 @@
+//! Updates: asking for one, looking at it, stopping it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value, json};
+
+use super::access::Admitted;
+use super::problem::{Fault, Problem, ProblemDocument};
+use super::request::{self, Asked};
+use super::view::{self, UpdateView};
+use super::{Service, body, preflights};
+use crate::chain::Chain;
+use crate::driver::{GivenCredential, OrderError, SubmitError, UpdateRequest};
+use crate::id::UpdateId;
+use crate::journal::{Idempotency, JournalError};
+use crate::key_store::CustomKeyStoreId;
+use crate::kms::KmsError;
+use crate::metrics::Denial;
+use crate::render;
+use crate::update::{Options, PlanRefused};
+
+/// The query of a request; unknown parameters are refused.
+pub(super) type AnyQuery = Result<Query<BTreeMap<String, String>>, QueryRejection>;
+
+/// The query `?CustomKeyStoreId=`.
+pub(super) type KeyStoreQuery = AnyQuery;
+
+/// Plans, pre-flights and carries out an update; with `dry_run` it stops after the plan and its pre-flight.
+#[utoipa::path(
+    post, path = "/v1/updates", tag = "updates", operation_id = "submitUpdate",
+    params(
+        ("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key finds the same update"),
+    ),
+    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, former_credential"),
+    responses(
+        (status = 202, description = "Taken; Location leads to it", body = UpdateView),
+        (status = 200, description = "The update that the same request made before, or for a dry run members plan and report", body = Object),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn submit(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    query: KeyStoreQuery,
+    request: Request,
+) -> Result<Response, Problem> {
+    let key = match request.headers().get("idempotency-key") {
+        None => None,
+        Some(value) => Some(request::idempotency_key(&admitted.name, value.to_str().unwrap_or_default())?),
+    };
+    let (key_store, map) = read(&service, query, request).await?;
+    let asked = request::change(map, key_store)?;
+    let idempotency = key.map(|key| Idempotency { key, request_digest: asked.digest.clone() });
+    let request = update_request(&service, &asked, &admitted.name, idempotency);
+    if asked.dry_run {
+        let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
+        let report = preflights::planned(&service, &plan, &request).await?;
+        let report = render::json::report(&report);
+        return Ok(Json(json!({ "plan": view::plan(&plan), "report": report })).into_response());
+    }
+    let submitted = service.driver.submit(request).await.map_err(|error| refused(&service, error))?;
+    let record = service.driver.get(submitted.id).await.map_err(|error| order_refused(&error))?;
+    let status = if submitted.existing { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let location = format!("/v1/updates/{}", submitted.id);
+    Ok((status, [(header::LOCATION, location)], Json(UpdateView::from(&record))).into_response())
+}
+
+/// Updates, newest first.
+#[utoipa::path(
+    get, path = "/v1/updates", tag = "updates", operation_id = "listUpdates",
+    params(
+        ("before" = Option<String>, Query, description = "Only updates older than this one"),
+        ("limit" = Option<u64>, Query, description = "At most so many, 1 to 100; default 20"),
+    ),
+    responses(
+        (status = 200, description = "Member updates", body = Object),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(State(service): State<Arc<Service>>, query: AnyQuery) -> Result<Json<Value>, Problem> {
+    let mut query = parameters(query, &["before", "limit"])?;
+    let wrong = |name: &str, detail: &str| {
+        Problem::invalid(vec![Fault { pointer: format!("?{name}"), detail: detail.to_owned() }])
+    };
+    let before = query.remove("before").map(|text| UpdateId::parse(&text)).transpose();
+    let before = before.map_err(|_| wrong("before", "is not the id of an update"))?;
+    let limit = query.remove("limit").map_or(Some(20), |text| text.parse().ok().filter(|n| (1..=100).contains(n)));
+    let limit = limit.ok_or_else(|| wrong("limit", "must be a whole number from 1 to 100"))?;
+    let records = service.driver.list(before, limit).await.map_err(|error| order_refused(&error))?;
+    let views: Vec<_> = records.iter().map(UpdateView::from).collect();
+    Ok(Json(json!({ "updates": views })))
+}
+
+/// One update.
+#[utoipa::path(
+    get, path = "/v1/updates/{id}", tag = "updates", operation_id = "getUpdate",
+    params(("id" = String, Path, description = "The update's id")),
+    responses(
+        (status = 200, description = "The update", body = UpdateView),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn one(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<UpdateView>, Problem> {
+    let record = service.driver.get(update_id(&id)?).await.map_err(|error| order_refused(&error))?;
+    Ok(Json(UpdateView::from(&record)))
+}
+
+/// Ends an update that has changed nothing yet.
+#[utoipa::path(
+    post, path = "/v1/updates/{id}/cancel", tag = "updates", operation_id = "cancelUpdate",
+    params(("id" = String, Path, description = "The update's id")),
+    responses(
+        (status = 202, description = "Recorded; the update ends abandoned", body = UpdateView),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn cancel(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = update_id(&id)?;
+    service.driver.cancel(id, &admitted.name).await.map_err(|error| order_refused(&error))?;
+    taken(&service, id).await
+}
+
+/// Takes an update that has begun back to the former settings.
+#[utoipa::path(
+    post, path = "/v1/updates/{id}/rollback", tag = "updates", operation_id = "rollBackUpdate",
+    params(("id" = String, Path, description = "The update's id")),
+    responses(
+        (status = 202, description = "Recorded; the former settings are being restored", body = UpdateView),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn rollback(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = update_id(&id)?;
+    service.driver.rollback(id, &admitted.name).await.map_err(|error| order_refused(&error))?;
+    taken(&service, id).await
+}
+
+async fn taken(service: &Service, id: UpdateId) -> Result<Response, Problem> {
+    let record = service.driver.get(id).await.map_err(|error| order_refused(&error))?;
+    Ok((StatusCode::ACCEPTED, Json(UpdateView::from(&record))).into_response())
+}
+
+/// Query and body of a request that may carry a console file.
+pub(super) async fn read(
+    service: &Service,
+    query: KeyStoreQuery,
+    request: Request,
+) -> Result<(Option<CustomKeyStoreId>, Map<String, Value>), Problem> {
+    let id = parameters(query, &["CustomKeyStoreId"])?.remove("CustomKeyStoreId");
+    let id = id.map(|text| CustomKeyStoreId::parse(&text)).transpose().map_err(|invalid| {
+        Problem::invalid(vec![Fault { pointer: "?CustomKeyStoreId".to_owned(), detail: invalid.rule.to_owned() }])
+    })?;
+    let (parts, stream) = request.into_parts();
+    let bounds = body::Bounds { bytes: service.bounds.body, time: service.bounds.request / 2 };
+    Ok((id, body::object(&parts.headers, stream, bounds).await?))
+}
+
+fn parameters(query: AnyQuery, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {
+    let Query(query) =
+        query.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "malformed_query", "the query cannot be read"))?;
+    let unknown: Vec<Fault> = query
+        .keys()
+        .filter(|name| !known.contains(&name.as_str()))
+        .map(|name| Fault {
+            pointer: format!("?{}", name.chars().take(40).collect::<String>()),
+            detail: format!("is not known here; known: {}", known.join(", ")),
+        })
+        .collect();
+    if unknown.is_empty() { Ok(query) } else { Err(Problem::invalid(unknown)) }
+}
+
+pub(super) fn update_id(text: &str) -> Result<UpdateId, Problem> {
+    UpdateId::parse(text).map_err(|_| no_such_update())
+}
+
+fn no_such_update() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_such_update", "no update of this id is recorded; see GET /v1/updates")
+}
+
+pub(super) fn update_request(
+    service: &Service,
+    asked: &Asked,
+    by: &str,
+    idempotency: Option<Idempotency>,
+) -> UpdateRequest {
+    let Options { connect, acknowledge_outage } = asked.options;
+    // Where nobody has to say it, everybody has said it.
+    let acknowledge_outage = acknowledge_outage || !service.outage_must_be_acknowledged;
+    UpdateRequest {
+        key_store: asked.key_store.clone(),
+        change: asked.change.clone(),
+        credential: asked.credential.as_ref().map(|given| match given {
+            GivenCredential::Inline(credential) => GivenCredential::Inline(credential.clone()),
+            GivenCredential::Configured(name) => GivenCredential::Configured(name.clone()),
+        }),
+        password: asked.password.clone(),
+        former_credential: asked.former_credential.clone(),
+        options: Options { connect, acknowledge_outage },
+        by: by.to_owned(),
+        idempotency,
+    }
+}
+
+/// Why no update was made.
+pub(super) fn refused(service: &Service, error: SubmitError) -> Problem {
+    let detail = Chain(&error).to_string();
+    match error {
+        SubmitError::ObserveOnly => Problem::new(StatusCode::FORBIDDEN, "observe_only", detail),
+        SubmitError::ShuttingDown => unavailable("shutting_down", detail),
+        SubmitError::Kms(error) => kms(&error, detail),
+        SubmitError::Plan(why) => {
+            service.metrics.denied(Denial::Unplannable);
+            let (status, reason) = match why {
+                PlanRefused::Members { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "members"),
+                PlanRefused::NothingToChange => (StatusCode::CONFLICT, "nothing_to_change"),
+                PlanRefused::State { .. } => (StatusCode::CONFLICT, "wrong_state"),
+                PlanRefused::Unrecognized { .. } => (StatusCode::CONFLICT, "unrecognized_key_store"),
+                PlanRefused::DigestDiffers | PlanRefused::NotRecordable => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+                }
+            };
+            Problem::new(status, reason, detail)
+        }
+        SubmitError::OutageNotAcknowledged { .. } => {
+            service.metrics.denied(Denial::Unacknowledged);
+            let detail = format!("{detail}: \"options\": {{\"acknowledge_outage\": true}}");
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "outage_not_acknowledged", detail)
+        }
+        SubmitError::UnknownCredential(_) => {
+            let pointer = "/XksProxyAuthenticationCredential/Source".to_owned();
+            Problem::invalid(vec![Fault { pointer, detail }])
+        }
+        SubmitError::Locked(id) => Problem::new(StatusCode::LOCKED, "locked", detail).update(&id),
+        SubmitError::KeyReused(id) => Problem::new(StatusCode::CONFLICT, "idempotency_key_reused", detail).update(&id),
+        SubmitError::Journal(JournalError::Seal(_)) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "secret_cannot_be_kept", detail)
+        }
+        SubmitError::Journal(_) => {
+            tracing::error!(error = detail, "update not recorded");
+            unavailable("journal", detail)
+        }
+    }
+}
+
+fn kms(error: &KmsError, detail: String) -> Problem {
+    match error {
+        _ if error.is_not_found() => Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail),
+        KmsError::Throttled { .. } => unavailable("kms_throttled", detail),
+        KmsError::AccessDenied { .. } => Problem::new(StatusCode::BAD_GATEWAY, "kms_access_denied", detail),
+        _ => Problem::new(StatusCode::BAD_GATEWAY, "kms", detail),
+    }
+}
+
+fn unavailable(reason: &'static str, detail: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail).retry_after(Duration::from_secs(5))
+}
+
+/// Why an update is not shown, or does not obey.
+pub(super) fn order_refused(error: &OrderError) -> Problem {
+    let detail = Chain(error).to_string();
+    match error {
+        OrderError::NotNow { .. } => Problem::new(StatusCode::CONFLICT, "not_now", detail),
+        OrderError::OtherPlan { .. } => Problem::new(StatusCode::PRECONDITION_FAILED, "other_plan", detail),
+        OrderError::NotDriven => unavailable("not_driven", detail),
+        OrderError::Journal(JournalError::NotFound(_)) => no_such_update(),
+        OrderError::Journal(_) => unavailable("journal", detail),
+        OrderError::Record(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable_record", detail),
+    }
+}

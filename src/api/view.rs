@@ -1,0 +1,213 @@
+//! What is shown of key stores, plans and updates. Nothing here can hold a secret: the types it is made of have none.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::driver::UpdateRecord;
+use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore};
+use crate::monitor::Sighting;
+use crate::update::{Disruption, Ending, Event, Plan, Rollback, Step};
+
+/// A key store, as KMS tells it and as it was last probed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeyStoreView {
+    /// `CustomKeyStoreId`
+    id: String,
+    /// Whether it is probed continuously.
+    watched: bool,
+    /// What KMS told, in KMS's own names; null when KMS cannot be read or knows no such key store.
+    #[schema(value_type = Option<Object>)]
+    description: Value,
+    /// When KMS told it, RFC 3339.
+    described_at: Option<String>,
+    /// The latest verdict on its present settings.
+    latest: Option<ReportSummary>,
+    /// Why it was not probed, if it was not.
+    not_probed: Option<String>,
+}
+
+/// A report in short.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReportSummary {
+    /// Its id.
+    report: String,
+    /// `ready`, `blocked` or `inconclusive`.
+    verdict: &'static str,
+    /// The check that decides, if one fails.
+    check: Option<&'static str>,
+    /// Why, for people.
+    detail: Option<String>,
+    /// RFC 3339.
+    started_at: String,
+}
+
+/// An update.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UpdateView {
+    /// Its id.
+    id: String,
+    /// `CustomKeyStoreId`
+    key_store: String,
+    /// `planned`, `preflighting`, `blocked`, `awaiting_approval`, `refused`, `running`, `verified`, `rolling_back`,
+    /// `rolled_back`, `abandoned` or `stuck`.
+    status: &'static str,
+    /// The step under way.
+    step: Option<&'static str>,
+    /// How it ended and why, for people.
+    message: Option<String>,
+    /// What a person must do, when it is stuck.
+    instruction: Option<String>,
+    /// What KMS raised or would raise, when it is blocked.
+    exception: Option<&'static str>,
+    /// The latest pre-flight's report.
+    report: Option<String>,
+    /// The plan.
+    #[schema(value_type = Object)]
+    plan: Value,
+    /// RFC 3339.
+    created_at: String,
+    /// The number of the last recorded event.
+    last_event: u64,
+}
+
+impl From<&Sighting> for KeyStoreView {
+    fn from(sighting: &Sighting) -> Self {
+        Self {
+            id: sighting.id.to_string(),
+            watched: sighting.watched,
+            description: sighting.description.as_ref().map_or(Value::Null, description),
+            described_at: sighting.described_at.map(|at| at.to_string()),
+            latest: sighting.latest.as_deref().map(ReportSummary::from),
+            not_probed: sighting.not_probed.clone(),
+        }
+    }
+}
+
+impl From<&crate::check::Report> for ReportSummary {
+    fn from(report: &crate::check::Report) -> Self {
+        let decisive = report.decisive();
+        Self {
+            report: report.id.to_string(),
+            verdict: report.verdict().as_str(),
+            check: decisive.map(|finding| finding.check.id),
+            detail: decisive.and_then(|finding| finding.outcome.problem()).map(|problem| problem.detail.clone()),
+            started_at: report.started_at().to_string(),
+        }
+    }
+}
+
+impl From<&UpdateRecord> for UpdateView {
+    fn from(record: &UpdateRecord) -> Self {
+        let state = &record.state;
+        let status = state.status();
+        let (message, instruction, exception) = match state.ending() {
+            None => (None, None, None),
+            Some(Ending::Verified) => (Some("the new settings are in force and were probed".to_owned()), None, None),
+            Some(Ending::RolledBack { why } | Ending::Refused { why }) => (Some(why.clone()), None, None),
+            Some(Ending::Abandoned { by }) => (Some(format!("cancelled by {by}")), None, None),
+            Some(Ending::Blocked { exception, message, .. }) => (Some(message.clone()), None, *exception),
+            Some(Ending::Stuck { why, instruction }) => (Some(why.clone()), Some(instruction.clone()), None),
+        };
+        let report = record.events.iter().rev().find_map(|recorded| match &recorded.event {
+            Event::PreflightFinished { summary, .. } => Some(summary.report.to_string()),
+            _ => None,
+        });
+        Self {
+            id: record.id().to_string(),
+            key_store: state.plan().key_store.to_string(),
+            status: status.status.as_str(),
+            step: status.step,
+            message,
+            instruction,
+            exception: exception.map(crate::key_store::KmsException::as_str),
+            report,
+            plan: plan(state.plan()),
+            created_at: state.plan().created_at.to_string(),
+            last_event: record.events.last().map_or(0, |recorded| recorded.sequence),
+        }
+    }
+}
+
+/// A key store in the words of DescribeCustomKeyStores.
+fn description(store: &KeyStore) -> Value {
+    let mut value = json!({
+        "CustomKeyStoreId": store.id,
+        "CustomKeyStoreName": store.name,
+        "CustomKeyStoreType": store.configuration.store_type(),
+        "ConnectionState": store.state.name(),
+        "CreationDate": store.created,
+    });
+    if let crate::key_store::ConnectionState::Failed(code) = &store.state {
+        value["ConnectionErrorCode"] = json!(code);
+    }
+    match &store.configuration {
+        Configuration::Xks(xks) => {
+            let mut proxy = json!({
+                "UriEndpoint": xks.endpoint,
+                "UriPath": xks.path,
+                "AccessKeyId": xks.access_key_id,
+                "Connectivity": xks.connectivity.kind(),
+            });
+            if let Connectivity::VpcEndpointService { name, owner } = &xks.connectivity {
+                proxy["VpcEndpointServiceName"] = json!(name);
+                proxy["VpcEndpointServiceOwner"] = json!(owner);
+            }
+            value["XksProxyConfiguration"] = proxy;
+        }
+        Configuration::CloudHsm(hsm) => value["CloudHsmClusterId"] = json!(hsm.cluster),
+        Configuration::Unrecognized { why } => value["Unrecognized"] = json!(why),
+    }
+    value
+}
+
+/// A plan, for whoever must decide on it.
+pub(super) fn plan(plan: &Plan) -> Value {
+    let because = match &plan.disruption {
+        Disruption::InPlace => json!([]),
+        Disruption::Disconnect { because } => json!(because),
+    };
+    let rollback = match &plan.rollback {
+        Rollback::Restore(restore) => json!({ "possible": true, "change": change(restore) }),
+        Rollback::Impossible { why } => json!({ "possible": false, "why": why }),
+    };
+    json!({
+        "digest": plan.digest(),
+        "change": change(&plan.change),
+        "expected": description(&plan.expected),
+        "steps": plan.steps.iter().copied().map(Step::as_str).collect::<Vec<_>>(),
+        "disconnects_because": because,
+        "rollback": rollback,
+        "requested_by": plan.requested_by,
+        "created_at": plan.created_at,
+        "expires_at": plan.expires_at,
+    })
+}
+
+/// A change in KMS's member names.
+fn change(change: &Change) -> Value {
+    let mut value = json!({
+        "NewCustomKeyStoreName": change.name,
+        "XksProxyUriEndpoint": change.endpoint,
+        "XksProxyUriPath": change.path,
+        "XksProxyConnectivity": change.connectivity,
+        "XksProxyVpcEndpointServiceName": change.service_name,
+        "XksProxyVpcEndpointServiceOwner": change.service_owner,
+        "CloudHsmClusterId": change.cluster,
+    });
+    if let Some(credential) = &change.credential {
+        let source = match &credential.source {
+            CredentialSource::Sealed => "sealed",
+            CredentialSource::Configured(name) => name,
+        };
+        value["XksProxyAuthenticationCredential"] =
+            json!({ "AccessKeyId": credential.access_key_id, "Source": source, "Fingerprint": credential.fingerprint });
+    }
+    if change.password {
+        value["KeyStorePassword"] = json!("sealed");
+    }
+    if let Value::Object(members) = &mut value {
+        members.retain(|_, value| !value.is_null());
+    }
+    value
+}
