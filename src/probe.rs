@@ -29,6 +29,10 @@ mod tcp;
 mod tls;
 mod trust;
 
+#[cfg(test)]
+#[cfg(feature = "sandbox")]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,15 +13,15 @@ use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 use crate::check::{Certificate, PublicKey};
 use crate::clock::Timestamp;
 
-/// Object identifiers of signatures that rest on MD2, MD4, MD5 or SHA-1 (RFC 3279, RFC 8017; OIW for the last one).
-const WEAK_SIGNATURES: &[&str] = &[
-    "1.2.840.113549.1.1.2",
-    "1.2.840.113549.1.1.3",
-    "1.2.840.113549.1.1.4",
-    "1.2.840.113549.1.1.5",
-    "1.2.840.10040.4.3",
-    "1.2.840.10045.4.1",
-    "1.3.14.3.2.29",
+/// Signatures that rest on MD2, MD4, MD5 or SHA-1, with their names (RFC 3279, RFC 8017; OIW for the last one).
+const WEAK_SIGNATURES: &[(&str, &str)] = &[
+    ("1.2.840.113549.1.1.2", "md2WithRSAEncryption"),
+    ("1.2.840.113549.1.1.3", "md4WithRSAEncryption"),
+    ("1.2.840.113549.1.1.4", "md5WithRSAEncryption"),
+    ("1.2.840.113549.1.1.5", "sha1WithRSAEncryption"),
+    ("1.2.840.10040.4.3", "dsa-with-sha1"),
+    ("1.2.840.10045.4.1", "ecdsa-with-SHA1"),
+    ("1.3.14.3.2.29", "sha1WithRSASignature"),
 ];
 
 /// Object identifiers of the hash functions SHA-1 and MD5, where a signature names its hash apart (RSASSA-PSS).
@@ -105,6 +105,9 @@ fn public_key(certificate: &X509Certificate<'_>) -> PublicKey {
 }
 
 fn algorithm_name(algorithm: &AlgorithmIdentifier<'_>) -> String {
+    if let Some((_, name)) = weak_signature(algorithm) {
+        return name.to_owned();
+    }
     oid2sn(&algorithm.algorithm, oid_registry()).map_or_else(|_| algorithm.algorithm.to_id_string(), ToOwned::to_owned)
 }
 
@@ -113,6 +116,11 @@ fn is_weak(algorithm: &AlgorithmIdentifier<'_>) -> bool {
         Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => {
             WEAK_HASHES.contains(&parameters.hash_algorithm_oid().to_id_string().as_str())
         }
-        _ => WEAK_SIGNATURES.contains(&algorithm.algorithm.to_id_string().as_str()),
+        _ => weak_signature(algorithm).is_some(),
     }
+}
+
+fn weak_signature(algorithm: &AlgorithmIdentifier<'_>) -> Option<(&'static str, &'static str)> {
+    let identifier = algorithm.algorithm.to_id_string();
+    WEAK_SIGNATURES.iter().copied().find(|(weak, _)| *weak == identifier)
 }

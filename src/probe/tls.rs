@@ -137,13 +137,8 @@ fn weigh(
         Err(Box::new(Unsecured { stop, evidence, refused_offer }))
     };
     if recorded.chain.is_empty() {
-        return match finished {
-            Err(problem) => stopped(problem, None),
-            Ok(_) => {
-                let detail = "the handshake finished without a certificate";
-                stopped(Problem::target(ProblemKind::BrokenHandshake, detail), None)
-            }
-        };
+        let without = || Problem::target(ProblemKind::BrokenHandshake, "the handshake finished without a certificate");
+        return stopped(finished.err().unwrap_or_else(without), None);
     }
     let verdict = trust::judge(&terms.roots, &terms.algorithms, &recorded.chain, host, terms.clock.now());
     let mut evidence = TlsEvidence {

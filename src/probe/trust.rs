@@ -98,7 +98,7 @@ impl TrustRoots {
 
 impl fmt::Debug for TrustRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrustRoots").field("roots", &self.roots.len()).field("lab", &self.lab).finish()
+        f.debug_struct("TrustRoots").field("roots", &self.roots.len()).field("lab", &self.lab).finish_non_exhaustive()
     }
 }
 
@@ -201,7 +201,7 @@ fn first_path<'p>(
 /// The first member of the path that is not valid now. The root's own dates do not matter.
 fn invalid_member(path: &VerifiedPath<'_>, chain: &[Certificate], now: Timestamp) -> Option<Problem> {
     let used: Vec<String> = std::iter::once(path.end_entity().der())
-        .chain(path.intermediate_certificates().map(|intermediate| intermediate.der()))
+        .chain(path.intermediate_certificates().map(webpki::Cert::der))
         .map(|der| certificate::sha256(&der))
         .collect();
     let members = chain.iter().filter(|certificate| used.contains(&certificate.sha256));
