@@ -194,6 +194,19 @@ impl Prober {
     }
 
     async fn cold_attempt(&self, target: &Target, address: SocketAddr, limit: Duration) -> ColdAttempt {
+        let cold = self.go_through_the_stages(target, address, limit).await;
+        let stop = cold.attempt.stop.as_ref();
+        tracing::debug!(
+            %address,
+            total = ?cold.attempt.total(),
+            stopped_at = stop.map(|stop| tracing::field::display(stop.stage)),
+            problem = stop.map(|stop| tracing::field::display(stop.problem.kind)),
+            "attempt"
+        );
+        cold
+    }
+
+    async fn go_through_the_stages(&self, target: &Target, address: SocketAddr, limit: Duration) -> ColdAttempt {
         let deadline = Deadline::after(limit);
         let host = target.endpoint.host();
         let mut cold = ColdAttempt::default();

@@ -257,7 +257,9 @@ pub(super) fn exchange(error: &hyper::Error, introduction: Introduction) -> Stop
         ProblemKind::Alert | ProblemKind::Closed | ProblemKind::Reset if client_certificate_requested && !answered => {
             // With a certificate presented, only an alert says that it was the certificate.
             if client_certificate_presented && broken.kind != ProblemKind::Alert {
-                return Stop { stage: Stage::Http, problem: broken };
+                let detail =
+                    format!("{}; or the server does not accept the configured client certificate", broken.detail);
+                return Stop { stage: Stage::Http, problem: Problem { detail, ..broken } };
             }
             Stop { stage: Stage::Tls, problem: client_certificate(client_certificate_presented, &broken) }
         }
@@ -330,4 +332,61 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
         cause = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Fault;
+
+    fn address() -> SocketAddr {
+        "192.0.2.7:443".parse().unwrap()
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_its_own_fault() {
+        // Linux: EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, ENETDOWN, EACCES, EPERM, and a number of nobody's.
+        for number in [24, 23, 105, 12, 99, 100, 13, 1, 4095] {
+            let problem = connect(address(), &io::Error::from_raw_os_error(number));
+            assert_eq!((problem.kind, problem.fault), (ProblemKind::LocalResources, Fault::Own), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_paths_and_the_targets_faults_are_told_apart() {
+        // Linux: ECONNREFUSED, ECONNRESET, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT.
+        for (number, kind, fault) in [
+            (111, ProblemKind::Refused, Fault::Target),
+            (104, ProblemKind::Reset, Fault::Target),
+            (101, ProblemKind::Unreachable, Fault::Path),
+            (113, ProblemKind::Unreachable, Fault::Path),
+            (110, ProblemKind::TimedOut, Fault::Path),
+        ] {
+            let problem = connect(address(), &io::Error::from_raw_os_error(number));
+            assert_eq!((problem.kind, problem.fault), (kind, fault), "{number}");
+        }
+    }
+
+    #[test]
+    fn alerts_have_the_names_of_the_specification() {
+        for (alert, name) in [
+            (AlertDescription::HandshakeFailure, "handshake_failure"),
+            (AlertDescription::CertificateRequired, "certificate_required"),
+            (AlertDescription::UnknownCA, "unknown_ca"),
+            (AlertDescription::UnrecognisedName, "unrecognized_name"),
+            (AlertDescription::from(201), "number 201"),
+        ] {
+            assert_eq!(alert_name(alert), name);
+        }
+    }
+
+    #[test]
+    fn a_broken_off_handshake_blames_the_client_certificate_only_if_one_was_asked_for() {
+        let refused = || io::Error::other(rustls::Error::AlertReceived(AlertDescription::BadCertificate));
+        let asked = Recorded { client_certificate_requested: true, ..Recorded::default() };
+        assert_eq!(handshake(&refused(), &asked).kind, ProblemKind::ClientCertificate);
+        assert_eq!(handshake(&refused(), &Recorded::default()).kind, ProblemKind::Alert);
+        let stalled = io::Error::from(io::ErrorKind::TimedOut);
+        assert_eq!(handshake(&stalled, &asked).kind, ProblemKind::Unreachable);
+    }
 }

@@ -1,6 +1,7 @@
 //! The prober against real servers on loopback: the sandbox's proxy, and servers of a few lines where it would be too
 //! polite.
 
+mod chain;
 mod client_certificate;
 mod name;
 mod sample;

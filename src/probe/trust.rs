@@ -356,3 +356,30 @@ fn never_valid_together(chain: &[Certificate]) -> Problem {
 fn shown(subject: &str) -> &str {
     if subject.is_empty() { "(a certificate without subject)" } else { subject }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_root_of_mozilla_is_known_by_name_and_fingerprint() {
+        let known = TrustRoots::mozilla();
+        assert_eq!(known.roots.len(), webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
+        assert!(!known.is_lab() && known.roots.iter().all(|root| !root.subject.is_empty()));
+        let amazon = known.roots.iter().find(|root| root.subject.contains("CN=Amazon Root CA 1")).unwrap();
+        // As published by Amazon Trust Services.
+        assert_eq!(amazon.sha256, "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e");
+        for (anchor, root) in known.anchors.iter().zip(&known.roots) {
+            assert_eq!(known.named(anchor).map(|named| &named.sha256), Some(&root.sha256));
+        }
+    }
+
+    #[test]
+    fn files_of_roots_that_cannot_be_used_are_refused() {
+        assert!(matches!(TrustRoots::laboratory(b""), Err(TrustRootsError::Empty)));
+        let cut = b"-----BEGIN CERTIFICATE-----\nAAAA\n";
+        assert!(matches!(TrustRoots::laboratory(cut), Err(TrustRootsError::NotPem(_))));
+        let junk = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(TrustRoots::laboratory(junk), Err(TrustRootsError::Unreadable { position: 1 })));
+    }
+}

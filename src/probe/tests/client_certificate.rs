@@ -126,8 +126,11 @@ async fn one_of_a_stranger_is_refused_as_such() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let address = serve(&bench.pki, Demand::Certificate(version), OK.to_owned()).await;
         let cold = bench.cold(address).await;
-        assert_eq!(stop_of(&cold), Some((Stage::Tls, ProblemKind::ClientCertificate)), "{}", detail_of(&cold));
-        assert!(detail_of(&cold).contains("does not accept the configured one"), "{}", detail_of(&cold));
+        let (stage, kind) = stop_of(&cold).unwrap();
+        // In TLS 1.3 our request crosses the server's alert, and the reset that it provokes may swallow the alert.
+        let overtaken = version.version == rustls::ProtocolVersion::TLSv1_3 && kind == ProblemKind::Reset;
+        assert!(overtaken || (stage, kind) == (Stage::Tls, ProblemKind::ClientCertificate), "{}", detail_of(&cold));
+        assert!(detail_of(&cold).contains("does not accept the configured"), "{}", detail_of(&cold));
     }
 }
 

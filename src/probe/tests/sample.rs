@@ -76,6 +76,26 @@ async fn warm_samples_and_key_operations_share_one_connection() {
 }
 
 #[tokio::test]
+async fn samples_can_be_taken_by_spawned_tasks() {
+    let bench = Bench::new();
+    let proxy = bench.proxy().await;
+    let (prober, address) = (Arc::new(bench.prober), proxy.address());
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let prober = Arc::clone(&prober);
+            tokio::spawn(async move {
+                let mut cold = prober.cold_sample(&target(), address, AMPLE).await;
+                prober.warm_sample(&target(), cold.connection.as_mut().unwrap(), AMPLE).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert!(task.await.unwrap().last().exchange.is_some());
+    }
+    assert_eq!(proxy.history().len(), 16);
+}
+
+#[tokio::test]
 async fn only_a_network_time_out_is_repeated_and_on_a_fresh_connection() {
     let bench = Bench::new();
     let proxy = bench.proxy().await;
