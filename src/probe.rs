@@ -4,18 +4,18 @@
 //!
 //! `dns::resolve -> tcp::connect -> tls::secure -> exchange::send`. Each value owns the live thing - addresses, socket,
 //! TLS stream - so the compiler checks the order. A *cold* sample is a fresh connection under KMS's limit, which covers
-//! connect, handshake, request and the whole answer; the stages share one [`deadline`], so the stage that waits when it
+//! connect, handshake, request and the whole answer; the stages share one `deadline`, so the stage that waits when it
 //! comes is the one that ran out of time. There is no pool: reuse hides faults and falsifies stage times. *Warm*
 //! samples reuse one connection on purpose.
 //!
-//! The handshake is let finish whatever the certificate ([`recorder`]), so that a bad certificate is evidence and not
-//! just an error. Then the chain is judged ([`trust`]), and only an authenticated server gets a signed request: the
+//! The handshake is let finish whatever the certificate (`recorder`), so that a bad certificate is evidence and not
+//! just an error. Then the chain is judged (`trust`), and only an authenticated server gets a signed request: the
 //! function that sends takes a value that only that judgement hands out.
 //!
 //! # What can go wrong
 //!
 //! A failed target is a value here: every sample yields what was seen and, at most, a [`Stop`] that says at which stage
-//! it ended and why ([`classify`]). Faults of this machine are told apart from those of the target. `Err` is only for a
+//! it ended and why (`classify`). Faults of this machine are told apart from those of the target. `Err` is only for a
 //! [`Prober`] that cannot be made.
 
 mod certificate;

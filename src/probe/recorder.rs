@@ -1,8 +1,8 @@
 //! The recorder of one handshake: lets it finish whatever the certificate, and notes what was seen.
 //!
 //! It is no verifier that trusts everything by oversight. The handshake's own signature is verified (so that the chain
-//! is evidence about *this* server), and the chain is judged in [`super::trust`] before a single byte of a request is
-//! sent; see [`super::tls`].
+//! is evidence about *this* server), and the chain is judged in `trust` before a single byte of a request is
+//! sent; see `tls`.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
