@@ -24,16 +24,21 @@ pub(super) fn connect_timed_out(address: SocketAddr, limit: Duration) -> Problem
     Problem::path(ProblemKind::TimedOut, detail)
 }
 
-pub(super) fn connect(address: SocketAddr, error: &io::Error) -> Problem {
+pub(super) fn connect(address: SocketAddr, error: &io::Error) -> Stop {
+    // A reset in answer to the connection attempt is a refusal. This one came after the connection had been accepted,
+    // so quickly that the socket never was without it: the same as a moment later.
+    if error.kind() == io::ErrorKind::ConnectionReset {
+        return Stop { stage: Stage::Tls, problem: reset_before_tls() };
+    }
+    Stop { stage: Stage::Tcp, problem: no_connection(address, error) }
+}
+
+fn no_connection(address: SocketAddr, error: &io::Error) -> Problem {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused => {
             let detail = format!("{address} refuses connections: nothing listens there, or a firewall rejects");
             Problem::target(ProblemKind::Refused, detail)
-        }
-        Kind::ConnectionReset | Kind::ConnectionAborted => {
-            let detail = format!("the connection to {address} was reset while it was being made");
-            Problem::target(ProblemKind::Reset, detail)
         }
         // The system's own patience is longer than any limit of ours, but not than any configured one.
         Kind::TimedOut => {
@@ -146,18 +151,12 @@ fn handshake_tls(error: &rustls::Error) -> Problem {
 
 fn handshake_io(error: &io::Error) -> Problem {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Problem::target(
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Problem::target(
             ProblemKind::Closed,
             "the server closed the connection during the TLS handshake: no TLS on this port, or a load balancer \
              without a healthy target behind it",
         ),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-            Problem::target(
-                ProblemKind::Reset,
-                "the connection was reset during the TLS handshake: no TLS on this port, or something on the path \
-                 forbids it",
-            )
-        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => reset_before_tls(),
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             Problem::path(ProblemKind::Unreachable, format!("the network failed during the TLS handshake ({error})"))
         }
@@ -165,6 +164,14 @@ fn handshake_io(error: &io::Error) -> Problem {
             Problem::own(ProblemKind::LocalResources, format!("this machine cannot go on with the handshake ({error})"))
         }
     }
+}
+
+fn reset_before_tls() -> Problem {
+    Problem::target(
+        ProblemKind::Reset,
+        "the connection was accepted and then reset during the TLS handshake: no TLS on this port, or something on the \
+         path forbids it",
+    )
 }
 
 fn alert_received(alert: AlertDescription) -> Problem {
@@ -295,8 +302,9 @@ fn broken_stream(error: &io::Error) -> Problem {
         };
     }
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => closed(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+        // A broken pipe is what is left of a close when there is more to write.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => closed(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
             Problem::target(ProblemKind::Reset, "the connection was reset before the answer was complete")
         }
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Problem::target(
@@ -347,23 +355,27 @@ mod tests {
     fn what_this_machine_lacks_is_its_own_fault() {
         // Linux: EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, ENETDOWN, EACCES, EPERM, and a number of nobody's.
         for number in [24, 23, 105, 12, 99, 100, 13, 1, 4095] {
-            let problem = connect(address(), &io::Error::from_raw_os_error(number));
-            assert_eq!((problem.kind, problem.fault), (ProblemKind::LocalResources, Fault::Own), "{number}");
+            let Stop { stage, problem } = connect(address(), &io::Error::from_raw_os_error(number));
+            assert_eq!(
+                (stage, problem.kind, problem.fault),
+                (Stage::Tcp, ProblemKind::LocalResources, Fault::Own),
+                "{number}"
+            );
         }
     }
 
     #[test]
     fn the_paths_and_the_targets_faults_are_told_apart() {
         // Linux: ECONNREFUSED, ECONNRESET, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT.
-        for (number, kind, fault) in [
-            (111, ProblemKind::Refused, Fault::Target),
-            (104, ProblemKind::Reset, Fault::Target),
-            (101, ProblemKind::Unreachable, Fault::Path),
-            (113, ProblemKind::Unreachable, Fault::Path),
-            (110, ProblemKind::TimedOut, Fault::Path),
+        for (number, stage, kind, fault) in [
+            (111, Stage::Tcp, ProblemKind::Refused, Fault::Target),
+            (104, Stage::Tls, ProblemKind::Reset, Fault::Target),
+            (101, Stage::Tcp, ProblemKind::Unreachable, Fault::Path),
+            (113, Stage::Tcp, ProblemKind::Unreachable, Fault::Path),
+            (110, Stage::Tcp, ProblemKind::TimedOut, Fault::Path),
         ] {
-            let problem = connect(address(), &io::Error::from_raw_os_error(number));
-            assert_eq!((problem.kind, problem.fault), (kind, fault), "{number}");
+            let stop = connect(address(), &io::Error::from_raw_os_error(number));
+            assert_eq!((stop.stage, stop.problem.kind, stop.problem.fault), (stage, kind, fault), "{number}");
         }
     }
 

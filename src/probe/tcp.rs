@@ -13,10 +13,10 @@ use crate::check::{Stage, Stop};
 pub(super) async fn connect(address: SocketAddr, deadline: Deadline) -> (Duration, Result<TcpStream, Stop>) {
     let timed = deadline.bound(TcpStream::connect(address)).await;
     let connected = match timed.result {
-        None => Err(classify::connect_timed_out(address, deadline.limit())),
+        None => Err(Stop { stage: Stage::Tcp, problem: classify::connect_timed_out(address, deadline.limit()) }),
         Some(connected) => connected
             .and_then(|socket| socket.set_nodelay(true).map(|()| socket))
             .map_err(|error| classify::connect(address, &error)),
     };
-    (timed.took, connected.map_err(|problem| Stop { stage: Stage::Tcp, problem }))
+    (timed.took, connected)
 }
