@@ -1,1 +1,291 @@
-//! Composition root.
+//! Composition root: a configuration becomes a running daemon.
+//!
+//! [`App::build`] opens the journal, makes the parts, and takes over a bound listener; [`App::run`] resumes open
+//! updates, serves, and drains when told to stop: requests first, then the driver at a safe point, the monitor last.
+//! Nothing is decided here.
+
+mod credentials;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use self::credentials::Credentials;
+use crate::api::{self, Bounds, Connections, Service};
+use crate::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::driver::{Driver, Examiner, ExaminerParts, OrderError, Pace};
+use crate::id::IdSource;
+use crate::journal::{Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
+use crate::key_store::CustomKeyStoreId;
+use crate::kms::{KeyStoreReader, KeyStoreWriter};
+use crate::metrics::{CountedJournal, CountedReader, CountedWriter, Metrics};
+use crate::monitor::{self, Monitor, Schedule, WatchedStore};
+use crate::preflight::{Preflight, Surroundings, Thoroughness};
+use crate::probe::{Prober, ProberError, ProberSettings, ResolverSettings};
+use crate::update::{ApprovalRule, Policy};
+
+/// KMS calls the proxy during an update, with a retry; this leaves it time.
+const KMS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long requests may go on once the daemon is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a daemon needs besides its configuration.
+#[derive(Debug)]
+pub struct Parts {
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Seeds phases and jitter of the monitor.
+    pub seed: u64,
+    /// AWS credentials given outright; `None` means the SDK's default chain.
+    pub aws_credentials: Option<AwsCredentials>,
+    /// Where the daemon looks from, for reports.
+    pub perspective: String,
+    /// Ends the process right after this many journal writes: for tests of restarts.
+    #[cfg(feature = "sandbox")]
+    pub crash_after_journal_writes: Option<u64>,
+}
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The journal.
+    #[error("cannot open the journal")]
+    Journal(#[from] OpenError),
+    /// The sealing key.
+    #[error("cannot use the sealing key")]
+    Sealing(#[from] SealError),
+    /// The prober.
+    #[error("cannot prepare probing")]
+    Prober(#[from] ProberError),
+    /// The metrics.
+    #[error("cannot set up metrics; this is a fault of xks-preflight")]
+    Metrics(#[from] prometheus::Error),
+    /// The address.
+    #[error("cannot listen on {address}; is another process there? configure another listen.api")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Open updates cannot be read.
+    #[error("cannot take up open updates")]
+    Resume(#[source] OrderError),
+}
+
+/// A daemon that is ready to run.
+pub struct App {
+    listener: TcpListener,
+    address: SocketAddr,
+    connections: Connections,
+    service: Arc<Service>,
+    driver: Driver,
+    monitor: Arc<Monitor>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Opens what must be opened and puts the parts together. Nothing is probed, served or changed yet.
+    #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
+    pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
+        let Config { listen, http, journal, kms, credentials, key_stores, preflight, monitor, update, tokens } = config;
+        let listening = |source| BuildError::Listen { address: listen.api, source };
+        let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let ids = Arc::new(IdSource::from_entropy());
+        let journal = open_journal(journal, &parts, &metrics)?;
+        let endpoint_url = kms.endpoint_url.clone();
+        let settings = AwsKmsSettings {
+            region: kms.region.clone(),
+            endpoint_url,
+            credentials: parts.aws_credentials,
+            timeout: KMS_TIMEOUT,
+        };
+        let aws = Arc::new(AwsKms::new(settings).await);
+        let reader: Arc<dyn KeyStoreReader> =
+            Arc::new(CountedReader::new(Arc::clone(&aws) as Arc<dyn KeyStoreReader>, Arc::clone(&metrics)));
+        // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
+        let writer = (!kms.observe_only)
+            .then(|| Arc::new(CountedWriter::new(aws, Arc::clone(&metrics))) as Arc<dyn KeyStoreWriter>);
+        let by_store: BTreeMap<CustomKeyStoreId, String> =
+            key_stores.iter().map(|store| (store.id.clone(), store.credential.clone())).collect();
+        let configured = Arc::new(Credentials::new(&credentials, by_store));
+        let surroundings = Arc::new(surroundings(kms.region.clone(), &credentials, &preflight));
+        let prober = Prober::new(ProberSettings {
+            trust: preflight.trust.clone(),
+            client_certificate: None,
+            resolver: ResolverSettings::System,
+            clock: Arc::clone(&parts.clock),
+            ids: Arc::clone(&ids),
+        })?;
+        let engine =
+            Arc::new(Preflight::new(prober, Arc::clone(&parts.clock), Arc::clone(&ids), parts.perspective.clone()));
+        let counted = Arc::clone(&metrics);
+        let examiner = Arc::new(Examiner::new(ExaminerParts {
+            preflight: Arc::clone(&engine),
+            surroundings: Arc::clone(&surroundings),
+            reader: Arc::clone(&reader),
+            clock: Arc::clone(&parts.clock),
+            samples: preflight.samples,
+            concurrency: preflight.concurrency,
+            timeout: preflight.timeout,
+            observer: Arc::new(move |report| counted.preflighted(report.verdict())),
+        }));
+        let driver = Driver::new(crate::driver::Parts {
+            journal: Arc::clone(&journal),
+            reader: Arc::clone(&reader),
+            writer,
+            verifier: Arc::clone(&examiner) as Arc<dyn crate::driver::Verifier>,
+            credentials: Arc::clone(&configured) as Arc<dyn crate::driver::ConfiguredCredentials>,
+            clock: Arc::clone(&parts.clock),
+            ids: Arc::clone(&ids),
+            policy: policy(&update),
+            pace: Pace { interval: update.poll_interval, ..Pace::default() },
+        });
+        let counted = Arc::clone(&metrics);
+        let monitor = Arc::new(Monitor::new(
+            monitor::Parts {
+                preflight: engine,
+                surroundings: Arc::clone(&surroundings),
+                reader: Some(Arc::clone(&reader)),
+                clock: Arc::clone(&parts.clock),
+                seed: parts.seed,
+                stores: key_stores
+                    .iter()
+                    .map(|store| WatchedStore {
+                        id: store.id.clone(),
+                        credential: Some(store.credential.clone()),
+                        settings: None,
+                        test_key: None,
+                    })
+                    .collect(),
+                observer: Arc::new(move |key_store, report| counted.probed(key_store, report)),
+            },
+            Schedule {
+                interval: monitor.interval,
+                jitter: f64::from(monitor.jitter_percent) / 100.0,
+                concurrency: monitor.concurrency,
+                describe_every: kms.poll_interval,
+                history: monitor.history,
+                thoroughness: Thoroughness { cold: monitor.samples, warm: 1, ..Thoroughness::default() },
+            },
+        ));
+        let service = Arc::new(Service {
+            monitor: Arc::clone(&monitor),
+            driver: driver.clone(),
+            examiner,
+            surroundings,
+            metrics,
+            clock: parts.clock,
+            open_metrics: address.ip().is_loopback() || tokens.is_empty(),
+            callers: tokens,
+            outage_must_be_acknowledged: update.acknowledge_outage,
+            bounds: Bounds {
+                body: http.body_limit,
+                request: http.request_timeout,
+                requests: http.connections,
+                streams: http.connections / 4 + 1,
+            },
+            requests: Semaphore::new(http.connections),
+            streams: Arc::new(Semaphore::new(http.connections / 4 + 1)),
+            draining: CancellationToken::new(),
+        });
+        let connections = Connections {
+            most: http.connections,
+            head: http.header_timeout,
+            tls: listen.tls.map(|config::ServerTls(tls)| tls),
+            grace: GRACE,
+        };
+        Ok(Self { listener, address, connections, service, driver, monitor })
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then drains. Returns when every task has ended.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), BuildError> {
+        let resumed = self.driver.start().await.map_err(BuildError::Resume)?;
+        tracing::info!(address = %self.address, resumed, "xks-preflight is running");
+        let monitoring = CancellationToken::new();
+        let monitor = tokio::spawn(Arc::clone(&self.monitor).run(monitoring.clone()));
+        let draining = self.service.draining.clone();
+        let ending = stop.clone();
+        tokio::spawn(async move {
+            ending.cancelled().await;
+            draining.cancel();
+        });
+        if !api::serve(self.listener, api::router(self.service), self.connections, stop).await {
+            tracing::warn!("some requests were cut off: they did not end within {} s", GRACE.as_secs());
+        }
+        self.driver.shutdown().await;
+        monitoring.cancel();
+        // A panic of the monitor has been told by the runtime already.
+        let _ = monitor.await;
+        tracing::info!("xks-preflight has drained");
+        Ok(())
+    }
+}
+
+fn open_journal(
+    settings: config::JournalSettings,
+    parts: &Parts,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Journal>, BuildError> {
+    let sealing_key = settings.sealing_key.map(|key| SealingKey::from_bytes(key.expose())).transpose()?;
+    let journal = SqliteJournal::open(SqliteOptions {
+        path: settings.path,
+        sealing_key,
+        #[cfg(feature = "sandbox")]
+        crash_after_writes: parts.crash_after_journal_writes,
+    })?;
+    #[cfg(not(feature = "sandbox"))]
+    let _ = parts;
+    Ok(Arc::new(CountedJournal::new(Arc::new(journal), Arc::clone(metrics))))
+}
+
+fn surroundings(
+    region: crate::key_store::Region,
+    credentials: &BTreeMap<String, config::NamedCredential>,
+    preflight: &config::PreflightSettings,
+) -> Surroundings {
+    let settings = preflight.clone();
+    let routes = preflight.routes.iter();
+    Surroundings {
+        region,
+        credentials: credentials.iter().map(|(name, held)| (name.clone(), held.credential.clone())).collect(),
+        routes: routes.map(|(host, to)| (host.clone(), to.iter().map(ToString::to_string).collect())).collect(),
+        judging: Arc::new(move |key_store, now| settings.judging(key_store, now)),
+    }
+}
+
+fn policy(update: &config::UpdatePolicy) -> Policy {
+    Policy {
+        approval: match update.approval {
+            config::ApprovalRule::None => ApprovalRule::None,
+        },
+        plan_valid_for: update.plan_expiry,
+        preflight_valid_for: update.preflight_expiry,
+        connect_xks: update.connect_wait,
+        connect_cloudhsm: update.connect_wait,
+        disconnect: update.disconnect_wait,
+        acknowledge_outage: update.acknowledge_outage,
+        pause: update.poll_interval,
+        ..Policy::default()
+    }
+}

@@ -6,6 +6,9 @@
 pub mod catalogue;
 pub mod check;
 pub mod config;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+pub mod serve;
 pub mod token;
 
 use std::io::Write as _;
@@ -41,12 +44,17 @@ enum Command {
     Check(Box<check::Arguments>),
     /// Print the list of checks with level, citation, KMS outcome and remedy.
     Catalogue(catalogue::Arguments),
+    /// Run the daemon: monitor, metrics, HTTP API, gate.
+    Serve(serve::Arguments),
     /// Check a configuration file, or print its JSON Schema.
     #[command(subcommand)]
     Config(config::Command),
     /// Make bearer tokens for the API.
     #[command(subcommand)]
     Token(token::Command),
+    /// Run everything on loopback: simulated KMS and XKS proxies, the daemon in front; needs no AWS account.
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Arguments),
 }
 
 /// How a command ended, for whoever runs it. The same for every subcommand.
@@ -121,8 +129,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Check(arguments) => check::run(*arguments),
         Command::Catalogue(arguments) => catalogue::run(&arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Config(command) => config::run(&command),
         Command::Token(command) => token::run(&command),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(arguments) => sandbox::run(arguments),
     }
 }
 

@@ -103,7 +103,7 @@ impl Bench {
             credential: None,
             password: None,
             former_credential: None,
-            options: Options::default(),
+            options: Options { acknowledge_outage: true, ..Options::default() },
             by: "tester".into(),
             idempotency: None,
         }

@@ -1,0 +1,238 @@
+//! `xks-preflight sandbox`: the product in one command, without an AWS account.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use secrecy::SecretString;
+
+use super::{Exit, Usage, environment, print, serve::stop_on_signal};
+use crate::api::Token;
+use crate::app::{App, Parts};
+use crate::aws::AwsCredentials;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::sandbox::proxy::WallClock;
+use crate::sandbox::scenario::{ACCESS_KEY_ID, Actor, REGION, Scenario, Secrets, URI_PATH};
+
+/// Options of `sandbox`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  xks-preflight sandbox\n\n\
+    Everything listens on loopback and ends with Ctrl-C. The state directory stays, for looking at.")]
+pub struct Arguments {
+    /// Where state is kept; by default a new directory below the system's temporary one.
+    #[arg(long, env = "XKS_PREFLIGHT_STATE_DIRECTORY", value_name = "DIR")]
+    state_directory: Option<PathBuf>,
+    /// The simulated KMS takes this port, the proxies the following ones; 0 takes any free ones.
+    #[arg(long, env = "XKS_PREFLIGHT_FIRST_PORT", default_value_t = 8490, value_name = "PORT")]
+    first_port: u16,
+    /// Where API, page and metrics are served.
+    #[arg(long, env = "XKS_PREFLIGHT_API", default_value = "127.0.0.1:8480", value_name = "ADDRESS")]
+    api: String,
+}
+
+/// Runs simulated KMS, proxies and the daemon until a signal.
+pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(sandbox(arguments))
+}
+
+async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
+    let directory = state_directory(arguments.state_directory)?;
+    let clock: WallClock = Arc::new(|| SystemTime::from(SystemClock.now()));
+    let secrets = secrets();
+    let first_port = (arguments.first_port != 0).then_some(arguments.first_port);
+    let scenario = Scenario::start(&directory, first_port, &secrets, clock).await?;
+    let token = Token::from_random(&random());
+    let file = directory.join("config.toml");
+    write(&file, &configuration(&scenario, &arguments.api, &token))?;
+    write(&directory.join("sealing-key.secret"), &STANDARD.encode(random::<32>()))?;
+    write(&directory.join("token.secret"), token.expose())?;
+    let config = Config::load(&file, &environment)?;
+    let parts = Parts {
+        clock: Arc::new(SystemClock),
+        seed: rand::random(),
+        aws_credentials: Some(AwsCredentials {
+            access_key_id: secrets.aws_access_key_id.clone(),
+            secret_access_key: SecretString::from(secrets.aws_secret_access_key.clone()),
+            session_token: None,
+        }),
+        perspective: "the sandbox".to_owned(),
+        crash_after_journal_writes: None,
+    };
+    let app = App::build(config, parts).await?;
+    print(&story(&scenario, &directory, &app.address().to_string(), &token))?;
+    app.run(stop_on_signal()?).await?;
+    print("\nthe sandbox has ended\n")?;
+    Ok(Exit::Done)
+}
+
+fn state_directory(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let directory = asked
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("xks-preflight-sandbox-{}", SystemClock.now().unix())));
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make the state directory {}", directory.display()))?;
+    if directory.join("journal.sqlite").exists() {
+        let rule = "holds the state of an earlier sandbox, whose key store is gone; choose an empty directory";
+        return Err(Usage(format!("--state-directory: {} {rule}", directory.display())).into());
+    }
+    Ok(directory)
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0_u8; N];
+    rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes);
+    bytes
+}
+
+fn secrets() -> Secrets {
+    Secrets {
+        proxy_secret: STANDARD.encode(random::<33>()),
+        aws_access_key_id: "AKIASANDBOXKMSCALLER".to_owned(),
+        aws_secret_access_key: STANDARD.encode(random::<30>()),
+    }
+}
+
+/// Writes a file for its owner alone.
+fn write(file: &Path, contents: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let open = options.write(true).create(true).truncate(true).mode(0o600).open(file);
+    open.and_then(|mut open| open.write_all(contents.as_bytes()))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The daemon's configuration, as a user would write it.
+fn configuration(scenario: &Scenario, api: &str, token: &Token) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        r#"# The sandbox's daemon, configured as yours would be; everything is simulated and on loopback.
+
+[listen]
+api = "{api}"
+
+[journal]
+path = "journal.sqlite"
+sealing_key = {{ file = "sealing-key.secret" }}
+
+[kms]
+region = "{REGION}"
+endpoint_url = "{kms}"
+poll_interval = "1s"
+
+[credentials.proxy]
+console_file = "proxy.secret.json"
+
+[[key_stores]]
+id = "{key_store}"
+credential = "proxy"
+
+[preflight]
+ca_files = ["ca.pem"]
+# Another fleet may hold other keys, and KMS would not notice: here that blocks.
+promote = ["health.same_fleet"]
+
+[monitor]
+interval = "5s"
+
+[update]
+poll_interval = "250ms"
+
+[[tokens]]
+name = "you"
+role = "operator"
+sha256 = "{hash}"
+"#,
+        kms = scenario.kms.endpoint_url(),
+        key_store = scenario.key_store,
+        hash = token.hash(),
+    );
+    for actor in &scenario.actors {
+        let host = actor.endpoint.trim_start_matches("https://");
+        let _ = write!(text, "\n[[preflight.routes]]\nhost = \"{host}\"\nconnect_to = [\"{}\"]\n", actor.address);
+    }
+    text
+}
+
+/// What stands where, and the commands that show the product.
+fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token) -> String {
+    let program = program();
+    let at = directory.display();
+    let mut text = String::new();
+    let _ = writeln!(text, "The sandbox runs on loopback; Ctrl-C ends it. Its state is in {at}\n");
+    let _ = writeln!(
+        text,
+        "  simulated KMS   {}   what it was made to do: {}/history",
+        scenario.kms.endpoint_url(),
+        scenario.kms.endpoint_url().trim_end_matches('/')
+    );
+    let _ = writeln!(text, "  API, metrics    http://{api}");
+    let _ = writeln!(
+        text,
+        "  key store       {}   CONNECTED to https://current.xks.example.com{URI_PATH}",
+        scenario.key_store
+    );
+    let _ = writeln!(text, "  token           {}   (role operator; also in {at}/token.secret)\n", token.expose());
+    for Actor { endpoint, address, about, .. } in &scenario.actors {
+        let _ = writeln!(text, "  {endpoint:<38} {address}   {about}");
+    }
+    let _ = writeln!(text, "  all with access key id {ACCESS_KEY_ID}, path {URI_PATH}\n");
+    let _ = writeln!(text, "In another terminal, in the same directory:\n");
+    let _ = writeln!(
+        text,
+        "export SANDBOX={at} XKS_PREFLIGHT_SERVER=http://{api} XKS_PREFLIGHT_TOKEN_FILE={at}/token.secret\n"
+    );
+    for (number, (what, command)) in (1..).zip(commands(scenario, &program)) {
+        let _ = writeln!(text, "# {number}. {what}\n{command}\n");
+    }
+    text
+}
+
+/// The commands that the README walks through.
+fn commands(scenario: &Scenario, program: &str) -> Vec<(&'static str, String)> {
+    let check = |name: &str| {
+        let address = scenario.actor(name).map(|actor| actor.address.to_string()).unwrap_or_default();
+        format!(
+            "{program} check --endpoint https://{name}.xks.example.com --connect-to {address} --ca-file $SANDBOX/ca.pem --proxy-config $SANDBOX/proxy.secret.json"
+        )
+    };
+    let store = &scenario.key_store;
+    let apply = |name: &str| {
+        format!(
+            "{program} update apply --key-store {store} --endpoint https://{name}.xks.example.com --acknowledge-outage --wait"
+        )
+    };
+    let kms = scenario.kms.endpoint_url();
+    vec![
+        ("Check a healthy candidate: ready, exit code 0", check("candidate")),
+        ("Check a slow one: blocked, in KMS's words, exit code 1", check("slow")),
+        (
+            "Ask for an update to a candidate with an expired certificate: blocked, and KMS was not made to do anything",
+            format!("{}; curl -s {}/history", apply("expired"), kms.trim_end_matches('/')),
+        ),
+        (
+            "Update to the healthy candidate and follow it to `verified`: exactly Disconnect, Update, Connect",
+            format!("{}; curl -s {}/history", apply("candidate"), kms.trim_end_matches('/')),
+        ),
+        (
+            "Look at the metrics",
+            "curl -s $XKS_PREFLIGHT_SERVER/metrics | grep -E '^xks_preflight_(probe_success|preflights_total|updates_total|key_store_connection_state)'".to_owned(),
+        ),
+    ]
+}
+
+/// How the reader can call this program again: relative to where they are, if it is below.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("xks-preflight"));
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(&path).display().to_string()
+}

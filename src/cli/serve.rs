@@ -1,0 +1,74 @@
+//! `xks-preflight serve`: the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, environment};
+use crate::app::{App, Parts};
+use crate::clock::SystemClock;
+use crate::config::Config;
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  xks-preflight --log-level info serve --config /etc/xks-preflight/config.toml\n\n\
+    SIGTERM and SIGINT drain: requests are answered, updates stop at a safe point and go on after the next start.")]
+pub struct Arguments {
+    /// The configuration file; `xks-preflight config check FILE` tells all its faults.
+    #[arg(long, env = "XKS_PREFLIGHT_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Where this daemon looks from, for its reports.
+    #[arg(long, env = "XKS_PREFLIGHT_PERSPECTIVE", default_value = "xks-preflight daemon", value_name = "NAME")]
+    perspective: String,
+    /// Ends the process right after this many journal writes: for tests of restarts.
+    #[cfg(feature = "sandbox")]
+    #[arg(long, env = "XKS_PREFLIGHT_CRASH_AFTER_JOURNAL_WRITES", hide = true)]
+    crash_after_journal_writes: Option<u64>,
+}
+
+/// Runs the daemon until a signal.
+pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let config = Config::load(&arguments.config, &environment)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let parts = Parts {
+            clock: Arc::new(SystemClock),
+            seed: rand::random(),
+            aws_credentials: None,
+            perspective: arguments.perspective,
+            #[cfg(feature = "sandbox")]
+            crash_after_journal_writes: arguments.crash_after_journal_writes,
+        };
+        let app = App::build(config, parts).await?;
+        app.run(stop_on_signal()?).await?;
+        Ok(Exit::Done)
+    })
+}
+
+/// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once, for whoever cannot wait.
+pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if first {
+                tracing::info!("asked to stop; draining");
+                stopped.cancel();
+            } else {
+                std::process::abort();
+            }
+        }
+    });
+    Ok(stop)
+}
