@@ -3,6 +3,9 @@
 /// The commands `config` and `token`, as they are run from a shell.
 mod config;
 
+/// The real daemon, as a process: from request to ending, through signals and kill -9.
+mod daemon;
+
 /// The floors of lib.rs and the layout hold.
 mod floors;
 

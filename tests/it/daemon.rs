@@ -1,0 +1,117 @@
+//! The real daemon, as a process: from request to ending, through signals and kill -9.
+
+mod stage;
+
+use std::time::Duration;
+
+use serde_json::json;
+use xks_preflight::sandbox::kms::ConnectionState;
+
+use self::stage::{Daemon, NEW, OLD, Stage};
+
+const COLD: [&str; 3] = ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_update_ends_verified_with_exactly_three_mutations() {
+    let stage = Stage::new("verified").await;
+    let daemon = Daemon::start(&stage, None).await;
+    let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    let ended = daemon.follow(&id).await;
+    assert_eq!(ended["status"], "verified", "{ended:#}");
+    assert_eq!(stage.mutations(), COLD);
+    assert_eq!(stage.shown(), (NEW.to_owned(), ConnectionState::Connected));
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_update_changes_nothing_and_names_the_exception() {
+    let stage = Stage::new("blocked").await;
+    stage.new.set_fault("certificate-expired".parse::<xks_preflight::sandbox::fault::Fault>().unwrap()).await;
+    let daemon = Daemon::start(&stage, None).await;
+    let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    let ended = daemon.follow(&id).await;
+    assert_eq!(ended["status"], "blocked", "{ended:#}");
+    assert_eq!(ended["exception"], "XksProxyUriUnreachableException");
+    assert!(stage.mutations().is_empty(), "{:?}", stage.mutations());
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_update_is_made_in_place_with_a_secret_that_stays_sealed() {
+    let stage = Stage::new("hot").await;
+    let (id, secret) = ("SANDBOXSECONDACCESSKEYID", "TestSecretDoNotLeakSecond0123456789abcdefghijklm");
+    stage.old.add_credential(id, secret.to_owned());
+    let daemon = Daemon::start(&stage, None).await;
+    let credential = json!({ "AccessKeyId": id, "RawSecretAccessKey": secret });
+    let id = daemon.submit(&stage, json!({ "XksProxyAuthenticationCredential": credential })).await;
+    let ended = daemon.follow(&id).await;
+    assert_eq!(ended["status"], "verified", "{ended:#}");
+    assert_eq!(stage.mutations(), ["UpdateCustomKeyStore"]);
+    daemon.terminate().await;
+}
+
+/// Kills the process right after each journal write, the first, the second and so on, and starts it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_journal_write_it_goes_on_to_the_same_ending() {
+    let mut killed = 0;
+    for write in 1..100 {
+        let stage = Stage::new("killed").await;
+        let doomed = Daemon::start(&stage, Some(write)).await;
+        let submitted = doomed.try_submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+        let Some(status) = doomed.killed_before_the_end(submitted.as_deref()).await else {
+            // More writes than the update has: every one was tried.
+            assert!(write > 10, "an update has more than {write} journal writes");
+            break;
+        };
+        assert_eq!(status, Some(9), "the process ends by SIGKILL");
+        killed += 1;
+        let daemon = Daemon::start(&stage, None).await;
+        let id = daemon.only_update().await;
+        let ended = daemon.follow(&id).await;
+        assert_eq!(ended["status"], "verified", "killed at write {write}: {ended:#}");
+        assert_eq!(stage.shown(), (NEW.to_owned(), ConnectionState::Connected), "killed at write {write}");
+        assert_eq!(stage.mutations(), COLD, "killed at write {write}");
+        daemon.terminate().await;
+    }
+    assert!(killed > 10, "killed {killed} times only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_connect_is_rolled_back_to_the_former_settings() {
+    use xks_preflight::sandbox::kms::{KmsFault, Operation};
+    let stage = Stage::new("rolled-back").await;
+    stage.kms.inject(Operation::ConnectCustomKeyStore, KmsFault::ConnectFails("XKS_PROXY_TIMED_OUT".into()), 4);
+    let daemon = Daemon::start(&stage, None).await;
+    let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    // Every connect of the new settings fails; those of the former ones are let through once it goes back.
+    stage.when_update_is_back(Duration::from_secs(60)).await;
+    stage.kms.clear_faults();
+    let ended = daemon.follow(&id).await;
+    assert_eq!(ended["status"], "rolled_back", "{ended:#}");
+    assert_eq!(stage.shown(), (OLD.to_owned(), ConnectionState::Connected));
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_is_settled_by_reading_back() {
+    use xks_preflight::sandbox::kms::{KmsFault, Operation};
+    let stage = Stage::new("lost-reply").await;
+    stage.kms.inject(Operation::UpdateCustomKeyStore, KmsFault::ReplyLost { applied: true }, 1);
+    let daemon = Daemon::start(&stage, None).await;
+    let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    let ended = daemon.follow(&id).await;
+    assert_eq!(ended["status"], "verified", "{ended:#}");
+    assert_eq!(stage.mutations(), COLD);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_makes_no_update() {
+    let stage = Stage::observing("observer").await;
+    let daemon = Daemon::start(&stage, None).await;
+    let body = stage.body(json!({ "XksProxyUriEndpoint": NEW }));
+    let answer = daemon.call("POST", "/v1/updates", Some(&body)).await;
+    assert!((400..500).contains(&answer.status), "{}: {}", answer.status, answer.body);
+    assert!(stage.mutations().is_empty());
+    daemon.terminate().await;
+}

@@ -1,0 +1,325 @@
+//! A simulated KMS with one connected key store, its proxy and a candidate; and the daemon as a process before them.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
+use xks_preflight::sandbox::pki::Pki;
+use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
+
+use crate::peers::{ACCESS_KEY_ID, BINARY, PATH, SECRET, output_directory, wall_clock, write_console_file};
+
+pub(crate) const OLD: &str = "https://old.xks.example.com";
+pub(crate) const NEW: &str = "https://new.xks.example.com";
+const AWS_ACCESS_KEY_ID: &str = "AKIASANDBOXKMSCALLER";
+const AWS_SECRET: &str = "AwsSecretDoNotLeak0123456789";
+const TOKEN: &str = "xkspf_TestTokenDoNotLeak0123456789012345678901234";
+/// Longer than anything here takes on a busy machine.
+const BOUND: Duration = Duration::from_secs(120);
+
+pub(crate) struct Stage {
+    pub(crate) kms: SandboxKms,
+    pub(crate) old: SandboxProxy,
+    pub(crate) new: SandboxProxy,
+    key_store: String,
+    directory: PathBuf,
+}
+
+impl Stage {
+    pub(crate) async fn new(name: &str) -> Self {
+        Self::with(name, "").await
+    }
+
+    /// With a daemon that may only look.
+    pub(crate) async fn observing(name: &str) -> Self {
+        Self::with(name, "observe_only = true").await
+    }
+
+    async fn with(name: &str, kms_settings: &str) -> Self {
+        let pki = Arc::new(Pki::new(wall_clock()()).unwrap());
+        let start = |endpoint: &str| {
+            let host = endpoint.trim_start_matches("https://");
+            let mut settings = ProxySettings::new(Arc::clone(&pki), wall_clock(), host, PATH);
+            settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET.to_owned());
+            SandboxProxy::start(settings)
+        };
+        let (old, new) = (start(OLD).await.unwrap(), start(NEW).await.unwrap());
+        let mut settings = KmsSettings::new(wall_clock(), AWS_ACCESS_KEY_ID, AWS_SECRET);
+        let mut roots = RootCertStore::empty();
+        roots.add(pki.root_der().clone()).unwrap();
+        settings.roots = roots;
+        // The simulated KMS shares a busy machine with everything else; its own limit is not the subject.
+        settings.attempt_timeout = Duration::from_secs(20);
+        settings.routes.insert("old.xks.example.com".to_owned(), old.address());
+        settings.routes.insert("new.xks.example.com".to_owned(), new.address());
+        let kms = SandboxKms::start(settings).await.unwrap();
+        let store = SeedStore::public("payments", OLD, PATH, ACCESS_KEY_ID, SECRET);
+        let key_store = kms.add_store(store.in_state(ConnectionState::Connected));
+        let directory = output_directory(name);
+        std::fs::write(directory.join("ca.pem"), pki.root_pem()).unwrap();
+        private(&directory.join("proxy.secret.json"));
+        write_console_file(&directory.join("proxy.secret.json"), PATH, SECRET);
+        private(&directory.join("sealing-key.secret"));
+        std::fs::write(directory.join("sealing-key.secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
+        let stage = Self { kms, old, new, key_store, directory };
+        std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings)).unwrap();
+        stage
+    }
+
+    fn configuration(&self, kms_settings: &str) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, TOKEN.as_bytes());
+        let hash: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            r#"
+[listen]
+api = "127.0.0.1:0"
+[journal]
+path = "journal.sqlite"
+sealing_key = {{ file = "sealing-key.secret" }}
+[kms]
+region = "us-east-1"
+endpoint_url = "{kms}"
+poll_interval = "1s"
+{kms_settings}
+[credentials.proxy]
+console_file = "proxy.secret.json"
+[[key_stores]]
+id = "{key_store}"
+credential = "proxy"
+[preflight]
+ca_files = ["ca.pem"]
+samples = 1
+routes = [
+  {{ host = "old.xks.example.com", connect_to = ["{old}"] }},
+  {{ host = "new.xks.example.com", connect_to = ["{new}"] }},
+]
+[update]
+poll_interval = "100ms"
+[[tokens]]
+name = "tester"
+role = "operator"
+sha256 = "{hash}"
+"#,
+            kms = self.kms.endpoint_url(),
+            key_store = self.key_store,
+            old = self.old.address(),
+            new = self.new.address(),
+            hash = hash.concat(),
+        )
+    }
+
+    /// What KMS applied, in order.
+    pub(crate) fn mutations(&self) -> Vec<&'static str> {
+        self.kms.mutations().into_iter().filter_map(|call| call.operation).map(Operation::as_str).collect()
+    }
+
+    /// The endpoint in force and the connection state.
+    pub(crate) fn shown(&self) -> (String, ConnectionState) {
+        let store = self.kms.store(&self.key_store).unwrap();
+        (store.external().unwrap().endpoint.clone(), store.connection)
+    }
+
+    /// Until the former endpoint is in force again after the new one was.
+    pub(crate) async fn when_update_is_back(&self, bound: Duration) {
+        let updates = || self.mutations().into_iter().filter(|name| *name == "UpdateCustomKeyStore").count();
+        until(bound, "the update is taken back", || async { updates() >= 2 }).await;
+    }
+
+    pub(crate) fn body(&self, mut members: Value) -> Value {
+        members["CustomKeyStoreId"] = json!(self.key_store);
+        members["options"] = json!({ "acknowledge_outage": true });
+        members
+    }
+}
+
+/// An empty file for its owner alone.
+fn private(file: &std::path::Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).unwrap();
+}
+
+/// Looks until something holds, at most for so long.
+pub(crate) async fn until<F: Future<Output = bool>>(bound: Duration, what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + bound;
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "not within {bound:?}: {what}");
+        pause.tick().await;
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+pub(crate) struct Daemon {
+    process: Child,
+    address: String,
+    logs: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Starts the binary; with `crash_after` it is killed right after that many journal writes.
+    pub(crate) async fn start(stage: &Stage, crash_after: Option<u64>) -> Self {
+        let mut command = Command::new(BINARY);
+        command
+            .args(["--log-level", "trace", "serve", "--config"])
+            .arg(stage.directory.join("config.toml"))
+            .env("AWS_ACCESS_KEY_ID", AWS_ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        if let Some(writes) = crash_after {
+            command.args(["--crash-after-journal-writes", &writes.to_string()]);
+        }
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut told = String::new();
+        let address = loop {
+            let line = tokio::time::timeout(BOUND, lines.next_line()).await.unwrap().unwrap();
+            let line = line.unwrap_or_else(|| panic!("the daemon ended at once:\n{told}"));
+            told.push_str(&line);
+            told.push('\n');
+            let running = line.contains("xks-preflight is running");
+            if let Some((_, rest)) = line.split_once("address=").filter(|_| running) {
+                break rest.split_whitespace().next().unwrap().to_owned();
+            }
+        };
+        // The logs, at trace level, are searched for secrets when the suite is over.
+        let log = stage.directory.join(format!("daemon-{}.log", process.id().unwrap_or_default()));
+        let logs = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                told.push_str(&line);
+                told.push('\n');
+            }
+            std::fs::write(log, told).unwrap();
+        });
+        Self { process, address, logs }
+    }
+
+    /// One request on a connection of its own. `None` if the daemon is gone.
+    pub(crate) async fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(&self.address).await.ok()?;
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        tokio::time::timeout(BOUND, stream.read_to_end(&mut answer)).await.ok()?.ok()?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split_whitespace().nth(1)?.parse().ok()?;
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        Some(Answer { status, body: if chunked { dechunked(body) } else { body.to_owned() } })
+    }
+
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.try_call(method, path, body).await.unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    }
+
+    pub(crate) async fn try_submit(&self, stage: &Stage, members: Value) -> Option<String> {
+        let answer = self.try_call("POST", "/v1/updates", Some(&stage.body(members))).await?;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        Some(answer.json()["id"].as_str().unwrap().to_owned())
+    }
+
+    /// Asks for an update; its id.
+    pub(crate) async fn submit(&self, stage: &Stage, members: Value) -> String {
+        self.try_submit(stage, members).await.unwrap()
+    }
+
+    /// Follows the update's event stream to its end and gives the update.
+    pub(crate) async fn follow(&self, id: &str) -> Value {
+        let events = self.call("GET", &format!("/v1/updates/{id}/events"), None).await;
+        assert_eq!(events.status, 200, "{}", events.body);
+        let update = self.call("GET", &format!("/v1/updates/{id}"), None).await;
+        assert_eq!(update.status, 200, "{}", update.body);
+        update.json()
+    }
+
+    /// The one update in the journal.
+    pub(crate) async fn only_update(&self) -> String {
+        let updates = self.call("GET", "/v1/updates", None).await.json();
+        let updates = updates["updates"].as_array().unwrap();
+        assert_eq!(updates.len(), 1);
+        updates[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for the end of the process (gives the signal) or of the update (gives nothing).
+    pub(crate) async fn killed_before_the_end(mut self, id: Option<&str>) -> Option<Option<i32>> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let concluded = async {
+            let Some(id) = id else { return std::future::pending().await };
+            // A stream that breaks off is the process's end, which the other branch sees.
+            let events = format!("/v1/updates/{id}/events");
+            let _ = self.try_call("GET", &events, None).await;
+            let ended = self.try_call("GET", &format!("/v1/updates/{id}"), None).await;
+            match ended.map(|answer| answer.json()["status"].clone()) {
+                Some(status) if status == "verified" => {}
+                _ => std::future::pending().await,
+            }
+        };
+        let killed = tokio::time::timeout(BOUND, concluded_or_killed(concluded, self.address.clone())).await.unwrap();
+        if killed {
+            let status: ExitStatus = self.process.wait().await.unwrap();
+            self.logs.await.unwrap();
+            Some(status.signal())
+        } else {
+            self.terminate().await;
+            None
+        }
+    }
+
+    /// SIGTERM: drains and ends with exit code 0.
+    pub(crate) async fn terminate(mut self) {
+        let id = self.process.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
+        assert!(sent.success());
+        let status = tokio::time::timeout(BOUND, self.process.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(0), "SIGTERM drains and ends well");
+        self.logs.await.unwrap();
+    }
+}
+
+/// Whether the process went away before the update was concluded.
+async fn concluded_or_killed(concluded: impl Future<Output = ()>, address: String) -> bool {
+    let gone = until(BOUND, "the process ends", || async { TcpStream::connect(&address).await.is_err() });
+    tokio::select! {
+        () = concluded => false,
+        () = gone => true,
+    }
+}
+
+/// The body of a chunked answer.
+fn dechunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        let Some(chunk) = rest.get(..size).filter(|_| size > 0) else { break };
+        whole.push_str(chunk);
+        body = rest.get(size + 2..).unwrap_or_default();
+    }
+    whole
+}
