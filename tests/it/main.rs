@@ -1,5 +1,8 @@
 //! The integration tests: one binary, a room per subject.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+/// The HTTP API over real sockets, with everything real behind it.
+mod api;
+
 /// The commands `config` and `token`, as they are run from a shell.
 mod config;
 

@@ -1,0 +1,8 @@
+//! The HTTP API over real sockets: a KMS, its proxies, journal, driver and monitor behind it.
+
+mod bench;
+mod connections;
+mod documents;
+mod refusals;
+mod scrape;
+mod updates;

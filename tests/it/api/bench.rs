@@ -1,0 +1,319 @@
+//! Everything behind the API, and a client for it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use xks_preflight::api::{Bounds, Caller, Connections, Role, Service, Token, router, serve};
+use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
+use xks_preflight::check::JudgingPolicy;
+use xks_preflight::clock::{Clock, SystemClock};
+use xks_preflight::driver::{ConfiguredCredentials, Driver, Examiner, ExaminerParts, Pace};
+use xks_preflight::id::IdSource;
+use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
+use xks_preflight::key_store::{AccessKeyId, CustomKeyStoreId, ProxyCredential, RawSecretAccessKey, Region};
+use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
+use xks_preflight::metrics::{CountedJournal, CountedReader, CountedWriter, Metrics};
+use xks_preflight::monitor::{self, Monitor, Schedule, WatchedStore};
+use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
+use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::sandbox::kms::{KmsSettings, Operation, SandboxKms, SeedStore};
+use xks_preflight::sandbox::pki::Pki;
+use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
+use xks_preflight::update::Policy;
+
+use crate::peers;
+
+pub(crate) const OLD: &str = "https://current.example.com";
+pub(crate) const NEW: &str = "https://candidate.example.com";
+pub(crate) const PATH: &str = "/kms/xks/v1";
+pub(crate) const KEY_ID: &str = "AKIAI2SFODNN7EXAMPLE";
+pub(crate) const SECRET: &str = "TestSecretDoNotLeak7dHk2Lq9ZtRw4XyBn6MvCs3PjFg1";
+pub(crate) const NEW_SECRET: &str = "TestSecretDoNotLeak8eIl3Mr0AuSx5YzCo7NwDt4QkGh2";
+/// Longer than anything a test waits for on purpose.
+pub(crate) const BOUND: Duration = Duration::from_mins(1);
+
+/// A service on a port of its own.
+pub(crate) struct Bench {
+    pub(crate) kms: SandboxKms,
+    pub(crate) current: SandboxProxy,
+    pub(crate) candidate: SandboxProxy,
+    pub(crate) store: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) service: Arc<Service>,
+    pub(crate) viewer: Token,
+    pub(crate) operator: Token,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: JoinHandle<bool>,
+    directory: PathBuf,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+}
+
+/// The credential of both proxies, by the name `main`.
+struct Named(ProxyCredential);
+
+impl ConfiguredCredentials for Named {
+    fn by_name(&self, name: &str) -> Option<ProxyCredential> {
+        (name == "main").then(|| self.0.clone())
+    }
+
+    fn name_of(&self, _: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String> {
+        (*access_key_id == self.0.access_key_id).then(|| "main".to_owned())
+    }
+}
+
+impl Bench {
+    pub(crate) async fn new(name: &str) -> Self {
+        Self::with_bounds(name, Bounds { body: 64 * 1024, request: BOUND, requests: 32, streams: 4 }).await
+    }
+
+    pub(crate) async fn with_bounds(name: &str, bounds: Bounds) -> Self {
+        let pki = Arc::new(Pki::new(peers::wall_clock()()).unwrap());
+        let start = |host: &str| {
+            let mut settings = ProxySettings::new(pki.clone(), peers::wall_clock(), host, PATH);
+            settings.credentials = Credentials::default().with(KEY_ID, SECRET);
+            SandboxProxy::start(settings)
+        };
+        let (current, candidate) =
+            (start("current.example.com").await.unwrap(), start("candidate.example.com").await.unwrap());
+        let mut settings = KmsSettings::new(peers::wall_clock(), "AKIACALLER", "CallerSecretDoNotLeak");
+        settings.routes.insert("current.example.com".into(), current.address());
+        settings.routes.insert("candidate.example.com".into(), candidate.address());
+        let mut roots = RootCertStore::empty();
+        roots.add(pki.root_der().clone()).unwrap();
+        settings.roots = roots;
+        // Generous: tests share the machine, and this is not about KMS's own limit.
+        settings.attempt_timeout = Duration::from_secs(20);
+        let kms = SandboxKms::start(settings).await.unwrap();
+        let store = kms.add_store(SeedStore::public("store", OLD, PATH, KEY_ID, SECRET));
+        let directory = peers::output_directory(name);
+        let credential = ProxyCredential {
+            access_key_id: AccessKeyId::parse(KEY_ID).unwrap(),
+            secret_access_key: RawSecretAccessKey::parse(SECRET).unwrap(),
+        };
+        let surroundings = Arc::new(Surroundings {
+            region: Region::parse("us-east-1").unwrap(),
+            credentials: BTreeMap::from([("main".to_owned(), credential.clone())]),
+            routes: BTreeMap::from([
+                ("current.example.com".to_owned(), vec![current.address().to_string()]),
+                ("candidate.example.com".to_owned(), vec![candidate.address().to_string()]),
+            ]),
+            judging: Arc::new(|_, _| JudgingPolicy::default()),
+        });
+        let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
+        let caller = |name: &str, role, token: &Token| Caller { name: name.to_owned(), role, hash: token.hash() };
+        let callers = vec![caller("watch", Role::Viewer, &viewer), caller("deploy", Role::Operator, &operator)];
+        let parts = ServiceParts { kms: &kms, pki: &pki, store: &store, directory: &directory, credential };
+        let service = Arc::new(parts.service(surroundings, callers, bounds).await);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(Arc::clone(&service.monitor).run(stop.clone()));
+        let connections = Connections { most: 64, head: Duration::from_secs(2), tls: None, grace: BOUND };
+        let served = tokio::spawn(serve(listener, router(service.clone()), connections, stop.clone()));
+        let bench =
+            Self { kms, current, candidate, store, address, service, viewer, operator, stop, served, directory };
+        bench.until("/readyz", |answer| answer.status == 200).await;
+        bench.until("/v1/key-stores", |answer| answer.body.contains("CONNECTED")).await;
+        bench
+    }
+
+    /// Asks as the operator.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, Some(&self.operator), &[], "").await
+    }
+
+    /// Sends JSON as the operator.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let headers = [("content-type", "application/json")];
+        self.call("POST", path, Some(&self.operator), &headers, &body.to_string()).await
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&Token>,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+        let answer = tokio::time::timeout(BOUND, async {
+            let stream = TcpStream::connect(self.address).await.unwrap();
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            let answer = sender.send_request(request).await.unwrap();
+            let (head, body) = answer.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Answer { status: head.status.as_u16(), headers: head.headers, body: String::from_utf8_lossy(&body).into() }
+        })
+        .await
+        .unwrap();
+        // Everything that was answered is searched for secrets later.
+        let file = self.directory.join(format!("answers-{}", self.address.port()));
+        let earlier = std::fs::read_to_string(&file).unwrap_or_default();
+        std::fs::write(file, format!("{earlier}{method} {path}\n{:?}\n{}\n", answer.headers, answer.body)).unwrap();
+        assert!(!answer.body.contains("DoNotLeak"), "{method} {path} tells a secret");
+        answer
+    }
+
+    /// Asks until the answer is as wanted.
+    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        let asked = async {
+            loop {
+                let answer = self.get(path).await;
+                if wanted(&answer) {
+                    return answer;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(BOUND, asked).await.unwrap_or_else(|_| panic!("{path} never came to what was wanted"))
+    }
+
+    /// The mutations that reached KMS, whatever it did with them.
+    pub(crate) fn mutations(&self) -> Vec<&'static str> {
+        let operations = self.kms.history().into_iter().filter_map(|call| call.operation);
+        operations.filter(|operation| operation.is_mutation()).map(Operation::as_str).collect()
+    }
+}
+
+struct ServiceParts<'a> {
+    kms: &'a SandboxKms,
+    pki: &'a Pki,
+    store: &'a str,
+    directory: &'a std::path::Path,
+    credential: ProxyCredential,
+}
+
+impl ServiceParts<'_> {
+    async fn service(self, surroundings: Arc<Surroundings>, callers: Vec<Caller>, bounds: Bounds) -> Service {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids = Arc::new(IdSource::from_entropy());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let aws = Arc::new(
+            AwsKms::new(AwsKmsSettings {
+                region: surroundings.region.clone(),
+                endpoint_url: Some(self.kms.endpoint_url()),
+                credentials: Some(AwsCredentials {
+                    access_key_id: "AKIACALLER".into(),
+                    secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
+                    session_token: None,
+                }),
+                timeout: Duration::from_secs(20),
+            })
+            .await,
+        );
+        let reader: Arc<dyn KeyStoreReader> = Arc::new(CountedReader::new(aws.clone(), metrics.clone()));
+        let writer: Arc<dyn KeyStoreWriter> = Arc::new(CountedWriter::new(aws, metrics.clone()));
+        let prober = Prober::new(ProberSettings {
+            trust: TrustRoots::laboratory(self.pki.root_pem().as_bytes()).unwrap(),
+            client_certificate: None,
+            resolver: ResolverSettings::System,
+            clock: clock.clone(),
+            ids: ids.clone(),
+        });
+        let preflight = Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into()));
+        let counting = metrics.clone();
+        let examiner = Arc::new(Examiner::new(ExaminerParts {
+            preflight: preflight.clone(),
+            surroundings: surroundings.clone(),
+            reader: reader.clone(),
+            clock: clock.clone(),
+            samples: 2,
+            concurrency: 4,
+            timeout: BOUND,
+            observer: Arc::new(move |report| counting.preflighted(report.verdict())),
+        }));
+        let journal = SqliteJournal::open(SqliteOptions {
+            path: self.directory.join("journal.sqlite"),
+            sealing_key: Some(SealingKey::parse(&"0a".repeat(32).into()).unwrap()),
+            crash_after_writes: None,
+        });
+        let driver = Driver::new(xks_preflight::driver::Parts {
+            journal: Arc::new(CountedJournal::new(Arc::new(journal.unwrap()), metrics.clone())),
+            reader: reader.clone(),
+            writer: Some(writer),
+            verifier: examiner.clone(),
+            credentials: Arc::new(Named(self.credential)),
+            clock: clock.clone(),
+            ids,
+            policy: Policy { settle: Duration::from_millis(60), pause: Duration::from_millis(5), ..Policy::default() },
+            pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
+        });
+        let counting = metrics.clone();
+        let monitor = Monitor::new(
+            monitor::Parts {
+                preflight,
+                surroundings: surroundings.clone(),
+                reader: Some(reader),
+                clock: clock.clone(),
+                seed: 7,
+                stores: vec![WatchedStore {
+                    id: CustomKeyStoreId::parse(self.store).unwrap(),
+                    credential: Some("main".to_owned()),
+                    settings: None,
+                    test_key: None,
+                }],
+                observer: Arc::new(move |id, report| counting.probed(id, report)),
+            },
+            Schedule {
+                interval: Duration::from_millis(50),
+                describe_every: Duration::from_millis(50),
+                thoroughness: Thoroughness { cold: 1, warm: 0, ..Thoroughness::default() },
+                ..Schedule::default()
+            },
+        );
+        Service {
+            monitor: Arc::new(monitor),
+            driver,
+            examiner,
+            surroundings,
+            metrics,
+            clock,
+            callers,
+            open_metrics: false,
+            outage_must_be_acknowledged: true,
+            bounds,
+            requests: Semaphore::new(bounds.requests),
+            streams: Arc::new(Semaphore::new(bounds.streams)),
+            draining: CancellationToken::new(),
+        }
+    }
+}
