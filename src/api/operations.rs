@@ -45,6 +45,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
             status: record.state.status().status,
         })
         .collect();
+    // A process whose configuration is bad does not start, and none is read again while it runs.
     let scene = Scene { sightings: service.monitor.sightings(), open_updates, configuration_good: true };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = service.metrics.expose(&scene, accept).map_err(|error| {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use super::body::Members;
 use super::problem::{Fault, Problem};
@@ -177,7 +178,7 @@ fn request_digest(map: &Map<String, Value>, key_store: Option<&CustomKeyStoreId>
     if let Some(password) = map.get_mut(Member::Password.as_str()) {
         *password = Value::Bool(true);
     }
-    let whole = json!([key_store, map]).to_string();
+    let whole = Zeroizing::new(json!([key_store, map]).to_string());
     let digest = digest::digest(&digest::SHA256, whole.as_bytes());
     digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.

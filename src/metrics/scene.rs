@@ -87,8 +87,11 @@ impl Scene {
         for sighting in self.sightings.iter().filter(|sighting| sighting.watched) {
             let id = sighting.id.as_str();
             let report = sighting.latest.as_deref();
-            // Not probed yet, or not possible to probe, is not success.
-            success.with_label_values(&[id]).set(number(report.is_some_and(|r| r.verdict() == Verdict::Ready)));
+            // Before its first turn nothing is known; when its turn came and it could not be probed, that is no success.
+            if report.is_some() || sighting.not_probed.is_some() {
+                let ready = report.is_some_and(|report| report.verdict() == Verdict::Ready);
+                success.with_label_values(&[id]).set(number(ready));
+            }
             for check in CATALOGUE {
                 let level = report.map_or(check.level, |report| report.level(check)).as_str();
                 let fails = report.is_some_and(|r| r.findings.iter().any(|f| f.check == check && f.is_failed()));

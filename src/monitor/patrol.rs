@@ -72,7 +72,7 @@ mod tests {
             phases.push(acts[0]);
             assert!(acts[0] < INTERVAL);
             for pair in acts.windows(2) {
-                let pause = (pair[1] - pair[0]).as_secs_f64();
+                let pause = pair[1].saturating_sub(pair[0]).as_secs_f64();
                 assert!((47.9..=72.1).contains(&pause), "{pause}");
             }
         }

@@ -47,7 +47,7 @@ struct Case {
     reason: &'static str,
 }
 
-fn post(path: &str, body: impl ToString, status: u16, reason: &'static str) -> Case {
+fn post(path: &str, body: &(impl ToString + ?Sized), status: u16, reason: &'static str) -> Case {
     let body = body.to_string();
     Case { method: "POST", path: path.to_owned(), content_type: "application/json", body, status, reason }
 }
@@ -56,34 +56,39 @@ fn post(path: &str, body: impl ToString, status: u16, reason: &'static str) -> C
 async fn every_refusal_is_a_problem_document() {
     let bench = Bench::new("api-problems").await;
     let store = bench.store.clone();
-    let get = |path: &str, status, reason| Case { method: "GET", ..post(path, "", status, reason) };
+    let get = |path: &str, status, reason| Case { method: "GET", ..post(path, &"", status, reason) };
     let updates = "/v1/updates";
     let cases = [
-        post(updates, "", 400, "not_json"),
-        post(updates, "{\"a\":", 400, "not_json"),
-        post(updates, "[".repeat(10_000), 400, "not_json"),
-        post(updates, "{\"a\":".repeat(10_000), 400, "not_json"),
-        post(updates, "x".repeat(70_000), 413, "body_too_large"),
-        Case { content_type: "text/plain", ..post(updates, "{}", 415, "not_json_type") },
-        post(updates, "[]", 422, "invalid_body"),
-        post(updates, "{}", 422, "invalid_body"),
-        post(updates, json!({ "CustomKeyStoreId": store, "Unknown": 1 }), 422, "invalid_body"),
-        post(updates, json!({ "CustomKeyStoreId": store, "XksProxyUriEndpoint": "http://x" }), 422, "invalid_body"),
-        post(updates, json!({ "CustomKeyStoreId": store, "options": { "force": true } }), 422, "invalid_body"),
-        post(updates, json!({ "CustomKeyStoreId": store }), 409, "nothing_to_change"),
-        post(updates, json!({ "CustomKeyStoreId": store, "CloudHsmClusterId": "cluster-2a23b4cdefg" }), 422, "members"),
-        post(updates, json!({ "CustomKeyStoreId": "cks-none", "XksProxyUriEndpoint": NEW }), 404, "no_such_key_store"),
+        post(updates, &"", 400, "not_json"),
+        post(updates, &"{\"a\":", 400, "not_json"),
+        post(updates, &"[".repeat(10_000), 400, "not_json"),
+        post(updates, &"{\"a\":".repeat(10_000), 400, "not_json"),
+        post(updates, &"x".repeat(70_000), 413, "body_too_large"),
+        Case { content_type: "text/plain", ..post(updates, &"{}", 415, "not_json_type") },
+        post(updates, &"[]", 422, "invalid_body"),
+        post(updates, &"{}", 422, "invalid_body"),
+        post(updates, &json!({ "CustomKeyStoreId": store, "Unknown": 1 }), 422, "invalid_body"),
+        post(updates, &json!({ "CustomKeyStoreId": store, "XksProxyUriEndpoint": "http://x" }), 422, "invalid_body"),
+        post(updates, &json!({ "CustomKeyStoreId": store, "options": { "force": true } }), 422, "invalid_body"),
+        post(updates, &json!({ "CustomKeyStoreId": store }), 409, "nothing_to_change"),
         post(
             updates,
-            json!({ "CustomKeyStoreId": store, "XksProxyAuthenticationCredential": { "Source": "none" } }),
+            &json!({ "CustomKeyStoreId": store, "CloudHsmClusterId": "cluster-2a23b4cdefg" }),
+            422,
+            "members",
+        ),
+        post(updates, &json!({ "CustomKeyStoreId": "cks-none", "XksProxyUriEndpoint": NEW }), 404, "no_such_key_store"),
+        post(
+            updates,
+            &json!({ "CustomKeyStoreId": store, "XksProxyAuthenticationCredential": { "Source": "none" } }),
             422,
             "invalid_body",
         ),
-        post("/v1/updates?force=1", "{}", 422, "invalid_body"),
-        post("/v1/preflights", "{}", 422, "invalid_body"),
-        post("/v1/preflights", json!({ "CustomKeyStoreId": "cks-none" }), 404, "no_such_key_store"),
-        post("/v1/checks", "{}", 405, "method_not_allowed"),
-        post("/v1/updates/update-1/cancel", "{}", 404, "no_such_update"),
+        post("/v1/updates?force=1", &"{}", 422, "invalid_body"),
+        post("/v1/preflights", &"{}", 422, "invalid_body"),
+        post("/v1/preflights", &json!({ "CustomKeyStoreId": "cks-none" }), 404, "no_such_key_store"),
+        post("/v1/checks", &"{}", 405, "method_not_allowed"),
+        post("/v1/updates/update-1/cancel", &"{}", 404, "no_such_update"),
         get("/v1/updates/update-00000000-0000-7000-8000-000000000000", 404, "no_such_update"),
         get("/v1/updates/..%2f..%2fetc/events", 404, "no_such_update"),
         get("/v1/updates?limit=0", 422, "invalid_body"),
