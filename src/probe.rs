@@ -124,6 +124,9 @@ impl Prober {
     /// Gets ready; no I/O but reading the machine's resolver settings.
     pub fn new(settings: ProberSettings) -> Result<Self, ProberError> {
         let ProberSettings { trust, client_certificate, resolver, clock, ids } = settings;
+        // The first random bytes of a process cost aws-lc tens of milliseconds, for gathering entropy. They must not
+        // be taken out of KMS's 250 on the first probe. Should it fail here, the handshake will tell.
+        let _ = aws_lc_rs::rand::fill(&mut [0; 32]);
         let terms = Terms::new(trust, client_certificate, Arc::clone(&clock))?;
         Ok(Self { terms, resolver: NameResolver::new(&resolver), clock, ids })
     }

@@ -84,7 +84,7 @@ async fn a_failed_connect_is_rolled_back_to_the_former_settings() {
     let daemon = Daemon::start(&stage, None).await;
     let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
     // Every connect of the new settings fails; those of the former ones are let through once it goes back.
-    stage.when_update_is_back(Duration::from_secs(60)).await;
+    stage.when_update_is_back(Duration::from_mins(1)).await;
     stage.kms.clear_faults();
     let ended = daemon.follow(&id).await;
     assert_eq!(ended["status"], "rolled_back", "{ended:#}");

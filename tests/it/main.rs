@@ -15,6 +15,9 @@ mod floors;
 /// Every fault of a proxy gives its verdict, check, problem, KMS exception and exit code.
 mod faults;
 
+/// The 250 ms of KMS and its one retry.
+mod latency;
+
 /// The peers that the others talk to.
 mod peers;
 
