@@ -106,6 +106,22 @@ async fn a_lost_reply_is_settled_by_reading_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_sigterm_interrupts_goes_on_after_the_restart() {
+    let stage = Stage::new("sigterm").await;
+    // Long enough that the signal comes while the key store is DISCONNECTING.
+    stage.kms.set_delays(Duration::from_secs(2), Duration::from_secs(2));
+    let daemon = Daemon::start(&stage, None).await;
+    let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    stage::until(Duration::from_mins(1), "a first mutation", || async { !stage.mutations().is_empty() }).await;
+    daemon.terminate().await;
+    assert_eq!(stage.mutations(), ["DisconnectCustomKeyStore"]);
+    let daemon = Daemon::start(&stage, None).await;
+    assert_eq!(daemon.follow(&id).await["status"], "verified");
+    assert_eq!(stage.mutations(), COLD);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_observer_makes_no_update() {
     let stage = Stage::observing("observer").await;
     let daemon = Daemon::start(&stage, None).await;
