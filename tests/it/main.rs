@@ -21,5 +21,8 @@ mod latency;
 /// The peers that the others talk to.
 mod peers;
 
+/// The README does not drift from the code.
+mod readme;
+
 /// Updates from request to ending, through the AWS SDK against the simulated KMS, with faults, races and restarts.
 mod update;
