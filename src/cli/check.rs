@@ -1,6 +1,6 @@
 //! `xks-preflight check`: one pre-flight from the shell, without a daemon and without an AWS account.
 
-mod source;
+pub(super) mod source;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

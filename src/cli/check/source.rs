@@ -1,4 +1,4 @@
-//! Where `check` gets files and secrets from.
+//! Where commands get files and secrets from.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -23,7 +23,7 @@ pub(super) struct Offered {
 }
 
 /// Reads a file of bounded size; the error names the option.
-pub(super) fn read(file: &Path, option: &str) -> Result<Zeroizing<Vec<u8>>, Usage> {
+pub(in crate::cli) fn read(file: &Path, option: &str) -> Result<Zeroizing<Vec<u8>>, Usage> {
     let mut bytes = Zeroizing::new(Vec::new());
     File::open(file)
         .and_then(|open| open.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
@@ -35,7 +35,7 @@ pub(super) fn read(file: &Path, option: &str) -> Result<Zeroizing<Vec<u8>>, Usag
 }
 
 /// Reads the KMS console's proxy configuration file.
-pub(super) fn console_file(file: &Path, option: &str) -> Result<ConsoleFile, String> {
+pub(in crate::cli) fn console_file(file: &Path, option: &str) -> Result<ConsoleFile, String> {
     let bytes = read(file, option).map_err(|usage| usage.to_string())?;
     ConsoleFile::parse(&bytes).map_err(|error| format!("{option}: {} {error}", file.display()))
 }
