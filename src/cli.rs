@@ -10,6 +10,7 @@ pub mod config;
 pub mod sandbox;
 pub mod serve;
 pub mod token;
+pub mod update;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -55,6 +56,9 @@ enum Command {
     /// Run everything on loopback: simulated KMS and XKS proxies, the daemon in front; needs no AWS account.
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Arguments),
+    /// Change a key store through the gate of a running daemon.
+    #[command(subcommand)]
+    Update(Box<update::Command>),
 }
 
 /// How a command ended, for whoever runs it. The same for every subcommand.
@@ -134,6 +138,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Token(command) => token::run(&command),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Update(command) => update::run(&command),
     }
 }
 

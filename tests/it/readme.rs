@@ -10,7 +10,8 @@ fn metrics_table() -> String {
     let mut table = String::from("| metric | kind | labels | tells |\n|---|---|---|---|\n");
     for metric in METRICS {
         let kind = format!("{:?}", metric.kind).to_lowercase();
-        writeln!(table, "| `{}` | {kind} | {} | {} |", metric.full_name(), metric.labels.join(", "), metric.help).unwrap();
+        writeln!(table, "| `{}` | {kind} | {} | {} |", metric.full_name(), metric.labels.join(", "), metric.help)
+            .unwrap();
     }
     table
 }

@@ -1,0 +1,177 @@
+//! The change that the options ask for, in KMS's own member names.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::server::Server;
+use crate::cli::Usage;
+use crate::cli::check::source;
+use crate::key_store::ConnectivityKind;
+
+/// What to change. What is not given stays as it is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Change")]
+pub struct ChangeOptions {
+    /// CustomKeyStoreId of the key store.
+    #[arg(long, env = "XKS_PREFLIGHT_KEY_STORE", value_name = "ID")]
+    key_store: String,
+    /// NewCustomKeyStoreName.
+    #[arg(long, env = "XKS_PREFLIGHT_NEW_NAME", value_name = "NAME")]
+    new_name: Option<String>,
+    /// XksProxyUriEndpoint: https:// and the proxy's host.
+    #[arg(long, env = "XKS_PREFLIGHT_ENDPOINT", value_name = "URL")]
+    endpoint: Option<String>,
+    /// XksProxyUriPath, for example /example/kms/xks/v1; by default that of --proxy-config.
+    #[arg(long, env = "XKS_PREFLIGHT_PATH", value_name = "PATH")]
+    path: Option<String>,
+    /// XksProxyConnectivity.
+    #[arg(long, env = "XKS_PREFLIGHT_CONNECTIVITY", value_enum)]
+    connectivity: Option<Connectivity>,
+    /// XksProxyVpcEndpointServiceName.
+    #[arg(long, env = "XKS_PREFLIGHT_VPC_ENDPOINT_SERVICE", value_name = "NAME")]
+    vpc_endpoint_service: Option<String>,
+    /// XksProxyVpcEndpointServiceOwner: the AWS account that owns the service.
+    #[arg(long, env = "XKS_PREFLIGHT_VPC_ENDPOINT_SERVICE_OWNER", value_name = "ACCOUNT")]
+    vpc_endpoint_service_owner: Option<String>,
+    /// XksProxyAuthenticationCredential: a credential in the daemon's configuration, by its name there.
+    #[arg(long, env = "XKS_PREFLIGHT_CREDENTIAL_SOURCE", value_name = "NAME", conflicts_with = "proxy_config")]
+    credential_source: Option<String>,
+    /// The proxy configuration file that the KMS console takes: path and credential.
+    #[arg(long, env = "XKS_PREFLIGHT_PROXY_CONFIG", value_name = "FILE")]
+    proxy_config: Option<PathBuf>,
+    /// Connect the key store if it is found DISCONNECTED.
+    #[arg(long, env = "XKS_PREFLIGHT_CONNECT")]
+    connect: bool,
+    /// Agree that every KMS key in the store is unavailable while it must be disconnected, about ten minutes.
+    #[arg(long, env = "XKS_PREFLIGHT_ACKNOWLEDGE_OUTAGE")]
+    acknowledge_outage: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Connectivity {
+    /// Over the internet: PUBLIC_ENDPOINT.
+    Public,
+    /// Through AWS PrivateLink: VPC_ENDPOINT_SERVICE.
+    Vpc,
+}
+
+/// The body of `POST /v1/updates`. The daemon judges the values: it knows the key store.
+pub(super) fn body(options: &ChangeOptions, dry_run: bool, server: &Server) -> Result<Vec<u8>, Usage> {
+    let mut members = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    let mut path = options.path.clone();
+    let mut credential = options.credential_source.as_ref().map(|name| json!({ "Source": name }));
+    if let Some(file) = &options.proxy_config {
+        server.admits_secrets("the proxy's credential")?;
+        let console = source::console_file(file, "--proxy-config").map_err(Usage)?;
+        path = path.or_else(|| Some(console.path.to_string()));
+        credential = Some(json!({
+            "AccessKeyId": console.credential.access_key_id.as_str(),
+            "RawSecretAccessKey": console.credential.secret_access_key.expose(),
+        }));
+    }
+    let connectivity = options.connectivity.map(|connectivity| match connectivity {
+        Connectivity::Public => ConnectivityKind::PublicEndpoint,
+        Connectivity::Vpc => ConnectivityKind::VpcEndpointService,
+    });
+    set("NewCustomKeyStoreName", options.new_name.as_ref().map(|name| json!(name)));
+    set("XksProxyUriEndpoint", options.endpoint.as_ref().map(|endpoint| json!(endpoint)));
+    set("XksProxyUriPath", path.map(|path| json!(path)));
+    set("XksProxyConnectivity", connectivity.map(|kind| json!(kind)));
+    set("XksProxyVpcEndpointServiceName", options.vpc_endpoint_service.as_ref().map(|name| json!(name)));
+    set("XksProxyVpcEndpointServiceOwner", options.vpc_endpoint_service_owner.as_ref().map(|owner| json!(owner)));
+    set("XksProxyAuthenticationCredential", credential);
+    if members.is_empty() {
+        let detail = "nothing to change: give at least one of --endpoint, --path, --connectivity, \
+                      --vpc-endpoint-service, --vpc-endpoint-service-owner, --credential-source, --proxy-config, \
+                      --new-name";
+        return Err(Usage(detail.to_owned()));
+    }
+    members.insert("CustomKeyStoreId".to_owned(), json!(options.key_store));
+    let (connect, acknowledge_outage) = (options.connect, options.acknowledge_outage);
+    let choices = json!({ "dry_run": dry_run, "acknowledge_outage": acknowledge_outage, "connect": connect });
+    members.insert("options".to_owned(), choices);
+    Ok(Value::Object(members).to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const SECRET: &str = "TestSecretDoNotLeakAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        change: ChangeOptions,
+    }
+
+    fn made(arguments: &[&str], url: &str) -> Result<Value, String> {
+        let line = Line::try_parse_from(["x", "--key-store", "cks-1"].iter().chain(arguments)).unwrap();
+        let server = Server::parse(url, None).unwrap();
+        let bytes = body(&line.change, true, &server).map_err(|usage| usage.to_string())?;
+        Ok(serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[test]
+    fn members_have_the_names_of_kms() {
+        let arguments = [
+            "--endpoint",
+            "https://b.example.com",
+            "--connectivity",
+            "vpc",
+            "--vpc-endpoint-service",
+            "svc",
+            "--vpc-endpoint-service-owner",
+            "111122223333",
+            "--credential-source",
+            "blue",
+            "--new-name",
+            "n",
+            "--connect",
+        ];
+        let expected = json!({
+            "CustomKeyStoreId": "cks-1",
+            "NewCustomKeyStoreName": "n",
+            "XksProxyUriEndpoint": "https://b.example.com",
+            "XksProxyConnectivity": "VPC_ENDPOINT_SERVICE",
+            "XksProxyVpcEndpointServiceName": "svc",
+            "XksProxyVpcEndpointServiceOwner": "111122223333",
+            "XksProxyAuthenticationCredential": { "Source": "blue" },
+            "options": { "dry_run": true, "acknowledge_outage": false, "connect": true },
+        });
+        assert_eq!(made(&arguments, "http://127.0.0.1"), Ok(expected));
+    }
+
+    #[test]
+    fn a_console_file_gives_path_and_credential_but_never_in_the_clear() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("proxy.json");
+        let console = json!({
+            "XksProxyUriPath": "/a/kms/xks/v1",
+            "XksProxyAuthenticationCredential": { "AccessKeyId": "ABCDEFGHIJKLMNOPQRST", "RawSecretAccessKey": SECRET },
+        });
+        std::fs::write(&file, console.to_string()).unwrap();
+        let file = file.to_str().unwrap();
+        let body = made(&["--proxy-config", file], "http://127.0.0.1").unwrap();
+        assert_eq!(body["XksProxyUriPath"], "/a/kms/xks/v1");
+        assert_eq!(body["XksProxyAuthenticationCredential"]["RawSecretAccessKey"], SECRET);
+        let other = made(&["--proxy-config", file, "--path", "/b/kms/xks/v1"], "https://gate.example.com").unwrap();
+        assert_eq!(other["XksProxyUriPath"], "/b/kms/xks/v1");
+        let fault = made(&["--proxy-config", file], "http://gate.example.com").unwrap_err();
+        assert!(fault.contains("in the clear") && !fault.contains("DoNotLeak"), "{fault}");
+    }
+
+    #[test]
+    fn no_change_is_no_request() {
+        assert!(made(&["--connect"], "http://127.0.0.1").unwrap_err().starts_with("nothing to change"));
+    }
+}
