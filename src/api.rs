@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! [`Service`] holds what is asked for; [`router`] says which path leads to which handler; [`serve`] takes
+//! [`Service`] holds what is asked for; [`router`] says which path leads to which handler; [`serve()`] takes
 //! connections. Handlers translate in and out and decide nothing. Every error leaves as a problem document
 //! (RFC 9457). `GET` needs a viewer's token, `POST` an operator's.
 //!

@@ -4,7 +4,7 @@
 //!
 //! [`keys`] is the one table of what may be in the file. [`raw`] walks the file along it and finds unknown keys, wrong
 //! types and values out of bounds; [`resolve`] makes settings of what is left, follows references and reads secrets.
-//! Neither stops at the first fault: whoever repairs a configuration wants the whole list. [`schema`] prints the
+//! Neither stops at the first fault: whoever repairs a configuration wants the whole list. [`schema()`] prints the
 //! same table as JSON Schema.
 //!
 //! # What can go wrong

@@ -3,10 +3,10 @@
 //!
 //! # How it works
 //!
-//! A [`Change`](crate::key_store::Change) is [planned](plan) against what KMS shows. The plan says what it believed,
+//! A [`Change`](crate::key_store::Change) is [planned](fn@plan) against what KMS shows. The plan says what it believed,
 //! which steps it takes, how it would be undone and until when it may start; its digest binds everything that follows
 //! to exactly this plan. What happens is recorded as [`Event`]s; [`State::apply`] folds them, live and after a restart
-//! alike, and [`decide`] looks at the state and at the key store and says what is next.
+//! alike, and [`decide()`] looks at the state and at the key store and says what is next.
 //!
 //! ```text
 //! first pre-flight -> (approval) -> second pre-flight -> Disconnect -> wait -> Update -> Connect -> wait -> verify
