@@ -23,7 +23,7 @@ use crate::config::{self, Config};
 use crate::driver::{Driver, Examiner, ExaminerParts, OrderError, Pace};
 use crate::id::IdSource;
 use crate::journal::{Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
-use crate::key_store::CustomKeyStoreId;
+use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyStoreReader, KeyStoreWriter};
 use crate::metrics::{CountedJournal, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Monitor, Schedule, WatchedStore};
@@ -76,6 +76,19 @@ pub enum BuildError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A key store of another Region than KMS is asked in.
+    #[error(
+        "key store {key_store} is configured for {region}, and this version asks KMS of one Region only ({kms}); run \
+         one daemon for each Region"
+    )]
+    OtherRegion {
+        /// The key store.
+        key_store: CustomKeyStoreId,
+        /// Its Region.
+        region: Region,
+        /// `kms.region`.
+        kms: Region,
+    },
     /// Open updates cannot be read.
     #[error("cannot take up open updates")]
     Resume(#[source] OrderError),
@@ -102,6 +115,10 @@ impl App {
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
         let Config { listen, http, journal, kms, credentials, key_stores, preflight, monitor, update, tokens } = config;
+        if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
+            let (key_store, region) = (other.id.clone(), other.region.clone());
+            return Err(BuildError::OtherRegion { key_store, region, kms: kms.region });
+        }
         let listening = |source| BuildError::Listen { address: listen.api, source };
         let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
@@ -260,7 +277,7 @@ fn open_journal(
 }
 
 fn surroundings(
-    region: crate::key_store::Region,
+    region: Region,
     credentials: &BTreeMap<String, config::NamedCredential>,
     preflight: &config::PreflightSettings,
 ) -> Surroundings {

@@ -8,8 +8,8 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, environment};
-use crate::app::{App, Parts};
+use super::{Exit, Usage, environment};
+use crate::app::{App, BuildError, Parts};
 use crate::clock::SystemClock;
 use crate::config::Config;
 
@@ -44,7 +44,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             #[cfg(feature = "sandbox")]
             crash_after_journal_writes: arguments.crash_after_journal_writes,
         };
-        let app = App::build(config, parts).await?;
+        let app = match App::build(config, parts).await {
+            Err(error @ BuildError::OtherRegion { .. }) => return Err(Usage(error.to_string()).into()),
+            built => built?,
+        };
         app.run(stop_on_signal()?).await?;
         Ok(Exit::Done)
     })
