@@ -89,9 +89,10 @@ async fn probe_address(
     let mut timed_out = false;
     for _ in 0..thoroughness.cold.max(1) {
         let cold = prober.cold_sample(target, address, KMS_TIME_LIMIT).await;
-        seen.tls = seen.tls.or(cold.tls);
         kept = cold.connection;
         let stop = cold.sample.last().stop.clone();
+        // Several servers may stand behind one address: the one that stopped a sample is the one to be judged.
+        seen.tls = if stop.is_some() { cold.tls.or(seen.tls) } else { seen.tls.or(cold.tls) };
         timed_out |= stop.as_ref().is_some_and(|stop| stop.problem.kind == ProblemKind::TimedOut);
         seen.samples.push(cold.sample);
         // What is refused once is refused; asking on would only take time and fill the proxy's log.

@@ -33,7 +33,11 @@ pub(in crate::check) fn answers(evidence: &Evidence) -> Vec<Judgement> {
         if let Some(unreached) = stopped_before(address, Stage::Http) {
             return (unreached, None);
         }
-        // A time-out of a later cold sample below HTTP is that stage's; here only what HTTP itself did.
+        // A sample that stopped below HTTP is told by that stage's checks; should none of them see it, it still is no
+        // complete answer.
+        if let Some(stop) = address.first_stop().filter(|stop| stop.stage < Stage::Http) {
+            return (Outcome::NotReached { stopped_at: stop.stage }, None);
+        }
         match http_stop(address) {
             Some(stop) if stop.problem.kind == ProblemKind::TooLarge => (passed("answers, at too great length"), None),
             Some(stop) => (failed(stop.problem.clone()), kms_of_stop(&stop.problem)),

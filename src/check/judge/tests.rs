@@ -393,3 +393,15 @@ fn kms_speaks_through_the_first_failure_it_would_come_to() {
     let report = report(evidence, &JudgingPolicy::default());
     assert_eq!(report.decisive().map(|finding| finding.check.id), Some("health.ekm_available"));
 }
+
+#[test]
+fn one_stopped_sample_among_good_ones_never_passes() {
+    for stage in [Stage::Tcp, Stage::Tls, Stage::Http] {
+        for kind in ProblemKind::ALL {
+            let mut evidence = good();
+            evidence.addresses[0].samples.push(stopped(stage, *kind));
+            let verdict = report(evidence, &JudgingPolicy::default()).verdict();
+            assert_ne!(verdict, Verdict::Ready, "stopped in {stage} by {kind}");
+        }
+    }
+}
