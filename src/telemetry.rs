@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal as _;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::prelude::*;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -29,15 +31,17 @@ pub struct InvalidLevel {
 /// Starts logging. A second call in one process (tests) leaves the first one's settings.
 pub fn start(level: &str, format: LogFormat) -> Result<(), InvalidLevel> {
     let filter = EnvFilter::try_new(level).map_err(|source| InvalidLevel { given: level.to_owned(), source })?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_span_events(FmtSpan::NONE).with_writer(std::io::stderr);
+    // At trace level the HTTP and AWS crates write whole requests, which may hold a secret: never theirs.
+    let ours = filter_fn(|metadata| *metadata.level() < Level::TRACE || metadata.target().starts_with("xks_preflight"));
+    let filter = filter.and(ours);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // An error means that logging is already on.
     let _ = match format {
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colour).try_init()
+            tracing_subscriber::registry().with(layer.with_ansi(colour).with_filter(filter)).try_init()
         }
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => tracing_subscriber::registry().with(layer.json().with_filter(filter)).try_init(),
     };
     Ok(())
 }
