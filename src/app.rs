@@ -89,6 +89,12 @@ pub enum BuildError {
         /// `kms.region`.
         kms: Region,
     },
+    /// Laboratory roots before a KMS that is none.
+    #[error(
+        "preflight.ca_files makes every verdict one of the laboratory, and KMS here is a real one: leave ca_files out, \
+         set kms.observe_only, or let kms.endpoint_url be a simulation on loopback"
+    )]
+    LaboratoryGate,
     /// Open updates cannot be read.
     #[error("cannot take up open updates")]
     Resume(#[source] OrderError),
@@ -118,6 +124,9 @@ impl App {
         if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
             let (key_store, region) = (other.id.clone(), other.region.clone());
             return Err(BuildError::OtherRegion { key_store, region, kms: kms.region });
+        }
+        if preflight.trust.is_lab() && !kms.observe_only && !kms.endpoint_url.as_deref().is_some_and(is_simulation) {
+            return Err(BuildError::LaboratoryGate);
         }
         let listening = |source| BuildError::Listen { address: listen.api, source };
         let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
@@ -257,6 +266,11 @@ impl App {
         tracing::info!("xks-preflight has drained");
         Ok(())
     }
+}
+
+/// Plain HTTP is accepted on loopback only, and AWS's own endpoints speak HTTPS.
+fn is_simulation(endpoint_url: &str) -> bool {
+    endpoint_url.starts_with("http://")
 }
 
 fn open_journal(

@@ -45,7 +45,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             crash_after_journal_writes: arguments.crash_after_journal_writes,
         };
         let app = match App::build(config, parts).await {
-            Err(error @ BuildError::OtherRegion { .. }) => return Err(Usage(error.to_string()).into()),
+            Err(error @ (BuildError::OtherRegion { .. } | BuildError::LaboratoryGate)) => {
+                return Err(Usage(error.to_string()).into());
+            }
             built => built?,
         };
         app.run(stop_on_signal()?).await?;
