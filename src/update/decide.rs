@@ -69,6 +69,24 @@ pub fn decide(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decisi
 
 fn before(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
     let plan = state.plan();
+    let attempts = match state.phase() {
+        Phase::Ready(Ready { failure: Some(StepOutcome::Refused { .. }), .. }) => 0,
+        Phase::Ready(ready) => ready.attempts,
+        Phase::Preflighting { attempts, .. } => *attempts,
+        _ => 0,
+    };
+    // A first mutation that seemed to have had no effect may take it late: then nobody may say that nothing changed.
+    if attempts > 0
+        && found.is_some_and(|found| found.state != plan.expected.state || !plan.standing(found).shows_former())
+    {
+        return stuck(
+            "the first step was sent without an answer, seemed to have no effect, and the key store is not as it was \
+             now: the step may have taken effect late, or somebody else acted"
+                .to_owned(),
+            "look at the key store: if it is DISCONNECTED or DISCONNECTING, connect it again once it is DISCONNECTED; \
+             compare its settings with the plan's",
+        );
+    }
     if let Some(by) = state.cancelled_by() {
         return Decision::Conclude(Ending::Abandoned { by: by.to_owned() });
     }

@@ -297,7 +297,9 @@ fn the_random_world_leads_to_every_ending() {
             assert!(intended.contains(&Step::Disconnect) && intended.contains(&Step::Connect));
         }
     }
-    for ending in ["verified", "rolled_back", "blocked", "refused", "stuck"] {
+    // In this world others act only after something was sent, which nobody may call refused any more; drift and expiry
+    // before that have a test of their own below.
+    for ending in ["verified", "rolled_back", "blocked", "stuck"] {
         assert!(seen.contains(ending), "{ending} is missing in {seen:?}");
     }
 }
