@@ -20,11 +20,11 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use xks_preflight::check::{JudgingPolicy, Verdict};
+use xks_preflight::check::{AwsEvidence, JudgingPolicy, Verdict};
 use xks_preflight::clock::SystemClock;
 use xks_preflight::id::IdSource;
 use xks_preflight::key_store::{ConnectivityKind, Region};
-use xks_preflight::preflight::{Candidate, OfferedCredential, Preflight, Thoroughness};
+use xks_preflight::preflight::{Candidate, CandidateKeys, OfferedCredential, Preflight, Thoroughness};
 use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
@@ -132,16 +132,15 @@ fn candidate(address: SocketAddr) -> Candidate {
         region: Region::parse("us-east-1").unwrap(),
         credential: OfferedCredential::new(ACCESS_KEY_ID, SECRET),
         connect_to: vec![address.to_string()],
-        longest_key_id: None,
-        test_key: None,
+        keys: CandidateKeys::default(),
         baseline: None,
         kms_operation: "KmsHealthCheck".to_owned(),
     }
 }
 
 async fn whole_probe(preflight: &Preflight, candidate: &Candidate) {
-    let once = Thoroughness { cold: 1, warm: 0, judging: JudgingPolicy::default() };
-    let report = preflight.run(candidate, None, &once).await;
+    let once = Thoroughness { cold: 1, warm: 0, judging: JudgingPolicy::default(), ..Thoroughness::default() };
+    let report = preflight.run(candidate, AwsEvidence::default(), &once).await;
     assert_eq!(report.verdict(), Verdict::Ready, "{:?}", report.decisive());
 }
 

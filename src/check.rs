@@ -13,9 +13,10 @@ mod report;
 
 pub use catalogue::{CATALOGUE, Check, Citation, Stage, find};
 pub use evidence::{
-    AddressEvidence, Attempt, Certificate, ControlPlane, Evidence, ExchangeEvidence, KMS_TIME_LIMIT, KeyOperation,
-    LARGEST_BODY, ProbedSettings, PublicKey, RECOMMENDED_ROUND_TRIP, Resolution, Sample, SampleKind, SecretEvidence,
-    Stop, Subject, TlsEvidence, Trust, certificate_name_covers, is_globally_routable,
+    AddressEvidence, Attempt, AwsEvidence, CapacityEvidence, Certificate, CloudHsmEvidence, ControlPlane, Deviation,
+    Enumeration, Evidence, ExchangeEvidence, KMS_TIME_LIMIT, KeyEvidence, KeyOperation, LARGEST_BODY, ProbedSettings,
+    PublicKey, RECOMMENDED_ROUND_TRIP, RefusalEvidence, Resolution, Sample, SampleKind, SecretEvidence, Stop, Subject,
+    TlsEvidence, Trial, Trust, VpcEvidence, certificate_name_covers, is_globally_routable,
 };
 pub use judge::judge;
 pub use latency::{Latency, Quantiles};

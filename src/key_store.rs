@@ -11,6 +11,7 @@ mod connection;
 mod console_file;
 mod credential;
 mod exception;
+mod kms_key;
 mod name;
 mod proxy_uri;
 
@@ -24,6 +25,7 @@ pub use credential::{
     AccessKeyId, CredentialRef, CredentialSource, Fingerprint, KeyStorePassword, ProxyCredential, RawSecretAccessKey,
 };
 pub use exception::{KmsException, KmsOutcome};
+pub use kms_key::KmsKey;
 pub use name::{
     AccountId, CloudHsmClusterId, CustomKeyStoreId, CustomKeyStoreName, ExternalKeyId, Region, VpcEndpointServiceName,
 };

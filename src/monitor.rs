@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use board::Board;
 pub use board::Sighting;
 
-use crate::check::Report;
+use crate::check::{AwsEvidence, Report};
 use crate::clock::Clock;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, XksConfiguration};
 use crate::kms::KeyStoreReader;
@@ -208,7 +208,7 @@ impl Monitor {
             Ok(candidate) => {
                 let judging = (self.parts.surroundings.judging)(Some(&store.id), self.parts.clock.now());
                 let thoroughness = Thoroughness { judging, ..self.schedule.thoroughness.clone() };
-                let report = self.parts.preflight.run(&candidate, None, &thoroughness).await;
+                let report = self.parts.preflight.run(&candidate, AwsEvidence::default(), &thoroughness).await;
                 (self.parts.observer)(&store.id, &report);
                 self.board.probed(&store.id, Arc::new(report));
             }
@@ -243,7 +243,7 @@ impl Monitor {
                 )
             })?;
         let mut candidate = surroundings.candidate(settings, credential.clone().into(), "KmsHealthCheck");
-        candidate.test_key.clone_from(&store.test_key);
+        candidate.keys.test.clone_from(&store.test_key);
         Ok(candidate)
     }
 }

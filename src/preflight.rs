@@ -19,10 +19,10 @@ mod surroundings;
 
 use std::sync::Arc;
 
-pub use candidate::{Baseline, Candidate, OfferedCredential};
+pub use candidate::{Baseline, Candidate, CandidateKeys, OfferedCredential};
 pub use surroundings::{Judging, Surroundings};
 
-use crate::check::{ControlPlane, JudgingPolicy, Report, judge};
+use crate::check::{AwsEvidence, JudgingPolicy, Report, judge};
 use crate::clock::Clock;
 use crate::id::{IdSource, ReportId};
 use crate::probe::Prober;
@@ -34,13 +34,15 @@ pub struct Thoroughness {
     pub cold: usize,
     /// Warm samples for each address, 0 to 100.
     pub warm: usize,
+    /// Whether to send requests that a proxy must refuse; they look like an attack in its log.
+    pub refusals: bool,
     /// How to judge.
     pub judging: JudgingPolicy,
 }
 
 impl Default for Thoroughness {
     fn default() -> Self {
-        Self { cold: 5, warm: 5, judging: JudgingPolicy::default() }
+        Self { cold: 5, warm: 5, refusals: false, judging: JudgingPolicy::default() }
     }
 }
 
@@ -59,18 +61,12 @@ impl Preflight {
         Self { prober, clock, ids, perspective }
     }
 
-    /// Probes and judges one candidate. `control_plane` is what KMS tells, when a change of a key store is the
-    /// subject. Takes at most a few seconds: every network act has a deadline.
-    pub async fn run(
-        &self,
-        candidate: &Candidate,
-        control_plane: Option<ControlPlane>,
-        thoroughness: &Thoroughness,
-    ) -> Report {
+    /// Probes and judges one candidate. `aws` is what AWS told of it, as far as somebody asked. Takes at most a few seconds: every network act has a deadline.
+    pub async fn run(&self, candidate: &Candidate, aws: AwsEvidence, thoroughness: &Thoroughness) -> Report {
         let at = self.clock.now();
         let begun = tokio::time::Instant::now();
         let mut evidence = gather::gather(&self.prober, candidate, thoroughness, at).await;
-        evidence.control_plane = control_plane;
+        evidence.aws = aws;
         let findings = judge(&evidence, &thoroughness.judging);
         let settings_digest = evidence.subject.kms_settings_digest();
         let report = Report {

@@ -17,7 +17,7 @@ use crate::check::Report;
 use crate::driver::{ExamineError, GivenCredential, UpdateRequest};
 use crate::id::ReportId;
 use crate::key_store::{ProxyCredential, XksProxyUriEndpoint};
-use crate::preflight::{Candidate, OfferedCredential};
+use crate::preflight::{Candidate, CandidateKeys, OfferedCredential};
 use crate::render;
 use crate::update::{Plan, Round};
 
@@ -131,8 +131,7 @@ fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {
         vpc_endpoint_service: free.vpc_endpoint_service,
         region: free.region.unwrap_or_else(|| service.surroundings.region.clone()),
         credential,
-        longest_key_id: None,
-        test_key: None,
+        keys: CandidateKeys::default(),
         baseline: None,
         kms_operation: "CreateCustomKeyStore".to_owned(),
     })

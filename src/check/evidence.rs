@@ -1,11 +1,22 @@
 //! What the stages saw, kept on success and on failure. Judges read nothing else.
 
+mod capacity;
+mod cloudhsm;
+mod key;
+mod refusal;
+mod vpc;
+
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+pub use self::capacity::CapacityEvidence;
+pub use self::cloudhsm::CloudHsmEvidence;
+pub use self::key::{Enumeration, KeyEvidence};
+pub use self::refusal::{Deviation, RefusalEvidence, Trial};
+pub use self::vpc::VpcEvidence;
 use super::{Problem, Stage};
 use crate::clock::Timestamp;
 use crate::key_store::{Change, Configuration, ConnectivityKind, CustomKeyStoreId, KeyStore, Region};
@@ -35,8 +46,43 @@ pub struct Evidence {
     pub key_operation: Option<KeyOperation>,
     /// The health answer behind the current settings, for comparison.
     pub baseline_health: Option<HealthStatus>,
-    /// What KMS tells of the account's key stores, if a change of one of them is the subject.
+    /// What came of requests that the proxy must refuse, if they were asked for.
+    pub refusals: Option<RefusalEvidence>,
+    /// What was seen of the keys behind the candidate.
+    pub keys: KeyEvidence,
+    /// What was seen under load, if that was asked for.
+    pub capacity: Option<CapacityEvidence>,
+    /// What AWS told.
+    pub aws: AwsEvidence,
+}
+
+impl Evidence {
+    /// Nothing seen yet.
+    pub fn new(at: Timestamp, subject: Subject) -> Self {
+        Self {
+            at,
+            subject,
+            resolution: Resolution::NotReached,
+            addresses: Vec::new(),
+            key_operation: None,
+            baseline_health: None,
+            refusals: None,
+            keys: KeyEvidence::default(),
+            capacity: None,
+            aws: AwsEvidence::default(),
+        }
+    }
+}
+
+/// What AWS tells, gathered by whoever may ask it; each part only if it is about the subject.
+#[derive(Clone, Debug, Default)]
+pub struct AwsEvidence {
+    /// The account's key stores, if a change of one of them is the subject.
     pub control_plane: Option<ControlPlane>,
+    /// The VPC endpoint service of the candidate.
+    pub vpc: Option<VpcEvidence>,
+    /// The CloudHSM cluster of the candidate.
+    pub cloud_hsm: Option<CloudHsmEvidence>,
 }
 
 /// The candidate as it was asked for: text, because text that KMS would refuse must be judged, too.

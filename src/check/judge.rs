@@ -3,15 +3,20 @@
 //! A judge of something that every address has answers once for each address; [`judge`] folds equal passes into one
 //! finding, so that a report names an address only where it matters.
 
+pub(super) mod capacity;
 pub(super) mod certificate;
+pub(super) mod cloudhsm;
 pub(super) mod dns;
 pub(super) mod health;
 pub(super) mod http;
 pub(super) mod input;
+pub(super) mod key;
 pub(super) mod kms;
 pub(super) mod latency;
+pub(super) mod sigv4;
 pub(super) mod tcp;
 pub(super) mod tls;
+pub(super) mod vpc;
 
 use std::net::IpAddr;
 

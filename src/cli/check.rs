@@ -11,11 +11,11 @@ use clap::{Args, ValueEnum};
 
 use super::{Exit, Usage, print};
 use crate::chain::Chain;
-use crate::check::{self, JudgingPolicy, Waiver};
+use crate::check::{self, AwsEvidence, JudgingPolicy, Waiver};
 use crate::clock::SystemClock;
 use crate::id::IdSource;
 use crate::key_store::{ConnectivityKind, ExternalKeyId, Region, XksProxyUriEndpoint};
-use crate::preflight::{Baseline, Candidate, Preflight, Thoroughness};
+use crate::preflight::{Baseline, Candidate, CandidateKeys, Preflight, Thoroughness};
 use crate::probe::{ClientCertificate, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use crate::render::{self, Form};
 
@@ -136,7 +136,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("cannot start the runtime; the system refuses resources")?;
-    let report = runtime.block_on(preflight.run(&candidate, None, &thoroughness));
+    let report = runtime.block_on(preflight.run(&candidate, AwsEvidence::default(), &thoroughness));
     if !quiet {
         print(&render::report(&report, form))?;
     }
@@ -208,13 +208,12 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         region,
         credential: offered.credential,
         connect_to: arguments.connect_to,
-        longest_key_id: None,
-        test_key,
+        keys: CandidateKeys { test: test_key, ..CandidateKeys::default() },
         baseline: baseline.map(Box::new),
         kms_operation: "UpdateCustomKeyStore".to_owned(),
     };
     let judging = JudgingPolicy { promoted: Vec::new(), waivers };
-    Ok((candidate, Thoroughness { cold: samples, warm: samples, judging }))
+    Ok((candidate, Thoroughness { cold: samples, warm: samples, judging, ..Thoroughness::default() }))
 }
 
 fn waiver(text: &str) -> Result<Waiver, String> {

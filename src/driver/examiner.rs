@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
-use crate::check::{ControlPlane, Problem, ProblemKind, Report};
+use crate::check::{AwsEvidence, ControlPlane, Problem, ProblemKind, Report};
 use crate::clock::Clock;
 use crate::id::ReportId;
 use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksConfiguration};
@@ -104,7 +104,7 @@ impl Examiner {
 
     /// Examines a candidate that belongs to no key store.
     pub async fn candidate(&self, candidate: &Candidate) -> Result<Arc<Report>, ExamineError> {
-        self.examine(candidate, None, None).await
+        self.examine(candidate, AwsEvidence::default(), None).await
     }
 
     /// Examines what a plan would put in force. `credential` signs for the new settings, `former_credential` for the
@@ -140,7 +140,12 @@ impl Examiner {
             outage_acknowledged: plan.outage_acknowledged,
             after_update: round == Round::Verification,
         };
-        self.examine(&candidate, Some(control_plane), Some(&plan.key_store)).await
+        self.examine(
+            &candidate,
+            AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() },
+            Some(&plan.key_store),
+        )
+        .await
     }
 
     fn baseline(&self, current: &XksConfiguration, credential: Option<ProxyCredential>) -> Option<Baseline> {
@@ -155,7 +160,7 @@ impl Examiner {
     async fn examine(
         &self,
         candidate: &Candidate,
-        control_plane: Option<ControlPlane>,
+        aws: AwsEvidence,
         key_store: Option<&CustomKeyStoreId>,
     ) -> Result<Arc<Report>, ExamineError> {
         let limit = self.parts.timeout;
@@ -163,8 +168,9 @@ impl Examiner {
             // The semaphore is never closed.
             let _place = self.places.acquire().await.ok();
             let judging = (self.parts.surroundings.judging)(key_store, self.parts.clock.now());
-            let thoroughness = Thoroughness { cold: self.parts.samples, warm: self.parts.samples, judging };
-            self.parts.preflight.run(candidate, control_plane, &thoroughness).await
+            let thoroughness =
+                Thoroughness { cold: self.parts.samples, warm: self.parts.samples, judging, ..Thoroughness::default() };
+            self.parts.preflight.run(candidate, aws, &thoroughness).await
         });
         let report = Arc::new(examined.await.map_err(|_| ExamineError::TimedOut { limit })?);
         (self.parts.observer)(&report);

@@ -92,7 +92,7 @@ impl Scene {
                 let ready = report.is_some_and(|report| report.verdict() == Verdict::Ready);
                 success.with_label_values(&[id]).set(number(ready));
             }
-            for check in CATALOGUE {
+            for check in CATALOGUE.iter() {
                 let level = report.map_or(check.level, |report| report.level(check)).as_str();
                 let fails = report.is_some_and(|r| r.findings.iter().any(|f| f.check == check && f.is_failed()));
                 failing.with_label_values(&[id, check.id, level]).set(number(fails));

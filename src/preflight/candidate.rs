@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::check::{SecretEvidence, Subject};
+use crate::check::{Enumeration, SecretEvidence, Subject};
 use crate::key_store::{
     AccessKeyId, ConnectivityKind, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region, XksProxyUriEndpoint,
     XksProxyUriPath,
@@ -33,14 +33,31 @@ pub struct Candidate {
     pub credential: OfferedCredential,
     /// HOST:PORT to connect to instead of the endpoint's addresses; SNI, Host and signature stay the endpoint's.
     pub connect_to: Vec<String>,
-    /// Length of the longest external key id of the store, when known.
-    pub longest_key_id: Option<usize>,
-    /// A key for a test operation.
-    pub test_key: Option<ExternalKeyId>,
+    /// What is known of the keys behind it, and which of them may be used.
+    pub keys: CandidateKeys,
     /// The current settings, for comparison.
     pub baseline: Option<Box<Baseline>>,
     /// `kmsOperation` of the requests: what KMS would be doing.
     pub kms_operation: String,
+}
+
+/// The keys that a candidate must have.
+#[derive(Clone, Debug, Default)]
+pub struct CandidateKeys {
+    /// The KMS keys of the store, if they were asked for.
+    pub enumeration: Option<Enumeration>,
+    /// External keys named one by one, besides those of the enumeration.
+    pub named: Vec<ExternalKeyId>,
+    /// A key for test operations.
+    pub test: Option<ExternalKeyId>,
+}
+
+impl CandidateKeys {
+    /// Length of the longest external key id of the store; `None` while not all of its keys are known.
+    pub fn longest_id(&self) -> Option<usize> {
+        let all = self.enumeration.as_ref().filter(|enumeration| enumeration.is_complete())?;
+        Some(all.keys.iter().map(|key| key.external_key_id.as_str().len()).max().unwrap_or(0))
+    }
 }
 
 /// A credential as it was offered; may be malformed.
@@ -128,7 +145,7 @@ impl Candidate {
             access_key_id: self.credential.access_key_id.clone(),
             secret: self.credential.evidence(),
             connect_to: self.connect_to.clone(),
-            longest_key_id: self.longest_key_id,
+            longest_key_id: self.keys.longest_id(),
             lab,
         }
     }
@@ -147,8 +164,7 @@ mod tests {
             region: Region::parse("us-east-1").unwrap(),
             credential: OfferedCredential::new("AKIAI2SFODNN7EXAMPLE", secret),
             connect_to: Vec::new(),
-            longest_key_id: None,
-            test_key: None,
+            keys: CandidateKeys::default(),
             baseline: None,
             kms_operation: "UpdateCustomKeyStore".into(),
         }

@@ -27,15 +27,8 @@ pub(super) async fn gather(
     thoroughness: &Thoroughness,
     at: Timestamp,
 ) -> Evidence {
-    let mut evidence = Evidence {
-        at,
-        subject: candidate.subject(prober.is_lab()),
-        resolution: Resolution::NotReached,
-        addresses: Vec::new(),
-        key_operation: None,
-        baseline_health: None,
-        control_plane: None,
-    };
+    let mut evidence = Evidence::new(at, candidate.subject(prober.is_lab()));
+    evidence.keys.enumeration.clone_from(&candidate.keys.enumeration);
     let Some(target) = candidate.target() else { return evidence };
     let (resolution, addresses) = destinations(prober, &target, &candidate.connect_to).await;
     evidence.resolution = resolution;
@@ -49,7 +42,7 @@ pub(super) async fn gather(
         evidence.addresses.push(address);
         kept = kept.or(connection);
     }
-    if let (Some(key), Some(mut connection)) = (&candidate.test_key, kept) {
+    if let (Some(key), Some(mut connection)) = (&candidate.keys.test, kept) {
         evidence.key_operation = Some(encrypt(prober, &target, &mut connection, key).await);
     }
     evidence

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Candidate, OfferedCredential};
+use super::{Candidate, CandidateKeys, OfferedCredential};
 use crate::check::JudgingPolicy;
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -68,8 +68,7 @@ impl Surroundings {
             region: self.region.clone(),
             credential,
             connect_to: self.connect_to(&xks.endpoint),
-            longest_key_id: None,
-            test_key: None,
+            keys: CandidateKeys::default(),
             baseline: None,
             kms_operation: kms_operation.to_owned(),
         }

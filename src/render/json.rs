@@ -50,7 +50,7 @@ fn subject(report: &Report) -> Value {
         "region": subject.region,
         "access_key_id": subject.access_key_id,
         "connect_to": subject.connect_to,
-        "key_store": report.evidence.control_plane.as_ref().map(|control_plane| &control_plane.key_store),
+        "key_store": report.evidence.aws.control_plane.as_ref().map(|control_plane| &control_plane.key_store),
         "settings_digest": report.settings_digest,
     })
 }

@@ -112,7 +112,7 @@ pub(in crate::check) fn same_fleet(evidence: &Evidence) -> Vec<Judgement> {
     let Some(current) = &evidence.baseline_health else {
         // For a change of a key store there is a fleet to compare with. Promoted to a must, this check may not pass
         // because the present proxy did not answer or its secret is not held.
-        if evidence.control_plane.as_ref().is_some_and(|control_plane| !control_plane.after_update) {
+        if evidence.aws.control_plane.as_ref().is_some_and(|control_plane| !control_plane.after_update) {
             return whole(Outcome::NotReached { stopped_at: Stage::Http });
         }
         return whole(not_applicable("the health behind the current settings is not known"));

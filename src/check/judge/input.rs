@@ -132,7 +132,7 @@ pub(in crate::check) fn service_name(evidence: &Evidence) -> Vec<Judgement> {
 }
 
 pub(in crate::check) fn travels_together(evidence: &Evidence) -> Vec<Judgement> {
-    let Some(control_plane) = &evidence.control_plane else {
+    let Some(control_plane) = &evidence.aws.control_plane else {
         return whole(not_applicable("no key store is being changed"));
     };
     let Some(store) = control_plane.observed() else {

@@ -5,7 +5,7 @@ use crate::check::{ControlPlane, Evidence, Outcome, Problem, ProblemKind};
 use crate::key_store::{Configuration, ConnectionState, Connectivity, ConnectivityKind, KeyStore, Member};
 
 fn control_plane(evidence: &Evidence, judge: impl FnOnce(&ControlPlane) -> Outcome) -> Vec<Judgement> {
-    whole(match &evidence.control_plane {
+    whole(match &evidence.aws.control_plane {
         None => not_applicable("no key store is being changed"),
         Some(control_plane) => match &control_plane.stores {
             Err(problem) => failed(problem.clone()),

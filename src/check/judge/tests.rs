@@ -1,13 +1,20 @@
 //! Every check fails once and passes once, on evidence made for it; what real sockets give is shown in `tests/it`.
 
+mod capacity;
+mod cloudhsm;
+mod key;
+mod refusal;
+mod tls;
+mod vpc;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
 use crate::check::{
-    Attempt, Certificate, ControlPlane, ExchangeEvidence, KeyOperation, Level, ProblemKind, PublicKey, Sample,
-    SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust, Verdict, find,
+    Attempt, AwsEvidence, Certificate, ControlPlane, ExchangeEvidence, KeyOperation, Level, ProblemKind, PublicKey,
+    Sample, SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust, Verdict, find,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -112,24 +119,23 @@ fn control_plane() -> ControlPlane {
 }
 
 fn good() -> Evidence {
-    Evidence {
-        at: now(),
-        subject: Subject {
-            endpoint: "https://xks.example.com".to_owned(),
-            path: "/kms/xks/v1".to_owned(),
-            connectivity: ConnectivityKind::PublicEndpoint,
-            vpc_endpoint_service: None,
-            region: Region::parse("us-east-1").unwrap(),
-            access_key_id: "AKIAI2SFODNN7EXAMPLE".to_owned(),
-            secret: SecretEvidence::WellFormed {
-                estimated_bits: 230.0,
-                documented_example: false,
-                fingerprint: "f".to_owned(),
-            },
-            connect_to: Vec::new(),
-            longest_key_id: Some(36),
-            lab: false,
+    let subject = Subject {
+        endpoint: "https://xks.example.com".to_owned(),
+        path: "/kms/xks/v1".to_owned(),
+        connectivity: ConnectivityKind::PublicEndpoint,
+        vpc_endpoint_service: None,
+        region: Region::parse("us-east-1").unwrap(),
+        access_key_id: "AKIAI2SFODNN7EXAMPLE".to_owned(),
+        secret: SecretEvidence::WellFormed {
+            estimated_bits: 230.0,
+            documented_example: false,
+            fingerprint: "f".to_owned(),
         },
+        connect_to: Vec::new(),
+        longest_key_id: Some(36),
+        lab: false,
+    };
+    Evidence {
         resolution: Resolution::Answered {
             took: Duration::from_millis(3),
             ipv4: vec![Ipv4Addr::new(52, 94, 76, 1)],
@@ -138,7 +144,8 @@ fn good() -> Evidence {
         addresses: vec![address(1)],
         key_operation: Some(KeyOperation { asked: "Encrypt with k".to_owned(), outcome: Ok(()) }),
         baseline_health: Some(crate::xks::HealthStatus::parse(HEALTHY.as_bytes()).unwrap()),
-        control_plane: Some(control_plane()),
+        aws: AwsEvidence { control_plane: Some(control_plane()), ..AwsEvidence::default() },
+        ..Evidence::new(now(), subject)
     }
 }
 
@@ -168,7 +175,7 @@ fn leaf(evidence: &mut Evidence) -> &mut Certificate {
 }
 
 fn plane(evidence: &mut Evidence) -> &mut ControlPlane {
-    evidence.control_plane.as_mut().unwrap()
+    evidence.aws.control_plane.as_mut().unwrap()
 }
 
 fn other(evidence: &mut Evidence) -> &mut KeyStore {
@@ -291,7 +298,8 @@ fn service() -> VpcEndpointServiceName {
 #[test]
 fn every_check_fails_and_passes_at_least_once() {
     let mut failing = BTreeSet::new();
-    for (id, spoil) in SPOILS {
+    let chapters = [capacity::SPOILS, cloudhsm::SPOILS, key::SPOILS, refusal::SPOILS, tls::SPOILS, vpc::SPOILS];
+    for (id, spoil) in SPOILS.iter().chain(chapters.into_iter().flatten()) {
         let mut evidence = good();
         spoil(&mut evidence);
         let findings = judged(&evidence);
@@ -307,7 +315,11 @@ fn every_check_fails_and_passes_at_least_once() {
     let mut renamed = good();
     plane(&mut renamed).change.name = Some(CustomKeyStoreName::parse("fresh").unwrap());
     plane(&mut renamed).change.service_name = Some(service());
-    for evidence in [good(), good_vpc(), several, refused, renamed] {
+    let chapters =
+        [capacity::passing(), cloudhsm::passing(), key::passing(), refusal::passing(), tls::passing(), vpc::passing()]
+            .into_iter()
+            .flatten();
+    for evidence in [good(), good_vpc(), several, refused, renamed].into_iter().chain(chapters) {
         let findings = judged(&evidence);
         passing.extend(findings.iter().filter(|f| matches!(f.outcome, Outcome::Passed(_))).map(|f| f.check.id));
     }

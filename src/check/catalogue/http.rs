@@ -1,0 +1,66 @@
+//! Checks of the request and its answer.
+
+use super::{Check, INVALID_RESPONSE, Level, OURS, SPEC, Stage, TIMED_OUT, cite, judge};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "http.answers",
+        stage: Stage::Http,
+        level: Level::Must,
+        title: "a complete HTTP answer arrives within KMS's limit, on the first attempt or its one retry",
+        citation: cite(SPEC, "Timeouts: 250 milliseconds"),
+        remedy: "Find what keeps the proxy from answering: its key manager, its capacity, or its distance.",
+        kms: TIMED_OUT,
+        judge: judge::http::answers,
+    },
+    Check {
+        id: "http.no_redirect",
+        stage: Stage::Http,
+        level: Level::Must,
+        title: "the answer is no redirect",
+        citation: cite(SPEC, "Responses"),
+        remedy: "Let the proxy itself answer on this URI; KMS follows no redirects.",
+        kms: INVALID_RESPONSE,
+        judge: judge::http::no_redirect,
+    },
+    Check {
+        id: "http.status",
+        stage: Stage::Http,
+        level: Level::Must,
+        title: "the status is 200 and the body no error (the error name outranks the status, as it does for KMS)",
+        citation: cite(SPEC, "Error codes"),
+        remedy: "Read the error name: it is the proxy's own reason. Without one, something in front of the proxy answers.",
+        kms: INVALID_RESPONSE,
+        judge: judge::http::status,
+    },
+    Check {
+        id: "http.content_type",
+        stage: Stage::Http,
+        level: Level::Should,
+        title: "the answer is declared as application/json",
+        citation: cite(SPEC, "Responses"),
+        remedy: "Set Content-Type: application/json on the proxy.",
+        kms: None,
+        judge: judge::http::content_type,
+    },
+    Check {
+        id: "http.body_size",
+        stage: Stage::Http,
+        level: Level::Must,
+        title: "the answer has 64 KiB at most",
+        citation: cite(OURS, "a valid answer is below 4 KiB"),
+        remedy: "Find out what answers there: no valid answer is this large.",
+        kms: INVALID_RESPONSE,
+        judge: judge::http::body_size,
+    },
+    Check {
+        id: "http.error_message",
+        stage: Stage::Http,
+        level: Level::Advice,
+        title: "an errorMessage has less than 512 printable ASCII characters",
+        citation: cite(SPEC, "Error codes"),
+        remedy: "Shorten the proxy's error messages and keep them to printable ASCII.",
+        kms: None,
+        judge: judge::http::error_message,
+    },
+];

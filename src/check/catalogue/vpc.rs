@@ -1,0 +1,5 @@
+//! Checks of the VPC endpoint service, read-only.
+
+use super::Check;
+
+pub(super) const CHECKS: &[Check] = &[];

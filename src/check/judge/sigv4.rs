@@ -1,0 +1,1 @@
+//! Judges of the signature and of requests that must be refused.

@@ -1,0 +1,8 @@
+use super::*;
+
+pub(super) const SPOILS: &[(&str, Spoil)] = &[];
+
+/// Evidence on which every check of this chapter passes.
+pub(super) fn passing() -> Vec<Evidence> {
+    Vec::new()
+}
