@@ -235,6 +235,14 @@ impl Life {
             }
         };
         let secrets = self.secrets(permit.mutation(), direction).await;
+        // Fetching secrets takes time, and a permit is for this moment.
+        let permit = match self.state.permit(direction, step, self.now()) {
+            Ok(permit) => permit,
+            Err(denied) => {
+                tracing::info!(update = %self.id, %step, why = %denied, "the gate closed meanwhile");
+                return Ok(());
+            }
+        };
         let attempt = self.state.next_attempt(direction, step);
         self.record(Event::StepIntended { direction, step, attempt }).await?;
         let result = match secrets {

@@ -69,24 +69,6 @@ pub fn decide(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decisi
 
 fn before(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
     let plan = state.plan();
-    let attempts = match state.phase() {
-        Phase::Ready(Ready { failure: Some(StepOutcome::Refused { .. }), .. }) => 0,
-        Phase::Ready(ready) => ready.attempts,
-        Phase::Preflighting { attempts, .. } => *attempts,
-        _ => 0,
-    };
-    // A first mutation that seemed to have had no effect may take it late: then nobody may say that nothing changed.
-    if attempts > 0
-        && found.is_some_and(|found| found.state != plan.expected.state || !plan.standing(found).shows_former())
-    {
-        return stuck(
-            "the first step was sent without an answer, seemed to have no effect, and the key store is not as it was \
-             now: the step may have taken effect late, or somebody else acted"
-                .to_owned(),
-            "look at the key store: if it is DISCONNECTED or DISCONNECTING, connect it again once it is DISCONNECTED; \
-             compare its settings with the plan's",
-        );
-    }
     if let Some(by) = state.cancelled_by() {
         return Decision::Conclude(Ending::Abandoned { by: by.to_owned() });
     }
@@ -169,6 +151,11 @@ fn forward(plan: &Plan, run: &Run, found: &KeyStore, moment: Moment) -> Decision
     let Some(step) = plan.steps.get(run.done).copied() else {
         return arrival(plan, run, found, standing, moment);
     };
+    let kept = not_yet(plan, run, step, found, standing, moment);
+    // An attempt whose answer was lost took effect after all, and KMS refused to do it twice.
+    if let Some(found_so @ Decision::Settle(..)) = kept {
+        return found_so;
+    }
     if let Some(StepOutcome::Refused { message, .. }) = &run.failure {
         return roll_back(format!("KMS refused {step}: {message}"));
     }
@@ -176,8 +163,13 @@ fn forward(plan: &Plan, run: &Run, found: &KeyStore, moment: Moment) -> Decision
         let why = run.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         return roll_back(format!("{step} had no effect in {} attempts ({why})", run.attempts));
     }
-    if let Some(decision) = not_yet(plan, run, step, found, standing, moment) {
+    if let Some(decision) = kept {
         return decision;
+    }
+    let stale = || !run.ready.passed.is_fresh(plan, moment.now) || moment.now > plan.expires_at;
+    if run.is_still_first() && stale() {
+        let why = run.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        return roll_back(format!("{step} was sent ({why}), and its pre-flight is too old by now to send it again"));
     }
     if moment.waited < plan.limits.pause_after(run.attempts) { Decision::Wait } else { Decision::Perform(step) }
 }
@@ -214,6 +206,7 @@ fn not_yet(
         return None;
     }
     Some(match (&found.state, step) {
+        (ConnectionState::Disconnecting | ConnectionState::Disconnected, Step::Disconnect) if run.unseen => found_so(),
         (ConnectionState::Connected | ConnectionState::Connecting | ConnectionState::Failed(_), Step::Connect) => {
             found_so()
         }
@@ -328,8 +321,14 @@ fn undo(plan: &Plan, back: &Return, step: Step, found: &KeyStore, moment: Moment
     if tries >= plan.limits.attempts {
         return exhausted(back, step, found);
     }
-    // The first attempt follows at once; what KMS has just accepted or refused gets time to show before the next.
-    let pause = if tries == 0 { Duration::ZERO } else { plan.limits.pause_after(tries).max(plan.limits.settle()) };
+    // The first attempt follows at once; what KMS has just accepted or refused gets time to show before the next. A
+    // secret that was sent without an answer must arrive before the former one is sent, or it would come out on top.
+    let blindly = back.maybe_blind && step == Step::Update;
+    let pause = match tries {
+        0 if blindly => plan.limits.settle(),
+        0 => Duration::ZERO,
+        _ => plan.limits.pause_after(tries).max(plan.limits.settle()),
+    };
     if moment.waited < pause { Decision::Wait } else { Decision::Undo(step) }
 }
 
@@ -394,7 +393,7 @@ fn settle(
     // The call may still be on its way to KMS: nothing is concluded from one look.
     within(moment, plan.limits.settle(), || {
         let why = format!("the key store is {} and shows no effect of it", found.state);
-        Decision::Settle(direction, step, StepOutcome::NotDone { why })
+        Decision::Settle(direction, step, StepOutcome::NotSeen { why })
     })
 }
 

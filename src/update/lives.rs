@@ -75,6 +75,10 @@ struct World {
     waited: Duration,
     /// Somebody else may touch the key store.
     others: bool,
+    /// A mutation that was sent, and the time until it arrives.
+    late: Option<(Mutation, bool, Duration)>,
+    /// What the key store is updated to, forward and back.
+    sides: Plan,
 }
 
 impl World {
@@ -96,6 +100,13 @@ impl World {
             ConnectionState::Disconnecting if self.random.random_ratio(2, 3) => ConnectionState::Disconnected,
             other => other,
         };
+        if let Some((mutation, forward, left)) = self.late.take() {
+            match left.checked_sub(step) {
+                Some(left) => self.late = Some((mutation, forward, left)),
+                None if self.permits(&mutation) => self.apply(&mutation, forward),
+                None => {}
+            }
+        }
         if self.others && self.random.random_ratio(1, 60) {
             match self.random.random_range(0..3) {
                 0 => self.store.state = ConnectionState::Connected,
@@ -117,35 +128,50 @@ impl World {
             return refused(KmsException::KmsInternal);
         }
         let applied = self.random.random_ratio(9, 10);
-        let state = self.store.state.clone();
-        let permitted = match permit.mutation() {
-            Mutation::Disconnect => !matches!(state, ConnectionState::Disconnected | ConnectionState::Disconnecting),
-            Mutation::Connect => state == ConnectionState::Disconnected,
-            Mutation::Update(change) => {
-                state == ConnectionState::Disconnected
-                    || (state == ConnectionState::Connected && change.cold_members().is_empty())
-            }
-        };
-        if !permitted {
+        let forward = matches!(permit.mutation(), Mutation::Update(change) if **change == plan.change);
+        if !self.permits(permit.mutation()) {
             return refused(KmsException::CustomKeyStoreInvalidState);
         }
         if applied {
-            match permit.mutation() {
-                Mutation::Disconnect => self.store.state = ConnectionState::Disconnecting,
-                Mutation::Connect => self.store.state = ConnectionState::Connecting,
-                Mutation::Update(change) => {
-                    let forward = **change == plan.change;
-                    if change.credential.is_some() {
-                        self.secret = if forward { "new" } else { "former" };
-                    }
-                    let new = if forward { &plan.new } else { &plan.expected };
-                    self.store.configuration = new.configuration.clone();
-                    self.store.name = new.name.clone();
-                }
-            }
+            self.apply(permit.mutation(), forward);
+        } else if self.random.random_ratio(1, 2) {
+            // What nobody can see must arrive within the time that is given to it; the rest may take longer.
+            let visible = self.sides.standing(&self.store) != Standing::Indistinguishable;
+            let longest = if visible { 200 } else { plan.limits.settle().as_secs() };
+            let left = Duration::from_secs(self.random.random_range(1..longest));
+            self.late = Some((permit.mutation().clone(), forward, left));
         }
         let lost = !applied || self.random.random_ratio(1, 5);
         (!lost).then(|| StepOutcome::Done { request_id: Some("r".into()), how: How::Performed })
+    }
+}
+
+impl World {
+    fn permits(&self, mutation: &Mutation) -> bool {
+        let state = &self.store.state;
+        match mutation {
+            Mutation::Disconnect => !matches!(state, ConnectionState::Disconnected | ConnectionState::Disconnecting),
+            Mutation::Connect => *state == ConnectionState::Disconnected,
+            Mutation::Update(change) => {
+                *state == ConnectionState::Disconnected
+                    || (*state == ConnectionState::Connected && change.cold_members().is_empty())
+            }
+        }
+    }
+
+    fn apply(&mut self, mutation: &Mutation, forward: bool) {
+        match mutation {
+            Mutation::Disconnect => self.store.state = ConnectionState::Disconnecting,
+            Mutation::Connect => self.store.state = ConnectionState::Connecting,
+            Mutation::Update(change) => {
+                if change.credential.is_some() {
+                    self.secret = if forward { "new" } else { "former" };
+                }
+                let side = if forward { &self.sides.new } else { &self.sides.expected };
+                self.store.configuration = side.configuration.clone();
+                self.store.name = side.name.clone();
+            }
+        }
     }
 }
 
@@ -239,6 +265,8 @@ proptest! {
             now: plan.created_at,
             waited: Duration::ZERO,
             others,
+            late: None,
+            sides: plan.clone(),
         };
         let (ending, events, world) = live(&plan, world);
         let replayed = State::replay(&events).unwrap().unwrap();
@@ -283,6 +311,8 @@ fn the_random_world_leads_to_every_ending() {
             now: plan.created_at,
             waited: Duration::ZERO,
             others: true,
+            late: None,
+            sides: plan.clone(),
         };
         let (ending, events, _) = live(&plan, world);
         seen.insert(State::replay(&events).unwrap().unwrap().status().status.as_str());
@@ -443,4 +473,56 @@ fn a_plan_and_a_probe_of_the_same_settings_agree() {
     assert_eq!(SettingsDigest::stated(&subject.kms_settings_digest()), plan.settings());
     let other = crate::check::Subject { endpoint: "https://old.example.com".into(), ..subject };
     assert_ne!(SettingsDigest::stated(&other.kms_settings_digest()), plan.settings());
+}
+
+/// The plan's steps up to an attempt of `step` that was sent and never answered.
+fn lost(plan: &Plan, step: Step) -> State {
+    let direction = Direction::Forward;
+    let mut state = walk(plan);
+    for earlier in &plan.steps {
+        state = state.apply(&Event::StepIntended { direction, step: *earlier, attempt: 1 }).unwrap();
+        if *earlier == step {
+            break;
+        }
+        let outcome = StepOutcome::Done { request_id: None, how: How::Performed };
+        state = state.apply(&Event::StepSettled { direction, step: *earlier, outcome }).unwrap();
+    }
+    let outcome = StepOutcome::NotSeen { why: "as before".into() };
+    state.apply(&Event::StepSettled { direction, step, outcome }).unwrap()
+}
+
+#[test]
+fn a_first_step_that_takes_effect_late_is_seen_through_or_undone() {
+    let plan = planned(endpoint_change(), ConnectionState::Connected, None, Options::default());
+    let state = lost(&plan, Step::Disconnect);
+    let later = Moment { now: plan.created_at, waited: Duration::from_mins(1) };
+    // Nobody may say any more that nothing was changed.
+    assert!(state.clone().apply(&Event::CancelRequested { by: "op".into() }).is_err());
+    assert_eq!(decide(&state, Some(&plan.expected), later), Decision::Perform(Step::Disconnect));
+    let disconnecting = store(ConnectionState::Disconnecting);
+    let seen = decide(&state, Some(&disconnecting), later);
+    assert!(
+        matches!(seen, Decision::Settle(Direction::Forward, Step::Disconnect, StepOutcome::Done { .. })),
+        "{seen:?}"
+    );
+    // It is not sent again on a pre-flight of long ago.
+    let long_after = Moment { now: plan.created_at.plus(Duration::from_mins(5)), ..later };
+    assert!(matches!(decide(&state, Some(&plan.expected), long_after), Decision::RollBack { .. }));
+    assert!(state.permit(Direction::Forward, Step::Disconnect, long_after.now).is_err());
+}
+
+#[test]
+fn a_repeated_connect_that_is_refused_because_the_first_arrived_is_no_failure() {
+    let plan = planned(endpoint_change(), ConnectionState::Connected, None, Options::default());
+    let direction = Direction::Forward;
+    let step = Step::Connect;
+    let state = lost(&plan, step).apply(&Event::StepIntended { direction, step, attempt: 2 }).unwrap();
+    let exception = Some(KmsException::CustomKeyStoreInvalidState);
+    let outcome = StepOutcome::Refused { exception, message: "it is CONNECTING".into(), request_id: None };
+    let state = state.apply(&Event::StepSettled { direction, step, outcome }).unwrap();
+    let moment = Moment { now: plan.created_at, waited: Duration::ZERO };
+    let connecting = KeyStore { state: ConnectionState::Connecting, ..plan.new.clone() };
+    assert!(matches!(decide(&state, Some(&connecting), moment), Decision::Settle(_, Step::Connect, _)));
+    let untouched = KeyStore { state: ConnectionState::Disconnected, ..plan.new.clone() };
+    assert!(matches!(decide(&state, Some(&untouched), moment), Decision::RollBack { .. }));
 }

@@ -88,10 +88,19 @@ pub struct Run {
     pub(super) maybe_applied: bool,
     /// Whether an attempt of the update may have had an effect that nobody can see.
     pub(super) blind: bool,
+    /// Whether an attempt of the next step was not answered and may take effect late.
+    pub(super) unseen: bool,
     /// The verifications that have run, and the last one's result.
     pub(super) verifications: u32,
     pub(super) verified: Option<PreflightSummary>,
     pub(super) rollback_wanted: Option<String>,
+}
+
+impl Run {
+    /// Whether no mutation is known to have had an effect, though one may have had it late.
+    pub(super) fn is_still_first(&self) -> bool {
+        self.done == 0 && !self.blind
+    }
 }
 
 /// On the way back to the former settings.
@@ -101,6 +110,8 @@ pub struct Return {
     pub(super) unsettled: Option<Step>,
     /// Whether a new secret, which nobody can see, may be in force.
     pub(super) maybe_applied: bool,
+    /// Whether an update with a new secret was sent whose effect nobody could see.
+    pub(super) maybe_blind: bool,
     /// Whether KMS was told the former settings again.
     pub(super) restored: bool,
     pub(super) tries: Tries,
@@ -280,6 +291,7 @@ impl State {
                     why: why.clone(),
                     unsettled: None,
                     maybe_applied: run.maybe_applied,
+                    maybe_blind: run.blind,
                     restored: false,
                     tries: Tries::default(),
                     failure: None,
@@ -340,7 +352,12 @@ impl State {
             (Phase::Running(run), Direction::Forward)
                 if run.unsettled.is_none() && self.plan.steps.get(run.done) == Some(&step) =>
             {
-                Permit::onward(&self.plan, direction, step)
+                // Nothing is known to have changed yet: sent again, the first mutation is still the first.
+                if run.is_still_first() {
+                    Permit::first(&self.plan, &run.ready.passed, &run.ready.approval, step, now)
+                } else {
+                    Permit::onward(&self.plan, direction, step)
+                }
             }
             (Phase::RollingBack(back), Direction::Back) if back.unsettled.is_none() => {
                 Permit::onward(&self.plan, direction, step)

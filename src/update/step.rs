@@ -92,6 +92,12 @@ pub enum StepOutcome {
         /// Why it had none.
         why: String,
     },
+    /// It was not answered and the key store shows no effect of it, which may still come late. It may be tried again:
+    /// the same mutation twice is no other than once.
+    NotSeen {
+        /// What the key store shows.
+        why: String,
+    },
     /// Nobody can see whether it had an effect: it is sent again with the same values.
     Unobservable {
         /// Why it cannot be seen.
@@ -106,6 +112,7 @@ impl fmt::Display for StepOutcome {
             Self::Done { how: How::FoundAlreadySo, .. } => f.write_str("found already so"),
             Self::Refused { message, .. } => write!(f, "refused by KMS: {message}"),
             Self::NotDone { why } => write!(f, "not done: {why}"),
+            Self::NotSeen { why } => write!(f, "no effect is seen: {why}"),
             Self::Unobservable { why } => write!(f, "cannot be observed: {why}"),
         }
     }

@@ -62,6 +62,7 @@ pub(super) fn intended(plan: &Plan, phase: Phase, direction: Direction, step: St
             failure: None,
             maybe_applied: step == Step::Update,
             blind: false,
+            unseen: false,
             verifications: 0,
             verified: None,
             rollback_wanted: None,
@@ -118,13 +119,14 @@ fn settled_forward(plan: &Plan, run: Run, step: Step, outcome: &StepOutcome) -> 
             done: run.done.saturating_add(1),
             attempts: 0,
             unsettled: None,
+            unseen: false,
             failure: None,
             maybe_applied: run.maybe_applied || step == Step::Update,
             ..run
         })),
         // The first mutation had no effect, so none has happened yet: back behind the gate, where a fresh pre-flight
-        // is needed again.
-        StepOutcome::Refused { .. } | StepOutcome::NotDone { .. } if run.done == 0 && !run.blind => {
+        // is needed again. Not so when an earlier attempt may take effect late: then there may be something to undo.
+        StepOutcome::Refused { .. } | StepOutcome::NotDone { .. } if run.is_still_first() && !run.unseen => {
             Ok(Phase::Ready(Ready { attempts: run.attempts, failure: Some(outcome.clone()), ..run.ready }))
         }
         _ => {
@@ -132,6 +134,7 @@ fn settled_forward(plan: &Plan, run: Run, step: Step, outcome: &StepOutcome) -> 
             Ok(Phase::Running(Run {
                 unsettled: None,
                 failure: Some(outcome.clone()),
+                unseen: run.unseen || matches!(outcome, StepOutcome::NotSeen { .. }),
                 blind,
                 maybe_applied: blind || (run.maybe_applied && step != Step::Update),
                 ..run
