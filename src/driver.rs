@@ -293,12 +293,18 @@ impl Driver {
         }
         let (id, at) = (plan.id, plan.created_at);
         let new = NewUpdate { plan, at, idempotency: request.idempotency, secrets };
-        let created = parts.journal.create(new).await.map_err(SubmitError::Journal)?;
-        if created == Created::New {
-            tracing::info!(update = %id, key_store = %request.key_store, by = request.by, "update planned");
-            self.drive(id);
-        }
-        submitted(created, Some(id))
+        // In a task of its own: whoever asked may leave in the middle, and what is recorded must be driven.
+        let driver = self.clone();
+        let recording = self.0.tasks.spawn(async move {
+            let created = driver.0.parts.journal.create(new).await.map_err(SubmitError::Journal)?;
+            if created == Created::New {
+                tracing::info!(update = %id, key_store = %request.key_store, by = request.by, "update planned");
+                driver.drive(id);
+            }
+            submitted(created, Some(id))
+        });
+        // Nobody aborts it.
+        recording.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
     }
 
     /// An update's record.

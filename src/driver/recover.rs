@@ -1,7 +1,9 @@
 //! Taking updates up: after a start, and again after the journal failed.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
 use super::perform::{Life, Stopped};
@@ -44,9 +46,19 @@ impl Driver {
 /// Lives the update to its end or to shutdown, from what is recorded, as often as it takes.
 async fn live(inner: &Arc<Inner>, id: UpdateId, mut orders: mpsc::Receiver<Order>) {
     loop {
-        let stopped = match Life::load(inner, id).await {
-            Ok(life) => life.run(&mut orders).await,
-            Err(stopped) => Err(stopped),
+        let lived = AssertUnwindSafe(async {
+            match Life::load(inner, id).await {
+                Ok(life) => life.run(&mut orders).await,
+                Err(stopped) => Err(stopped),
+            }
+        });
+        // Whatever a panic left in memory is thrown away: what counts is recorded.
+        let Ok(stopped) = lived.catch_unwind().await else {
+            tracing::error!(update = %id, "a fault of this program ended the update's task; taking it up again");
+            tokio::select! {
+                () = tokio::time::sleep(inner.parts.pace.longest) => continue,
+                () = inner.stop.cancelled() => return,
+            }
         };
         match stopped {
             Ok(()) => return,
