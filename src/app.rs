@@ -177,6 +177,7 @@ impl App {
             writer,
             verifier: Arc::clone(&examiner) as Arc<dyn crate::driver::Verifier>,
             credentials: Arc::clone(&configured) as Arc<dyn crate::driver::ConfiguredCredentials>,
+            judging: Arc::clone(&surroundings.judging),
             clock: Arc::clone(&parts.clock),
             ids: Arc::clone(&ids),
             policy: policy(&update),

@@ -38,6 +38,7 @@ use crate::key_store::{
     AccessKeyId, Change, CredentialRef, CredentialSource, CustomKeyStoreId, KeyStorePassword, ProxyCredential,
 };
 use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
+use crate::preflight::Judging;
 use crate::update::{
     Disruption, Event, Options, Plan, PlanDigest, PlanRefused, Policy, PreflightSummary, Recorded, Round, State,
     Status, Wanted, plan,
@@ -103,6 +104,8 @@ pub struct Parts {
     pub verifier: Arc<dyn Verifier>,
     /// Credentials by name.
     pub credentials: Arc<dyn ConfiguredCredentials>,
+    /// Which failures are accepted.
+    pub judging: Judging,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Identifiers.
@@ -432,7 +435,9 @@ impl Driver {
         }
         let now = clock.now();
         let options = request.options.clone();
-        let wanted = Wanted { id: UpdateId::new(ids, now), change, options, former_credential, by: request.by.clone() };
+        let waivers = (self.0.parts.judging)(Some(&request.key_store), now).waivers;
+        let wanted =
+            Wanted { id: UpdateId::new(ids, now), change, options, former_credential, waivers, by: request.by.clone() };
         let plan = plan(&observed, wanted, policy, now).map_err(SubmitError::Plan)?;
         Ok((plan, secrets))
     }

@@ -84,6 +84,7 @@ metrics! {
     PROBE_SECONDS = Histogram "probe_seconds" ["key_store"] "Connect, TLS and request of each cold attempt, which KMS gives 0.25 seconds.";
     PROBES = Counter "probes_total" ["key_store", "result", "problem"] "Probes by verdict and kind of the deciding problem.";
     CHECK_FAILING = Gauge "check_failing" ["key_store", "check", "level"] "Whether the check fails in the latest probe; every check is there.";
+    WAIVER_END = Gauge "waiver_end_timestamp_seconds" ["key_store", "check"] "When the waiver of the check ends, for every waiver in force.";
     PROXY_ERRORS = Counter "proxy_errors_total" ["key_store", "error_name", "retryable"] "Errors that the proxy answered with, by the name in its answer.";
     EXTERNAL_KEY_MANAGER_STATE = Gauge "external_key_manager_state" ["key_store", "state"] "How many external key managers the proxy reports in each state.";
     PROXY_FLEET_SIZE = Gauge "proxy_fleet_size" ["key_store"] "How many proxies the proxy says serve the key store.";

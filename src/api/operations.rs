@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Service;
 use super::problem::{Problem, ProblemDocument};
 use crate::chain::Chain;
+use crate::key_store::CustomKeyStoreId;
 use crate::metrics::{OpenUpdate, Scene};
 use crate::render;
 
@@ -46,7 +47,12 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         })
         .collect();
     // A process whose configuration is bad does not start, and none is read again while it runs.
-    let scene = Scene { sightings: service.monitor.sightings(), open_updates, configuration_good: true };
+    let sightings = service.monitor.sightings();
+    let now = service.clock.now();
+    let in_force = |id: &CustomKeyStoreId| (service.surroundings.judging)(Some(id), now).waivers;
+    let waivers = sightings.iter().filter(|sighting| sighting.watched);
+    let waivers = waivers.flat_map(|s| in_force(&s.id).into_iter().map(|waiver| (s.id.clone(), waiver))).collect();
+    let scene = Scene { sightings, open_updates, waivers, configuration_good: true };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = service.metrics.expose(&scene, accept).map_err(|error| {
         tracing::error!(error = %Chain(&error), "metrics cannot be exposed, a fault of this program");

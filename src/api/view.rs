@@ -178,6 +178,7 @@ pub(super) fn plan(plan: &Plan) -> Value {
         "steps": plan.steps.iter().copied().map(Step::as_str).collect::<Vec<_>>(),
         "disconnects_because": because,
         "rollback": rollback,
+        "waivers": plan.waivers,
         "requested_by": plan.requested_by,
         "created_at": plan.created_at,
         "expires_at": plan.expires_at,

@@ -42,6 +42,13 @@ pub struct Check {
     pub(super) judge: fn(&Evidence) -> Vec<Judgement>,
 }
 
+impl Check {
+    /// Whether one person alone may not waive it: what KMS certainly refuses, and what would lose ciphertext for good.
+    pub fn waiver_needs_two(&self) -> bool {
+        self.stage == Stage::Input || self.id == "key.continuity"
+    }
+}
+
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Check").field(&self.id).finish()

@@ -76,7 +76,7 @@ fn fold(judgements: Vec<Judgement>) -> Vec<Judgement> {
 fn waive(check: &Check, outcome: Outcome, policy: &JudgingPolicy) -> Outcome {
     match outcome {
         Outcome::Failed(problem) => match policy.waivers.iter().find(|waiver| waiver.check == check.id) {
-            Some(waiver) => Outcome::Waived { problem, reason: waiver.reason.clone() },
+            Some(waiver) => Outcome::Waived { problem, waiver: waiver.clone() },
             None => Outcome::Failed(problem),
         },
         other => other,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Check, Evidence, Problem, ProblemKind, Stage};
 use crate::clock::Timestamp;
 use crate::id::ReportId;
@@ -29,8 +31,8 @@ pub enum Outcome {
     Waived {
         /// What does not hold.
         problem: Problem,
-        /// Why that was said not to matter.
-        reason: String,
+        /// Who said so, why, and until when.
+        waiver: Waiver,
     },
 }
 
@@ -141,12 +143,33 @@ pub struct JudgingPolicy {
 }
 
 /// A failure that somebody accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiver {
     /// The check's id.
     pub check: String,
+    /// Who answers for it; at most 100 characters.
+    pub owner: String,
+    /// The second person, where one is needed ([`Check::waiver_needs_two`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
     /// Why; at most 500 characters, shown in every report.
     pub reason: String,
+    /// When it ends; `None` for one that holds for a single run only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Display for Waiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "waived by {}", self.owner)?;
+        if let Some(second) = &self.approved_by {
+            write!(f, " and {second}")?;
+        }
+        if let Some(until) = self.until {
+            write!(f, " until {until}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
 }
 
 /// All findings about one candidate, with the evidence they rest on.

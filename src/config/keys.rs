@@ -207,6 +207,8 @@ const ROUTE: &[Key] = &[
 const WAIVER: &[Key] = &[
     key("check", Shape::Text, Required, "the check, by its id in the catalogue"),
     key("key_store", Shape::Text, Optional, "the CustomKeyStoreId it is waived for, if not all"),
+    key("owner", Shape::Text, Required, "who answers for it; shown in every report"),
+    key("approved_by", Shape::Text, Optional, "the second person, needed for input.* and key.continuity"),
     key("reason", Shape::Text, Required, "why this is acceptable; shown in every report"),
     key("until", Shape::Text, Required, "when the waiver ends, RFC 3339"),
 ];

@@ -154,7 +154,7 @@ impl PreflightSettings {
             now < waiver.until && (waiver.key_store.is_none() || waiver.key_store.as_ref() == key_store)
         };
         let waivers = self.waivers.iter().filter(holds);
-        let waivers = waivers.map(|w| check::Waiver { check: w.check.clone(), reason: w.reason.clone() }).collect();
+        let waivers = waivers.map(|held| held.waiver.clone()).collect();
         JudgingPolicy { promoted: self.promote.clone(), waivers }
     }
 }
@@ -162,14 +162,12 @@ impl PreflightSettings {
 /// `[[preflight.waivers]]`: a failing check that is accepted for a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiver {
-    /// `check`: its id.
-    pub check: String,
     /// `key_store`; absent means every one.
     pub key_store: Option<CustomKeyStoreId>,
-    /// `reason`, for the reports.
-    pub reason: String,
-    /// `until`: afterwards the waiver has no effect.
+    /// `until`; RFC 3339.
     pub until: Timestamp,
+    /// What is waived, by whom and why.
+    pub waiver: check::Waiver,
 }
 
 /// `[monitor]`.

@@ -255,7 +255,7 @@ fn waivers_hold_for_their_key_store_until_their_end() {
     let text = format!(
         "{GOOD}[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[key_stores]]\nid = \"cks-1\"\n\
          credential = \"a\"\n[preflight]\npromote = [\"tls.expiry_margin\"]\n[[preflight.waivers]]\n\
-         check = \"health.redundancy\"\nkey_store = \"cks-1\"\nreason = \"x\"\nuntil = \"2027-01-31T00:00:00Z\"\n"
+         check = \"health.redundancy\"\nkey_store = \"cks-1\"\nowner = \"ann\"\nreason = \"x\"\nuntil = \"2027-01-31T00:00:00Z\"\n"
     );
     let preflight = place.load(&text).unwrap().preflight;
     let [store, other] = ["cks-1", "cks-2"].map(|id| crate::key_store::CustomKeyStoreId::parse(id).unwrap());

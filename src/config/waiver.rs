@@ -76,6 +76,7 @@ pub(super) fn waivers(
     let mut waivers: Vec<Waiver> = Vec::new();
     let mut whole = true;
     for mut section in sections {
+        let section_path = section.path.clone();
         let check = section.parse("check", faults, |text| match check::find(text) {
             Some(check) => Ok(check.id.to_owned()),
             None => Err(UNKNOWN_CHECK.to_owned()),
@@ -88,24 +89,44 @@ pub(super) fn waivers(
                 _ => Ok(id),
             }
         });
-        let reason = section.parse("reason", faults, |text| {
-            let fits = !text.trim().is_empty() && text.chars().count() <= 500 && !text.chars().any(char::is_control);
-            if fits { Ok(text.to_owned()) } else { Err("must be 1 to 500 characters in one line".to_owned()) }
-        });
+        let owner = section.parse("owner", faults, |text| line(text, 100));
+        let asks_for_second = section.has("approved_by");
+        let second = section.parse("approved_by", faults, |text| line(text, 100));
+        let reason = section.parse("reason", faults, |text| line(text, 500));
         let until = section.parse("until", faults, |text| {
             Timestamp::parse(text).map_err(|_| "must be an RFC 3339 time, for example 2027-01-31T00:00:00Z".to_owned())
         });
         section.finish(faults);
-        let (Some(check), Some(reason), Some(until), true) = (check, reason, until, key_store.is_some() == one_store)
+        let readable = key_store.is_some() == one_store && second.is_some() == asks_for_second;
+        let (Some(check), Some(owner), Some(reason), Some(until), true) = (check, owner, reason, until, readable)
         else {
             whole = false;
             continue;
         };
+        let second = second.map(|name| name.value);
+        let alone = second.as_ref().is_none_or(|second| second.to_lowercase() == owner.value.to_lowercase());
+        if alone && check::find(&check.value).is_some_and(check::Check::waiver_needs_two) {
+            let why = "must be there and name somebody else than owner, because nobody waives this check alone";
+            faults.add(check.line, &format!("{section_path}.approved_by"), why);
+            whole = false;
+        }
         let key_store = key_store.map(|id| id.value);
-        if waivers.iter().any(|other| other.check == check.value && other.key_store == key_store) {
+        if waivers.iter().any(|other| other.waiver.check == check.value && other.key_store == key_store) {
             faults.add(check.line, &check.path, format!("is waived twice {}", found(&check.value)));
         }
-        waivers.push(Waiver { check: check.value, key_store, reason: reason.value, until: until.value });
+        let waiver = check::Waiver {
+            check: check.value,
+            owner: owner.value,
+            approved_by: second,
+            reason: reason.value,
+            until: Some(until.value),
+        };
+        waivers.push(Waiver { key_store, until: until.value, waiver });
     }
     whole.then_some(waivers)
+}
+
+fn line(text: &str, longest: usize) -> Result<String, String> {
+    let fits = !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("must be 1 to {longest} characters in one line")) }
 }

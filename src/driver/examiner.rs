@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
-use crate::check::{AwsEvidence, ControlPlane, Problem, ProblemKind, Report};
+use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Problem, ProblemKind, Report};
 use crate::clock::Clock;
 use crate::id::ReportId;
 use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksConfiguration};
@@ -104,7 +104,8 @@ impl Examiner {
 
     /// Examines a candidate that belongs to no key store.
     pub async fn candidate(&self, candidate: &Candidate) -> Result<Arc<Report>, ExamineError> {
-        self.examine(candidate, AwsEvidence::default(), None).await
+        let judging = (self.parts.surroundings.judging)(None, self.parts.clock.now());
+        self.examine(candidate, AwsEvidence::default(), judging).await
     }
 
     /// Examines what a plan would put in force. `credential` signs for the new settings, `former_credential` for the
@@ -140,12 +141,11 @@ impl Examiner {
             outage_acknowledged: plan.outage_acknowledged,
             after_update: round == Round::Verification,
         };
-        self.examine(
-            &candidate,
-            AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() },
-            Some(&plan.key_store),
-        )
-        .await
+        let mut judging = (surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
+        // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
+        judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
+        self.examine(&candidate, AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() }, judging)
+            .await
     }
 
     fn baseline(&self, current: &XksConfiguration, credential: Option<ProxyCredential>) -> Option<Baseline> {
@@ -161,13 +161,12 @@ impl Examiner {
         &self,
         candidate: &Candidate,
         aws: AwsEvidence,
-        key_store: Option<&CustomKeyStoreId>,
+        judging: JudgingPolicy,
     ) -> Result<Arc<Report>, ExamineError> {
         let limit = self.parts.timeout;
         let examined = tokio::time::timeout(limit, async {
             // The semaphore is never closed.
             let _place = self.places.acquire().await.ok();
-            let judging = (self.parts.surroundings.judging)(key_store, self.parts.clock.now());
             let thoroughness =
                 Thoroughness { cold: self.parts.samples, warm: self.parts.samples, judging, ..Thoroughness::default() };
             self.parts.preflight.run(candidate, aws, &thoroughness).await

@@ -10,8 +10,9 @@ use prometheus::{GaugeVec, Opts, Registry};
 use super::{
     BUILD_INFO, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE,
     KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN,
+    WAIVER_END,
 };
-use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict};
+use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
 use crate::monitor::Sighting;
 use crate::update::StatusName;
@@ -24,6 +25,8 @@ pub struct Scene {
     pub sightings: Vec<Arc<Sighting>>,
     /// Updates that have not concluded.
     pub open_updates: Vec<OpenUpdate>,
+    /// The waivers in force, by the key store that they hold for.
+    pub waivers: Vec<(CustomKeyStoreId, Waiver)>,
     /// Whether the configuration was good when it was last read.
     pub configuration_good: bool,
 }
@@ -44,6 +47,11 @@ impl Scene {
         let good = canvas.gauge(&CONFIG_LAST_RELOAD_SUCCESSFUL)?;
         good.with_label_values(&[] as &[&str]).set(number(self.configuration_good));
         self.updates(&canvas)?;
+        let ends = canvas.gauge(&WAIVER_END)?;
+        for (key_store, waiver) in &self.waivers {
+            let Some(until) = waiver.until else { continue };
+            ends.with_label_values(&[key_store.as_str(), &waiver.check]).set(until.unix() as f64);
+        }
         self.descriptions(&canvas)?;
         self.reports(&canvas)?;
         Ok(canvas.registry.gather())

@@ -117,7 +117,7 @@ fn finding(report: &Report, finding: &Finding) -> Value {
         Outcome::Passed(detail) | Outcome::NotApplicable(detail) => detail.clone(),
         Outcome::NotReached { stopped_at } => format!("the probe ended in stage {stopped_at}"),
         Outcome::Failed(problem) | Outcome::OwnFault(problem) => problem.detail.clone(),
-        Outcome::Waived { problem, reason } => format!("{} (waived: {reason})", problem.detail),
+        Outcome::Waived { problem, waiver } => format!("{} ({waiver})", problem.detail),
     };
     json!({
         "check": check.id,
@@ -129,6 +129,10 @@ fn finding(report: &Report, finding: &Finding) -> Value {
         "remedy": problem.map(|_| check.remedy),
         "address": finding.address,
         "kms": finding.kms.as_ref().map(kms_outcome),
+        "waiver": match &finding.outcome {
+            Outcome::Waived { waiver, .. } => Some(waiver),
+            _ => None,
+        },
         "citation": { "source": check.citation.source, "section": check.citation.section },
     })
 }

@@ -67,7 +67,7 @@ fn told(outcome: &Outcome) -> String {
         Outcome::Passed(detail) | Outcome::NotApplicable(detail) => detail.clone(),
         Outcome::NotReached { stopped_at } => format!("not reached, the probe ended in stage {stopped_at}"),
         Outcome::Failed(problem) | Outcome::OwnFault(problem) => problem.detail.clone(),
-        Outcome::Waived { problem, reason } => format!("{} (waived: {reason})", problem.detail),
+        Outcome::Waived { problem, waiver } => format!("{} ({waiver})", problem.detail),
     }
 }
 

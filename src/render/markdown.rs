@@ -43,7 +43,7 @@ pub fn report(report: &Report) -> String {
 
 fn detail(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Waived { problem, reason } => format!("{} (waived: {reason})", problem.detail),
+        Outcome::Waived { problem, waiver } => format!("{} ({waiver})", problem.detail),
         other => other.problem().map(|problem| problem.detail.clone()).unwrap_or_default(),
     }
 }

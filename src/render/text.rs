@@ -102,7 +102,7 @@ fn write_finding(out: &mut String, report: &Report, finding: &Finding, paint: Pa
     };
     let detail = match &finding.outcome {
         Outcome::NotReached { stopped_at } => format!("not reached, the probe ended in stage {stopped_at}"),
-        Outcome::Waived { problem, reason } => format!("{} (waived: {reason})", problem.detail),
+        Outcome::Waived { problem, waiver } => format!("{} ({waiver})", problem.detail),
         Outcome::OwnFault(problem) => format!("a fault on our side: {}", problem.detail),
         Outcome::Failed(problem) => problem.detail.clone(),
         Outcome::Passed(detail) | Outcome::NotApplicable(detail) => detail.clone(),

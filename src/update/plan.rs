@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::change::{changed, disruption, effective, holds_secret};
 use super::policy::{ApprovalRule, Limits, Options, Policy};
 use super::{Disruption, SettingsDigest, Standing, Step};
+use crate::check::Waiver;
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::key_store::{
@@ -27,6 +28,8 @@ pub struct Wanted {
     pub options: Options,
     /// The credential now in force, if we hold its secret: KMS never returns it.
     pub former_credential: Option<CredentialRef>,
+    /// The failures that are accepted for this key store now.
+    pub waivers: Vec<Waiver>,
     /// Who asks.
     pub by: String,
 }
@@ -88,6 +91,9 @@ pub struct PlanBody {
     /// Whether the requester acknowledged that the keys will be out of use for a while, where they will.
     #[serde(default)]
     pub outage_acknowledged: bool,
+    /// The failures that are accepted: whoever approves the plan approves these with it, and no later ones count.
+    #[serde(default)]
+    pub waivers: Vec<Waiver>,
     /// How it would be undone.
     pub rollback: Rollback,
     /// The credential now in force, if its secret is held.
@@ -258,6 +264,7 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         expected: observed.clone(),
         new,
         outage_acknowledged: wanted.options.acknowledge_outage,
+        waivers: wanted.waivers,
         disruption,
         steps,
         rollback: rollback(observed, &change, former_credential.as_ref()),
@@ -414,7 +421,12 @@ mod tests {
         let now = Timestamp::from_unix(0);
         let id = UpdateId::new(&IdSource::from_seed(1), now);
         let options = Options::default();
-        plan(store, Wanted { id, change, options, former_credential: None, by: "t".into() }, &Policy::default(), now)
+        plan(
+            store,
+            Wanted { id, change, options, former_credential: None, waivers: Vec::new(), by: "t".into() },
+            &Policy::default(),
+            now,
+        )
     }
 
     #[test]

@@ -391,10 +391,18 @@ fn a_waived_failure_is_shown_and_does_not_block() {
     let mut evidence = good();
     body(&mut evidence, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
     assert_eq!(report(evidence.clone(), &JudgingPolicy::default()).verdict(), Verdict::Blocked);
-    let waiver = crate::check::Waiver { check: "health.ekm_available".to_owned(), reason: "drill".to_owned() };
+    let waiver = crate::check::Waiver {
+        check: "health.ekm_available".to_owned(),
+        owner: "ops".to_owned(),
+        approved_by: None,
+        reason: "drill".to_owned(),
+        until: Some(now().plus(days(1))),
+    };
     let report = report(evidence, &JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver] });
     assert_eq!(report.verdict(), Verdict::Ready);
-    assert!(report.findings.iter().any(|f| matches!(&f.outcome, Outcome::Waived { reason, .. } if reason == "drill")));
+    assert!(
+        report.findings.iter().any(|f| matches!(&f.outcome, Outcome::Waived { waiver, .. } if waiver.owner == "ops"))
+    );
 }
 
 #[test]

@@ -99,6 +99,11 @@ fn plan(out: &mut String, plan: &Value) {
     row(out, "disruption", &disruption);
     row(out, "steps", &list(plan.get("steps")));
     row(out, "rollback", &rollback(plan));
+    for waiver in plan.get("waivers").and_then(Value::as_array).into_iter().flatten() {
+        let [check, owner, reason] = ["/check", "/owner", "/reason"].map(|member| text(waiver, member));
+        let until = waiver.get("until").and_then(Value::as_str).unwrap_or("its end");
+        row(out, "waived", &format!("{check} by {owner} until {until}: {reason}"));
+    }
     row(out, "plan expires", text(plan, "/expires_at"));
     row(out, "plan digest", text(plan, "/digest"));
 }

@@ -79,15 +79,19 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "line 3: preflight.routes[0].connect_to: must have at least one address",
     ),
     (
-        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nreason = \"x\"\nuntil = \"soon\"",
-        "line 6: preflight.waivers[0].until: must be an RFC 3339 time, for example 2027-01-31T00:00:00Z (found \"soon\")",
+        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nowner = \"ann\"\nreason = \"x\"\nuntil = \"soon\"",
+        "line 7: preflight.waivers[0].until: must be an RFC 3339 time, for example 2027-01-31T00:00:00Z (found \"soon\")",
     ),
     (
-        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nreason = \" \"\nuntil = \"2027-01-31T00:00:00Z\"",
-        "line 5: preflight.waivers[0].reason: must be 1 to 500 characters in one line (found \" \")",
+        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nowner = \"ann\"\nreason = \" \"\nuntil = \"2027-01-31T00:00:00Z\"",
+        "line 6: preflight.waivers[0].reason: must be 1 to 500 characters in one line (found \" \")",
     ),
     (
-        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nkey_store = \"cks-2\"\nreason = \"x\"\nuntil = \"2027-01-31T00:00:00Z\"",
+        "[[preflight.waivers]]\ncheck = \"input.path_version\"\nowner = \"ann\"\napproved_by = \"Ann\"\nreason = \"x\"\nuntil = \"2027-01-31T00:00:00Z\"",
+        "line 4: preflight.waivers[0].approved_by: must be there and name somebody else than owner, because nobody waives this check alone",
+    ),
+    (
+        "[[preflight.waivers]]\ncheck = \"health.redundancy\"\nkey_store = \"cks-2\"\nowner = \"ann\"\nreason = \"x\"\nuntil = \"2027-01-31T00:00:00Z\"",
         "line 5: preflight.waivers[0].key_store: must be the id of one of [[key_stores]] (found \"cks-2\")",
     ),
     (

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xks_preflight::api::{Bounds, Caller, Connections, Role, Service, Token, router, serve};
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
-use xks_preflight::check::JudgingPolicy;
-use xks_preflight::clock::{Clock, SystemClock};
+use xks_preflight::check::{JudgingPolicy, Waiver};
+use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::driver::{ConfiguredCredentials, Driver, Examiner, ExaminerParts, Pace};
 use xks_preflight::id::IdSource;
 use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
@@ -127,7 +127,7 @@ impl Bench {
                 ("current.example.com".to_owned(), vec![current.address().to_string()]),
                 ("candidate.example.com".to_owned(), vec![candidate.address().to_string()]),
             ]),
-            judging: Arc::new(|_, _| JudgingPolicy::default()),
+            judging: Arc::new(|_, _| JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver()] }),
         });
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
         let caller = |name: &str, role, token: &Token| Caller { name: name.to_owned(), role, hash: token.hash() };
@@ -272,6 +272,7 @@ impl ServiceParts<'_> {
             writer: Some(writer),
             verifier: examiner.clone(),
             credentials: Arc::new(Named(self.credential)),
+            judging: surroundings.judging.clone(),
             clock: clock.clone(),
             ids,
             policy: Policy { settle: Duration::from_millis(60), pause: Duration::from_millis(5), ..Policy::default() },
@@ -315,5 +316,16 @@ impl ServiceParts<'_> {
             streams: Arc::new(Semaphore::new(bounds.streams)),
             draining: CancellationToken::new(),
         }
+    }
+}
+
+/// A failure that is accepted on this bench, for every key store.
+fn waiver() -> Waiver {
+    Waiver {
+        check: "health.redundancy".to_owned(),
+        owner: "ann".to_owned(),
+        approved_by: None,
+        reason: "a bench".to_owned(),
+        until: Some(Timestamp::from_unix(4_000_000_000)),
     }
 }

@@ -36,6 +36,7 @@ async fn a_cold_update_ends_verified_with_exactly_three_mutations() {
     assert_eq!(events.last().map(String::as_str), Some("concluded"));
     let update = bench.get(&format!("/v1/updates/{id}")).await.json();
     assert_eq!(update["status"], "verified", "{update}");
+    assert_eq!(update["plan"]["waivers"][0]["owner"], "ann", "{update}");
     assert_eq!(bench.mutations(), ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"]);
     let report = bench.get(&format!("/v1/preflights/{}", update["report"].as_str().unwrap())).await.json();
     assert_eq!((&report["verdict"], &report["schema"]), (&json!("ready"), &json!("xks-preflight/report/1")));

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use rustls::RootCertStore;
 use secrecy::SecretString;
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
-use xks_preflight::check::Verdict;
+use xks_preflight::check::{JudgingPolicy, Verdict};
 use xks_preflight::clock::{Clock, SystemClock};
 use xks_preflight::driver::{
     ConfiguredCredentials, Driver, GivenCredential, Pace, Parts, PreflightRequest, UpdateRequest, Verifier,
@@ -88,6 +88,7 @@ impl Bench {
             writer: Some(self.aws.clone()),
             verifier: verifier.clone(),
             credentials: Arc::new(Named),
+            judging: Arc::new(|_, _| JudgingPolicy::default()),
             clock: Arc::new(SystemClock),
             ids: Arc::new(IdSource::from_entropy()),
             policy,
