@@ -12,6 +12,7 @@ mod problem;
 mod report;
 
 pub use catalogue::{CATALOGUE, Check, Citation, Stage, find};
+pub use evidence::vpc;
 pub use evidence::{
     AddressEvidence, Attempt, AwsEvidence, CapacityEvidence, Certificate, CloudHsmEvidence, ControlPlane, Deviation,
     Enumeration, Evidence, ExchangeEvidence, KMS_TIME_LIMIT, KeyEvidence, KeyOperation, LARGEST_BODY, ProbedSettings,

@@ -4,7 +4,7 @@ mod capacity;
 mod cloudhsm;
 mod key;
 mod refusal;
-mod vpc;
+pub mod vpc;
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

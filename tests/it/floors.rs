@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["xks"],
     &["check"],
     &["update"],
-    &["kms", "journal"],
+    &["kms", "vpc", "journal"],
     &["probe", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
     &["preflight"],
     &["monitor", "driver"],
