@@ -14,10 +14,11 @@ mod report;
 pub use catalogue::{CATALOGUE, Check, Citation, Stage, find};
 pub use evidence::vpc;
 pub use evidence::{
-    AddressEvidence, Attempt, AwsEvidence, CapacityEvidence, Certificate, CloudHsmEvidence, ControlPlane, Deviation,
-    Enumeration, Evidence, ExchangeEvidence, KMS_TIME_LIMIT, KeyEvidence, KeyOperation, LARGEST_BODY, ProbedSettings,
-    PublicKey, RECOMMENDED_ROUND_TRIP, RefusalEvidence, Resolution, Sample, SampleKind, SecretEvidence, Stop, Subject,
-    TlsEvidence, Trial, Trust, VpcEvidence, certificate_name_covers, is_globally_routable,
+    AddressEvidence, Attempt, AwsEvidence, CapacityEvidence, Certificate, CloudHsmEvidence, Cluster, ClusterSettings,
+    ClusterState, ClusterSubject, ControlPlane, Deviation, Enumeration, Evidence, ExchangeEvidence, Hsm,
+    KMS_TIME_LIMIT, KeyEvidence, KeyOperation, LARGEST_BODY, ProbedSettings, PublicKey, RECOMMENDED_ROUND_TRIP,
+    RefusalEvidence, Resolution, Sample, SampleKind, SecretEvidence, SecurityGroupRules, Stop, Subject, TlsEvidence,
+    Trial, Trust, VpcEvidence, certificate_name_covers, is_globally_routable,
 };
 pub use judge::judge;
 pub use latency::{Latency, Quantiles};

@@ -5,6 +5,7 @@
 //! literal, a path may name a version that does not exist). That second level is judged by the checks of stage
 //! `input`, so that it can be reported instead of merely refused.
 
+mod certificate;
 mod change;
 mod configuration;
 mod connection;
@@ -15,6 +16,7 @@ mod kms_key;
 mod name;
 mod proxy_uri;
 
+pub use certificate::CertificateIdentity;
 pub use change::{Change, Member};
 pub use configuration::{
     CloudHsmConfiguration, Configuration, Connectivity, ConnectivityKind, KeyStore, XksConfiguration,

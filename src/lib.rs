@@ -14,7 +14,7 @@
 //! floor 5  api metrics render                       faces: translate in and out, decide nothing
 //! floor 4  monitor preflight driver                 engines: schedules, orchestration, shutdown
 //! floor 3  probe aws/* journal/{codec,seal,sqlite}  adapters: sockets, AWS clients, SQL
-//! floor 2  kms vpc journal                          ports: traits in our own words
+//! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
 //! floor 1  xks <- check <- update                   judgement: pure functions, no tokio, no I/O, no clock
 //! floor 0  key_store clock id chain                 vocabulary: newtypes, parse-only
 //! beside   sandbox                                  simulated peers on loopback (feature `sandbox`)
@@ -30,6 +30,7 @@ pub mod check;
 pub mod update;
 pub mod xks;
 // floor 2
+pub mod cloudhsm;
 pub mod journal;
 pub mod kms;
 pub mod vpc;

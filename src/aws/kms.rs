@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region as SdkRegion};
+use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
@@ -55,27 +55,8 @@ pub struct AwsKms {
 impl AwsKms {
     /// A client; nothing is sent yet.
     pub async fn new(settings: AwsKmsSettings) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(settings.timeout.min(Duration::from_secs(5)))
-            .operation_attempt_timeout(settings.timeout)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(SdkRegion::new(settings.region.to_string()))
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
-            .timeout_config(timeouts);
-        if let Some(url) = settings.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
-        if let Some(given) = settings.credentials {
-            loader = loader.credentials_provider(Credentials::new(
-                given.access_key_id,
-                given.secret_access_key.expose_secret(),
-                given.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
-                None,
-                "configuration",
-            ));
-        }
-        Self { client: Client::new(&loader.load().await) }
+        let AwsKmsSettings { region, endpoint_url, credentials, timeout } = settings;
+        Self { client: Client::new(&sdk_config(&region, endpoint_url, credentials, timeout).await) }
     }
 
     async fn update(&self, id: &CustomKeyStoreId, change: &Change, secrets: &Secrets) -> Result<Receipt, KmsError> {
@@ -135,6 +116,36 @@ impl AwsKms {
             .map_err(|e| error("DisconnectCustomKeyStore", &e))?;
         Ok(Receipt { request_id: answer.request_id().map(ToOwned::to_owned) })
     }
+}
+
+/// What every client of ours is made of. Requests that fail in passing are tried three times.
+pub(super) async fn sdk_config(
+    region: &Region,
+    endpoint_url: Option<String>,
+    credentials: Option<AwsCredentials>,
+    timeout: Duration,
+) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(timeout.min(Duration::from_secs(5)))
+        .operation_attempt_timeout(timeout)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(SdkRegion::new(region.to_string()))
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(timeouts);
+    if let Some(url) = endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    if let Some(given) = credentials {
+        loader = loader.credentials_provider(Credentials::new(
+            given.access_key_id,
+            given.secret_access_key.expose_secret(),
+            given.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
+            None,
+            "configuration",
+        ));
+    }
+    loader.load().await
 }
 
 /// One attempt and no more.

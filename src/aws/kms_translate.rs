@@ -14,9 +14,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::key_store::{
-    AccessKeyId, AccountId, CloudHsmClusterId, CloudHsmConfiguration, Configuration, ConnectionErrorCode,
-    ConnectionState, Connectivity, CustomKeyStoreId, CustomKeyStoreName, Invalid, KeyStore, KmsException,
-    ProxyCredential, VpcEndpointServiceName, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
+    AccessKeyId, AccountId, CertificateIdentity, CloudHsmClusterId, CloudHsmConfiguration, Configuration,
+    ConnectionErrorCode, ConnectionState, Connectivity, CustomKeyStoreId, CustomKeyStoreName, Invalid, KeyStore,
+    KmsException, ProxyCredential, VpcEndpointServiceName, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
 };
 use crate::kms::KmsError;
 
@@ -64,7 +64,8 @@ fn configuration(entry: &CustomKeyStoresListEntry) -> Result<Configuration, Stri
         Some("AWS_CLOUDHSM") | None => {
             let cluster = entry.cloud_hsm_cluster_id().ok_or("no CloudHsmClusterId")?;
             let cluster = CloudHsmClusterId::parse(cluster).map_err(|invalid| invalid.to_string())?;
-            Ok(Configuration::CloudHsm(CloudHsmConfiguration { cluster }))
+            let trust_anchor = entry.trust_anchor_certificate().and_then(CertificateIdentity::parse);
+            Ok(Configuration::CloudHsm(CloudHsmConfiguration { cluster, trust_anchor }))
         }
         Some(other) => Err(format!("CustomKeyStoreType {other} is not known to this version")),
     }

@@ -13,7 +13,9 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 pub use self::capacity::CapacityEvidence;
-pub use self::cloudhsm::CloudHsmEvidence;
+pub use self::cloudhsm::{
+    CloudHsmEvidence, Cluster, ClusterSettings, ClusterState, ClusterSubject, Hsm, SecurityGroupRules,
+};
 pub use self::key::{Enumeration, KeyEvidence};
 pub use self::refusal::{Deviation, RefusalEvidence, Trial};
 pub use self::vpc::VpcEvidence;
@@ -108,12 +110,35 @@ pub struct Subject {
     pub longest_key_id: Option<usize>,
     /// Whether roots of a laboratory were accepted as KMS-trusted: then the verdict holds for the laboratory only.
     pub lab: bool,
+    /// The CloudHSM cluster that is asked for, when the candidate is one. The members of a proxy are then empty, and
+    /// no stage of a proxy is judged.
+    pub cluster: Option<Box<ClusterSubject>>,
 }
 
 impl Subject {
+    /// A candidate that is a cluster and has no proxy.
+    pub fn of_cluster(cluster: ClusterSubject, region: Region, lab: bool) -> Self {
+        Self {
+            endpoint: String::new(),
+            path: String::new(),
+            connectivity: ConnectivityKind::PublicEndpoint,
+            vpc_endpoint_service: None,
+            region,
+            access_key_id: String::new(),
+            secret: SecretEvidence::Malformed("there is no proxy".to_owned()),
+            connect_to: Vec::new(),
+            longest_key_id: None,
+            lab,
+            cluster: Some(Box::new(cluster)),
+        }
+    }
+
     /// Identifies exactly the settings that KMS would be given, wherever we connected to probe them: what a permit is
     /// bound to. 64 hexadecimal digits.
     pub fn kms_settings_digest(&self) -> String {
+        if let Some(cluster) = &self.cluster {
+            return cluster.settings().digest();
+        }
         ProbedSettings {
             endpoint: &self.endpoint,
             path: &self.path,
@@ -147,28 +172,34 @@ pub struct ProbedSettings<'a> {
 }
 
 impl ProbedSettings<'_> {
-    /// SHA-256 over the members, each with its length, so that none can run into the next; 64 hexadecimal digits.
+    /// SHA-256 over the members; 64 hexadecimal digits.
     pub fn digest(&self) -> String {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(b"xks-preflight/settings/1");
-        for member in [
+        let members = [
             Some(self.endpoint),
             Some(self.path),
             Some(self.connectivity.as_str()),
             self.vpc_endpoint_service,
             Some(self.access_key_id),
             self.fingerprint,
-        ] {
-            let length = member.map_or(u64::MAX, |text| text.len() as u64);
-            context.update(&length.to_be_bytes());
-            context.update(member.unwrap_or_default().as_bytes());
-        }
-        context.finish().as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        ];
+        digest_of("xks-preflight/settings/1", &members)
     }
+}
+
+/// SHA-256 over members, each with its length, so that none can run into the next; 64 hexadecimal digits.
+fn digest_of(domain: &str, members: &[Option<&str>]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(domain.as_bytes());
+    for member in members {
+        let length = member.map_or(u64::MAX, |text| text.len() as u64);
+        context.update(&length.to_be_bytes());
+        context.update(member.unwrap_or_default().as_bytes());
+    }
+    context.finish().as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What may be known of a secret without knowing it.

@@ -169,7 +169,7 @@ impl Examiner {
             let _place = self.places.acquire().await.ok();
             let thoroughness =
                 Thoroughness { cold: self.parts.samples, warm: self.parts.samples, judging, ..Thoroughness::default() };
-            self.parts.preflight.run(candidate, aws, &thoroughness).await
+            Box::pin(self.parts.preflight.run(candidate, aws, &thoroughness)).await
         });
         let report = Arc::new(examined.await.map_err(|_| ExamineError::TimedOut { limit })?);
         (self.parts.observer)(&report);

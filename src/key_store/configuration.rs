@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessKeyId, AccountId, CloudHsmClusterId, ConnectionState, CustomKeyStoreId, CustomKeyStoreName, Invalid,
-    VpcEndpointServiceName, XksProxyUriEndpoint, XksProxyUriPath,
+    AccessKeyId, AccountId, CertificateIdentity, CloudHsmClusterId, ConnectionState, CustomKeyStoreId,
+    CustomKeyStoreName, Invalid, VpcEndpointServiceName, XksProxyUriEndpoint, XksProxyUriPath,
 };
 use crate::clock::Timestamp;
 
@@ -74,11 +74,15 @@ pub struct XksConfiguration {
     pub connectivity: Connectivity,
 }
 
-/// `CloudHsmClusterId` of an `AWS_CLOUDHSM` store.
+/// The settings of an `AWS_CLOUDHSM` store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloudHsmConfiguration {
     /// `CloudHsmClusterId`.
     pub cluster: CloudHsmClusterId,
+    /// `TrustAnchorCertificate`: of the authority that issued the cluster's certificate. Never changes. Absent when it
+    /// cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_anchor: Option<CertificateIdentity>,
 }
 
 /// AWS's optional members made one value: a service exists exactly for VPC connectivity.

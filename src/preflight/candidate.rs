@@ -147,6 +147,7 @@ impl Candidate {
             connect_to: self.connect_to.clone(),
             longest_key_id: self.keys.longest_id(),
             lab,
+            cluster: None,
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn same_settings(found: &KeyStore, believed: &KeyStore) -> bool {
                     _ => false,
                 }
         }
-        (Configuration::CloudHsm(found), Configuration::CloudHsm(believed)) => found == believed,
+        (Configuration::CloudHsm(found), Configuration::CloudHsm(believed)) => found.cluster == believed.cluster,
         _ => false,
     }
 }

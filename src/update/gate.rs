@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::{Plan, PlanDigest};
 use super::policy::ApprovalRule;
 use super::{Direction, Step};
-use crate::check::{Level, Outcome, ProbedSettings, Report, Verdict};
+use crate::check::{ClusterSettings, Level, Outcome, ProbedSettings, Report, Verdict};
 use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
 use crate::key_store::{Change, Configuration, Connectivity, CustomKeyStoreId, Fingerprint, KeyStore, KmsException};
@@ -26,7 +26,9 @@ impl SettingsDigest {
 
     /// The settings of a key store, with the fingerprint of the credential that is in force with them. For an external
     /// key store it is what [`ProbedSettings::digest`] gives.
-    pub(super) fn of(store: &KeyStore, credential: Option<&Fingerprint>) -> Self {
+    ///
+    /// `password` is the update that has a new KeyStorePassword sealed beside it; see [`ClusterSettings::password`].
+    pub(super) fn of(store: &KeyStore, credential: Option<&Fingerprint>, password: Option<UpdateId>) -> Self {
         let fingerprint = credential.map(ToString::to_string);
         match &store.configuration {
             Configuration::Xks(xks) => {
@@ -44,7 +46,7 @@ impl SettingsDigest {
                 };
                 Self(settings.digest())
             }
-            Configuration::CloudHsm(hsm) => Self(format!("cluster:{}", hsm.cluster)),
+            Configuration::CloudHsm(hsm) => Self(ClusterSettings { cluster: &hsm.cluster, password }.digest()),
             Configuration::Unrecognized { .. } => Self("unrecognized".to_owned()),
         }
     }

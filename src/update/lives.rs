@@ -470,6 +470,7 @@ fn a_plan_and_a_probe_of_the_same_settings_agree() {
         connect_to: vec!["127.0.0.1:1".into()],
         longest_key_id: None,
         lab: false,
+        cluster: None,
     };
     assert_eq!(SettingsDigest::stated(&subject.kms_settings_digest()), plan.settings());
     let other = crate::check::Subject { endpoint: "https://old.example.com".into(), ..subject };

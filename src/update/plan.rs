@@ -126,7 +126,7 @@ impl Plan {
 
     /// Identifies exactly the settings that a pre-flight must have probed to count for this plan.
     pub fn settings(&self) -> SettingsDigest {
-        SettingsDigest::of(&self.new, self.probed_credential())
+        SettingsDigest::of(&self.new, self.probed_credential(), self.change.password.then_some(self.id))
     }
 
     /// The credential in force after the update, if its secret is held.
@@ -505,7 +505,10 @@ mod tests {
     fn cloudhsm_stores_have_their_own_members_and_patience() {
         let mut hsm = store(Connectivity::PublicEndpoint);
         let cluster = |text| CloudHsmClusterId::parse(text).unwrap();
-        hsm.configuration = Configuration::CloudHsm(CloudHsmConfiguration { cluster: cluster("cluster-abcdefghijk") });
+        hsm.configuration = Configuration::CloudHsm(CloudHsmConfiguration {
+            cluster: cluster("cluster-abcdefghijk"),
+            trust_anchor: None,
+        });
         let change = Change { cluster: Some(cluster("cluster-zyxwvutsrqp")), ..Change::default() };
         let plan = make(&hsm, change).unwrap();
         assert_eq!(plan.limits.connect(), std::time::Duration::from_mins(25));

@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["xks"],
     &["check"],
     &["update"],
-    &["kms", "vpc", "journal"],
+    &["kms", "vpc", "cloudhsm", "journal"],
     &["probe", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
     &["preflight"],
     &["monitor", "driver"],

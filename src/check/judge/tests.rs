@@ -134,6 +134,7 @@ fn good() -> Evidence {
         connect_to: Vec::new(),
         longest_key_id: Some(36),
         lab: false,
+        cluster: None,
     };
     Evidence {
         resolution: Resolution::Answered {
