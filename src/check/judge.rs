@@ -40,7 +40,10 @@ pub fn judge(evidence: &Evidence, policy: &JudgingPolicy) -> Vec<Finding> {
 }
 
 fn findings(check: &'static Check, evidence: &Evidence, policy: &JudgingPolicy) -> Vec<Finding> {
-    let judgements = fold((check.judge)(evidence));
+    let judgements = match out_of_place(check, evidence) {
+        Some(why) => whole(not_applicable(why)),
+        None => fold((check.judge)(evidence)),
+    };
     judgements
         .into_iter()
         .map(|judgement| {
@@ -49,6 +52,18 @@ fn findings(check: &'static Check, evidence: &Evidence, policy: &JudgingPolicy) 
             Finding { check, address: judgement.address, outcome, kms }
         })
         .collect()
+}
+
+/// Why a check has no meaning for this kind of candidate: a proxy has no cluster, and a cluster no proxy.
+fn out_of_place(check: &Check, evidence: &Evidence) -> Option<&'static str> {
+    let is_cluster = evidence.subject.cluster.is_some();
+    match check.stage {
+        Stage::Kms => None,
+        // Of the input, what belongs together in a request is no matter of the proxy.
+        Stage::Input if check.id == "input.travels_together" => None,
+        Stage::CloudHsm => (!is_cluster).then_some("not an AWS CloudHSM key store"),
+        _ => is_cluster.then_some("the key store has no proxy"),
+    }
 }
 
 /// If no address fails, the first outcome speaks for all; otherwise those that pass are left out.

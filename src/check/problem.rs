@@ -109,6 +109,13 @@ problem_kinds! {
     NoWayBack => "no_way_back", "the former settings could not be restored";
     Outage => "outage", "the change needs an outage that nobody has acknowledged";
     AccessDenied => "access_denied", "our own role may not do this";
+    Unread => "unread", "AWS could not be read, or its answer not be understood";
+    // cloudhsm
+    ClusterNotActive => "cluster_not_active", "the CloudHSM cluster is not active";
+    TooFewHsms => "too_few_hsms", "the cluster has fewer active HSMs than KMS needs";
+    OneZone => "one_zone", "everything is in one Availability Zone, and KMS needs two";
+    UnrelatedCluster => "unrelated_cluster", "the cluster does not share the backup history of the present one";
+    PortsClosed => "ports_closed", "a security group lacks a rule that KMS needs";
 }
 
 impl fmt::Display for ProblemKind {

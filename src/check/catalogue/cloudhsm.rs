@@ -1,5 +1,88 @@
 //! Checks of the CloudHSM cluster, read-only.
 
-use super::Check;
+use super::{API, Check, Code, GUIDE, KmsOutcome, Level, Raises, Stage, cite, judge};
 
-pub(super) const CHECKS: &[Check] = &[];
+const INVALID_CONFIGURATION: Option<KmsOutcome> = Some(KmsOutcome::update(Raises::CloudHsmClusterInvalidConfiguration));
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "cloudhsm.cluster_found",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "DescribeClusters finds the cluster in account and Region",
+        citation: cite(API, "UpdateCustomKeyStore, CloudHsmClusterNotFoundException"),
+        remedy: "Check the cluster's id, the account and the Region.",
+        kms: Some(KmsOutcome::of(Raises::CloudHsmClusterNotFound, Code::ClusterNotFound)),
+        judge: judge::cloudhsm::cluster_found,
+    },
+    Check {
+        id: "cloudhsm.active",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "the cluster is ACTIVE",
+        citation: cite(API, "UpdateCustomKeyStore, CloudHsmClusterNotActiveException"),
+        remedy: "Initialize and activate the cluster, or wait until what is under way there has ended.",
+        kms: Some(KmsOutcome::update(Raises::CloudHsmClusterNotActive)),
+        judge: judge::cloudhsm::active,
+    },
+    Check {
+        id: "cloudhsm.hsms",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "the cluster has two active HSMs, which an update needs; one is enough for what is connected",
+        citation: cite(API, "UpdateCustomKeyStore, CloudHsmClusterInvalidConfigurationException"),
+        remedy: "Add HSMs to the cluster (CreateHsm) and wait until they are ACTIVE.",
+        kms: Some(KmsOutcome::of(Raises::CloudHsmClusterInvalidConfiguration, Code::InsufficientCloudHsmHsms)),
+        judge: judge::cloudhsm::hsms,
+    },
+    Check {
+        id: "cloudhsm.zones",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "the active HSMs are in different Availability Zones, which an update needs",
+        citation: cite(API, "UpdateCustomKeyStore, CloudHsmClusterInvalidConfigurationException"),
+        remedy: "Add an HSM in another Availability Zone.",
+        kms: INVALID_CONFIGURATION,
+        judge: judge::cloudhsm::zones,
+    },
+    Check {
+        id: "cloudhsm.related",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "the cluster shares the backup history of the present one: they have the same cluster certificate",
+        citation: cite(API, "UpdateCustomKeyStore, CloudHsmClusterNotRelatedException"),
+        remedy: "Use a cluster made from a backup of the present one, or of another with the same cluster certificate.",
+        kms: Some(KmsOutcome::update(Raises::CloudHsmClusterNotRelated)),
+        judge: judge::cloudhsm::related,
+    },
+    Check {
+        id: "cloudhsm.subnets",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "the cluster has subnets in two Availability Zones at least",
+        citation: cite(API, "UpdateCustomKeyStore, CloudHsmClusterInvalidConfigurationException"),
+        remedy: "Subnets are chosen when a cluster is made: make a cluster with private subnets in two zones from a backup.",
+        kms: Some(KmsOutcome::of(Raises::CloudHsmClusterInvalidConfiguration, Code::SubnetNotFound)),
+        judge: judge::cloudhsm::subnets,
+    },
+    Check {
+        id: "cloudhsm.security_group",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "the cluster's security group admits TCP 2223 to 2225 from and to itself",
+        citation: cite(API, "UpdateCustomKeyStore, CloudHsmClusterInvalidConfigurationException"),
+        remedy: "Restore the rules of cloudhsm-cluster-<id>-sg: TCP 2223-2225 in and out, with the group itself as peer.",
+        kms: INVALID_CONFIGURATION,
+        judge: judge::cloudhsm::security_group,
+    },
+    Check {
+        id: "cloudhsm.not_in_use",
+        stage: Stage::CloudHsm,
+        level: Level::Must,
+        title: "the cluster belongs to no other key store of account and Region",
+        citation: cite(GUIDE, "Create a CloudHSM key store: a cluster can be associated with one key store at a time"),
+        remedy: "Use a cluster of this store's own.",
+        kms: Some(KmsOutcome::update(Raises::CloudHsmClusterInUse)),
+        judge: judge::cloudhsm::not_in_use,
+    },
+];
