@@ -25,6 +25,8 @@ mod deadline;
 mod dns;
 mod exchange;
 mod recorder;
+mod stranger;
+mod suites;
 mod tcp;
 mod tls;
 mod trust;
@@ -42,7 +44,8 @@ use self::dns::NameResolver;
 use self::exchange::Post;
 use self::tls::Terms;
 use crate::check::{
-    Attempt, ExchangeEvidence, Fault, Problem, ProblemKind, Resolution, Sample, SampleKind, Stage, Stop, TlsEvidence,
+    Attempt, ExchangeEvidence, Fault, Problem, ProblemKind, Resolution, Sample, SampleKind, Stage, Stop, StrangerTrial,
+    SuiteEvidence, TlsEvidence,
 };
 use crate::clock::Clock;
 use crate::id::{IdSource, RequestId};
@@ -52,7 +55,7 @@ use crate::xks::{SigningScope, XksOperation, health_request, sign};
 pub use self::client_certificate::{ClientCertificate, ClientCertificateError};
 pub use self::dns::ResolverSettings;
 pub use self::exchange::KeptConnection;
-pub use self::trust::{TrustRoots, TrustRootsError};
+pub use self::trust::{KmsTrustList, KmsTrustListError, TrustRoots, TrustRootsError};
 
 /// What a prober is made of.
 #[derive(Debug)]
@@ -182,6 +185,32 @@ impl Prober {
         Sample { kind: SampleKind::Warm, first: attempt, retry: None }
     }
 
+    /// Tries the cipher suites of KMS with TLS 1.3 and with TLS 1.2, each on a fresh connection, and on another one with
+    /// more suites where they are refused; each has `limit`. What a finished handshake of ours `showed` already is not
+    /// tried again. Sends no request.
+    pub async fn try_suites(
+        &self,
+        target: &Target,
+        address: SocketAddr,
+        showed: Option<&TlsEvidence>,
+        limit: Duration,
+    ) -> SuiteEvidence {
+        suites::try_both(&self.terms, target.endpoint.host(), address, showed, limit).await
+    }
+
+    /// Asks for health on a fresh connection with a client certificate that nobody vouches for: self-signed, in the
+    /// name of KMS. A proxy that wants client certificates must refuse it. To be done only with the consent of the
+    /// proxy's owner: it looks like an attack.
+    pub async fn try_stranger(&self, target: &Target, address: SocketAddr, limit: Duration) -> StrangerTrial {
+        match stranger::certificate(&target.region, self.clock.now()) {
+            Ok(stranger) => {
+                let cold = self.go_through_the_stages(target, address, Some(&stranger), limit).await;
+                stranger::outcome(&cold.attempt)
+            }
+            Err(problem) => StrangerTrial::Untold(problem),
+        }
+    }
+
     /// Carries out any operation on a kept connection within `limit`. The body is the caller's, complete with
     /// `requestMetadata`.
     pub async fn exchange(
@@ -197,7 +226,7 @@ impl Prober {
     }
 
     async fn cold_attempt(&self, target: &Target, address: SocketAddr, limit: Duration) -> ColdAttempt {
-        let cold = self.go_through_the_stages(target, address, limit).await;
+        let cold = self.go_through_the_stages(target, address, self.terms.client_certificate(), limit).await;
         let stop = cold.attempt.stop.as_ref();
         tracing::debug!(
             %address,
@@ -209,7 +238,13 @@ impl Prober {
         cold
     }
 
-    async fn go_through_the_stages(&self, target: &Target, address: SocketAddr, limit: Duration) -> ColdAttempt {
+    async fn go_through_the_stages(
+        &self,
+        target: &Target,
+        address: SocketAddr,
+        client: Option<&ClientCertificate>,
+        limit: Duration,
+    ) -> ColdAttempt {
         let deadline = Deadline::after(limit);
         let host = target.endpoint.host();
         let mut cold = ColdAttempt::default();
@@ -219,7 +254,7 @@ impl Prober {
             Ok(socket) => socket,
             Err(stop) => return cold.stopped(stop),
         };
-        let (took, secured) = tls::secure(&self.terms, socket, host, deadline).await;
+        let (took, secured) = tls::secure(&self.terms, socket, host, client, deadline).await;
         cold.attempt.tls = Some(took);
         let secured = match secured {
             Ok(secured) => secured,
@@ -227,7 +262,7 @@ impl Prober {
                 cold.tls = unsecured.evidence;
                 let mut stop = unsecured.stop;
                 if unsecured.refused_offer
-                    && let Some(problem) = self.suite_beyond_kms(host, address, limit).await
+                    && let Some(problem) = suites::beyond_kms(&self.terms, host, address, limit).await
                 {
                     stop.problem = problem;
                 }
@@ -254,13 +289,6 @@ impl Prober {
             cold.connection = Some(connection);
         }
         cold
-    }
-
-    /// The server refused our offer without a reason; whether it was the suites shows when it is offered more.
-    async fn suite_beyond_kms(&self, host: &str, address: SocketAddr, limit: Duration) -> Option<Problem> {
-        let deadline = Deadline::after(limit);
-        let (_, connected) = tcp::connect(address, deadline).await;
-        tls::suite_beyond_kms(&self.terms, connected.ok()?, host, deadline).await
     }
 
     async fn ask_for_health(

@@ -4,6 +4,7 @@ mod capacity;
 mod cloudhsm;
 mod key;
 mod refusal;
+mod tls;
 pub mod vpc;
 
 use std::fmt::Write;
@@ -18,6 +19,10 @@ pub use self::cloudhsm::{
 };
 pub use self::key::{Enumeration, KeyEvidence};
 pub use self::refusal::{Deviation, RefusalEvidence, Trial};
+pub use self::tls::{
+    Certificate, KmsList, KmsListing, OcspStaple, PublicKey, StrangerTrial, SuiteEvidence, SuiteTrial, TlsEvidence,
+    Trust,
+};
 pub use self::vpc::VpcEvidence;
 use super::{Problem, Stage};
 use crate::clock::Timestamp;
@@ -250,6 +255,10 @@ pub struct AddressEvidence {
     pub address: SocketAddr,
     /// What TLS showed, from the first handshake that got as far as a certificate.
     pub tls: Option<TlsEvidence>,
+    /// Which of KMS's cipher suites are accepted, by version of TLS; `None` if nobody asked.
+    pub suites: Option<SuiteEvidence>,
+    /// What became of a client certificate that no proxy can know, if one was tried.
+    pub stranger: Option<StrangerTrial>,
     /// The samples in the order they were taken.
     pub samples: Vec<Sample>,
 }
@@ -342,87 +351,6 @@ pub struct Stop {
     pub stage: Stage,
     /// Why.
     pub problem: Problem,
-}
-
-/// What TLS showed, whatever was made of it.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent observations, not a state")]
-pub struct TlsEvidence {
-    /// `TLSv1.2` or `TLSv1.3`; `None` if the handshake did not get that far.
-    pub version: Option<String>,
-    /// IANA name of the suite.
-    pub cipher_suite: Option<String>,
-    /// The protocol the server chose by ALPN.
-    pub alpn: Option<String>,
-    /// Whether the server asked for a client certificate.
-    pub client_certificate_requested: bool,
-    /// Whether one was configured and presented.
-    pub client_certificate_presented: bool,
-    /// The chain as presented, leaf first.
-    pub chain: Vec<Certificate>,
-    /// Whether the chain leads to a root that we know, at an instant when it is valid.
-    pub trust: Trust,
-    /// Whether a SAN (or, without any SAN, the CN) matches the host.
-    pub name_matches: bool,
-    /// Whether the handshake's own signature fits the leaf.
-    pub handshake_complete: bool,
-}
-
-/// Where the presented chain leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// To this root.
-    Trusted {
-        /// Subject of the root.
-        root: String,
-        /// SHA-256 of the root certificate, hexadecimal.
-        root_sha256: String,
-    },
-    /// Nowhere we know.
-    Untrusted(Problem),
-}
-
-/// The facts of one certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// Subject, RFC 4514 style.
-    pub subject: String,
-    /// The subject's common name.
-    pub common_name: Option<String>,
-    /// DNS names and addresses of the subject alternative name.
-    pub san: Vec<String>,
-    /// Issuer.
-    pub issuer: String,
-    /// Start of validity.
-    pub not_before: Timestamp,
-    /// End of validity.
-    pub not_after: Timestamp,
-    /// SHA-256 of the certificate, hexadecimal.
-    pub sha256: String,
-    /// The public key.
-    pub key: PublicKey,
-    /// The algorithm of the signature on it, as a short name such as `sha256WithRSAEncryption`.
-    pub signature_algorithm: String,
-    /// Whether that algorithm rests on SHA-1 or MD5.
-    pub weak_signature: bool,
-}
-
-impl Certificate {
-    /// Whether subject and issuer are the same.
-    pub fn is_self_issued(&self) -> bool {
-        self.subject == self.issuer
-    }
-}
-
-/// A public key's kind and size.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PublicKey {
-    /// RSA with this many bits.
-    Rsa(usize),
-    /// An elliptic curve of this many bits.
-    Ec(usize),
-    /// Anything else, by name.
-    Other(String),
 }
 
 /// One complete HTTP answer.

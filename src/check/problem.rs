@@ -77,6 +77,8 @@ problem_kinds! {
     WeakKey => "weak_key", "a key too short for today";
     WeakSignature => "weak_signature", "a signature made with SHA-1 or MD5";
     ClientCertificate => "client_certificate", "the server demands a client certificate";
+    NotOnKmsList => "not_on_kms_list", "a root that browsers trust and AWS does not list for KMS";
+    StrangerAccepted => "stranger_accepted", "a client certificate that nobody vouches for is accepted";
     DifferentCertificates => "different_certificates", "the addresses present different certificates";
     // http
     NotHttp => "not_http", "the answer is not HTTP";

@@ -16,7 +16,7 @@ use crate::clock::SystemClock;
 use crate::id::IdSource;
 use crate::key_store::{ConnectivityKind, ExternalKeyId, Region, XksProxyUriEndpoint};
 use crate::preflight::{Baseline, Candidate, CandidateKeys, Preflight, Thoroughness};
-use crate::probe::{ClientCertificate, Prober, ProberSettings, ResolverSettings, TrustRoots};
+use crate::probe::{ClientCertificate, KmsTrustList, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use crate::render::{self, Form};
 
 /// Options of `check`.
@@ -57,6 +57,9 @@ pub struct Arguments {
     /// Treat these roots as trusted by KMS; marks the report as `lab`.
     #[arg(long, env = "XKS_PREFLIGHT_CA_FILE", value_name = "PEM")]
     ca_file: Option<PathBuf>,
+    /// The file TrustedCertificateAuthorities as AWS publishes it: compares the root with the exact list.
+    #[arg(long, env = "XKS_PREFLIGHT_KMS_TRUSTED_ROOTS", value_name = "FILE")]
+    kms_trusted_roots: Option<PathBuf>,
     /// Certificate chain to present when the proxy asks for a client certificate.
     #[arg(long, env = "XKS_PREFLIGHT_CLIENT_CERT", value_name = "PEM", requires = "client_key")]
     client_cert: Option<PathBuf>,
@@ -150,6 +153,13 @@ fn prober(arguments: &Arguments) -> anyhow::Result<Prober> {
             TrustRoots::laboratory(&pem).map_err(|error| Usage(format!("--ca-file: {}", Chain(&error))))?
         }
         None => TrustRoots::mozilla(),
+    };
+    let trust = match &arguments.kms_trusted_roots {
+        Some(file) => {
+            let list = KmsTrustList::parse(&source::read(file, "--kms-trusted-roots")?);
+            trust.with_kms_list(list.map_err(|error| Usage(format!("--kms-trusted-roots: {}", Chain(&error))))?)
+        }
+        None => trust,
     };
     let client_certificate = match (&arguments.client_cert, &arguments.client_key) {
         (Some(certificate), Some(key)) => {

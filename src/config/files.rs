@@ -11,7 +11,7 @@ use super::fault::Collector;
 use super::raw::Taken;
 use super::secret::{bounded_file, secret_file};
 use super::settings::ServerTls;
-use crate::probe::TrustRoots;
+use crate::probe::{KmsTrustList, TrustRoots};
 
 /// The largest file of certificates, in bytes: all public roots together have a quarter of it.
 const MAX_CERTIFICATE_BYTES: u64 = 1024 * 1024;
@@ -34,6 +34,19 @@ pub(super) fn trust(directory: &Path, files: &[Taken<String>], faults: &mut Coll
         trust = Some(reported(file, read, faults)?);
     }
     trust
+}
+
+/// The same roots, compared with the list in this file, if one is named.
+pub(super) fn compared(
+    directory: &Path,
+    trust: TrustRoots,
+    file: Option<&Taken<String>>,
+    faults: &mut Collector,
+) -> Option<TrustRoots> {
+    let Some(file) = file else { return Some(trust) };
+    let list = bounded_file(&directory.join(&file.value), MAX_CERTIFICATE_BYTES)
+        .and_then(|text| KmsTrustList::parse(&text).map_err(|error| error.to_string()));
+    reported(file, list, faults).map(|list| trust.with_kms_list(list))
 }
 
 /// A server's chain and key, as rustls takes them: it checks that they belong together.

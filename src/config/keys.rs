@@ -194,6 +194,12 @@ const PREFLIGHT: &[Key] = &[
         Default("[]"),
         "roots to trust instead of the public ones, PEM; marks every report as lab",
     ),
+    key(
+        "kms_trusted_roots",
+        Shape::Text,
+        Optional,
+        "the file TrustedCertificateAuthorities as AWS publishes it, to compare roots with the exact list",
+    ),
     key("promote", Shape::Texts(100), Default("[]"), "checks of level should that block as if they were must"),
     key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),

@@ -239,6 +239,8 @@ impl Resolver<'_> {
         let addresses = section.count("addresses");
         let ca_files = section.texts("ca_files");
         let trust = ca_files.and_then(|list| files::trust(self.directory, &list, self.faults));
+        let listed = section.text("kms_trusted_roots");
+        let trust = trust.and_then(|trust| files::compared(self.directory, trust, listed.as_ref(), self.faults));
         let promote = section.texts("promote").and_then(|ids| waiver::promoted(ids, self.faults));
         let routes = section.sections("routes").and_then(|all| waiver::routes(all, self.faults));
         let waivers = section.sections("waivers").and_then(|all| waiver::waivers(all, stores, self.faults));

@@ -136,7 +136,8 @@ pub struct PreflightSettings {
     pub timeout: Duration,
     /// `addresses`: of one name, at most.
     pub addresses: usize,
-    /// The roots to judge by: the public ones, or those of `ca_files` and no others, which marks reports as lab.
+    /// The roots to judge by: the public ones, or those of `ca_files` and no others, which marks reports as lab;
+    /// compared with the list of `kms_trusted_roots`, if that is set.
     pub trust: TrustRoots,
     /// `promote`: ids of checks of level should that block.
     pub promote: Vec<String>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{Baseline, Candidate, Thoroughness};
-use crate::check::{AddressEvidence, Evidence, KMS_TIME_LIMIT, KeyOperation, Problem, ProblemKind, Resolution};
+use crate::check::{AddressEvidence, Evidence, KMS_TIME_LIMIT, KeyOperation, Problem, ProblemKind, Resolution, Stage};
 use crate::clock::Timestamp;
 use crate::key_store::{ExternalKeyId, Region};
 use crate::probe::{KeptConnection, Prober, Target};
@@ -77,7 +77,7 @@ async fn probe_address(
     address: SocketAddr,
     thoroughness: &Thoroughness,
 ) -> (AddressEvidence, Option<KeptConnection>) {
-    let mut seen = AddressEvidence { address, tls: None, samples: Vec::new() };
+    let mut seen = AddressEvidence { address, tls: None, suites: None, stranger: None, samples: Vec::new() };
     let mut kept = None;
     let mut timed_out = false;
     for _ in 0..thoroughness.cold.max(1) {
@@ -91,6 +91,13 @@ async fn probe_address(
         // What is refused once is refused; asking on would only take time and fill the proxy's log.
         if stop.is_some() {
             break;
+        }
+    }
+    if may_shake_hands(&seen) {
+        seen.suites = Some(prober.try_suites(target, address, seen.tls.as_ref(), PATIENCE).await);
+        let asks = seen.tls.as_ref().is_some_and(|tls| tls.client_certificate_requested);
+        if asks && thoroughness.refusals {
+            seen.stranger = Some(prober.try_stranger(target, address, PATIENCE).await);
         }
     }
     if timed_out {
@@ -109,6 +116,21 @@ async fn probe_address(
         }
     }
     (seen, connection)
+}
+
+/// Whether more handshakes can tell more: every sample got as far as TLS, and none found something else there.
+fn may_shake_hands(seen: &AddressEvidence) -> bool {
+    seen.samples.iter().all(|sample| match &sample.last().stop {
+        None => true,
+        Some(stop) if stop.stage < Stage::Tls => false,
+        Some(stop) => {
+            let refused = matches!(
+                stop.problem.kind,
+                ProblemKind::Alert | ProblemKind::NoCipherSuite | ProblemKind::ProtocolVersion
+            );
+            seen.tls.is_some() || refused
+        }
+    })
 }
 
 /// The health behind the current settings, if they are known and answer; without it there is nothing to compare.

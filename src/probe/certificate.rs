@@ -1,5 +1,7 @@
 //! Reading certificates for evidence: what a person wants to know of them, whether or not they are any good.
 
+mod ocsp;
+
 use aws_lc_rs::digest;
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -10,6 +12,7 @@ use x509_parser::public_key::PublicKey as ParsedKey;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
+pub(super) use self::ocsp::read as read_staple;
 use crate::check::{Certificate, PublicKey};
 use crate::clock::Timestamp;
 
@@ -52,7 +55,11 @@ pub(super) fn read(der: &CertificateDer<'_>) -> Result<Certificate, Unreadable> 
 
 /// The fingerprint of a certificate, hexadecimal.
 pub(super) fn sha256(der: &[u8]) -> String {
-    digest::digest(&digest::SHA256, der).as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+    hexadecimal(digest::digest(&digest::SHA256, der).as_ref())
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         for nibble in [byte >> 4, byte & 0xf] {
             text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('?'));
         }

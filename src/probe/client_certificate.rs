@@ -38,6 +38,14 @@ impl ClientCertificate {
             return Err(ClientCertificateError::Empty);
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(ClientCertificateError::Key)?;
+        Self::from_der(chain, key)
+    }
+
+    /// The same of what is no longer PEM.
+    pub(super) fn from_der(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, ClientCertificateError> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(ClientCertificateError::Mismatch)?;
         Ok(Self(Arc::new(certified)))

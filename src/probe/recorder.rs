@@ -19,6 +19,8 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 pub(super) struct Recorded {
     /// As served.
     pub(super) chain: Vec<CertificateDer<'static>>,
+    /// The OCSP response stapled to it; empty if there is none.
+    pub(super) ocsp_response: Vec<u8>,
     /// `TLSv1.2` or `TLSv1.3`, known from the signature message on.
     pub(super) version: Option<&'static str>,
     /// Whether the handshake's signature fits the leaf.
@@ -74,11 +76,13 @@ impl ServerCertVerifier for Recorder {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let chain = std::iter::once(end_entity).chain(intermediates);
-        self.lock().chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
+        let mut recorded = self.lock();
+        recorded.chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
+        recorded.ocsp_response = ocsp_response.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, ClientConfig, NamedGroup};
+use rustls::{CipherSuite, ClientConfig, NamedGroup, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -17,7 +17,7 @@ use super::client_certificate::ClientCertificate;
 use super::deadline::Deadline;
 use super::recorder::{Recorded, Recorder};
 use super::trust::{self, TrustRoots};
-use super::{ProberError, classify};
+use super::{ProberError, certificate, classify};
 use crate::check::{Problem, ProblemKind, Stage, Stop, TlsEvidence, Trust};
 use crate::clock::Clock;
 
@@ -33,13 +33,59 @@ const KMS_SUITES: [CipherSuite; 4] = [
 #[derive(Debug)]
 pub(super) struct Terms {
     /// As KMS would.
-    kms: ClientConfig,
+    kms: Offers,
     /// With every suite that we can, to tell a lack of common suites from other refusals.
-    wide: ClientConfig,
+    wide: Offers,
     algorithms: WebPkiSupportedAlgorithms,
     roots: TrustRoots,
     client_certificate: Option<ClientCertificate>,
     clock: Arc<dyn Clock>,
+}
+
+/// The same offer with both versions of TLS that KMS speaks, and with one only.
+#[derive(Debug)]
+struct Offers {
+    both: ClientConfig,
+    tls13: ClientConfig,
+    tls12: ClientConfig,
+}
+
+/// Which versions of TLS a handshake offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    Both,
+    Tls13,
+    Tls12,
+}
+
+impl Offers {
+    fn of(&self, versions: Versions) -> &ClientConfig {
+        match versions {
+            Versions::Both => &self.both,
+            Versions::Tls13 => &self.tls13,
+            Versions::Tls12 => &self.tls12,
+        }
+    }
+}
+
+/// Which cipher suites a handshake offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Breadth {
+    /// The four of KMS.
+    Kms,
+    /// Every one that we can.
+    Wide,
+}
+
+/// A handshake that nobody weighs: it is for what it shows of the server's choice.
+#[derive(Debug)]
+pub(super) enum Choice {
+    /// It finished, or went as far as the certificate; with this suite, if it finished.
+    Made(Option<String>),
+    /// The server refused the offer without a reason.
+    Refused(Problem),
+    /// It ended otherwise.
+    Broken(Problem),
 }
 
 /// A server that may be spoken to.
@@ -65,12 +111,12 @@ impl Terms {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ProberError> {
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        let config = |provider: CryptoProvider| {
+        let config = |provider: &Arc<CryptoProvider>, versions: &[&'static SupportedProtocolVersion]| {
             let time = Arc::new(WallTime(Arc::clone(&clock)));
             // Replaced for each handshake by a recorder of its own.
             let recorder = Arc::new(Recorder::new(algorithms, None));
-            let mut config = ClientConfig::builder_with_details(Arc::new(provider), time)
-                .with_protocol_versions(&[&TLS13, &TLS12])?
+            let mut config = ClientConfig::builder_with_details(Arc::clone(provider), time)
+                .with_protocol_versions(versions)?
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::clone(&recorder) as _)
                 .with_client_cert_resolver(recorder);
@@ -79,15 +125,25 @@ impl Terms {
             config.enable_early_data = false;
             Ok::<_, rustls::Error>(config)
         };
+        let offers = |provider: CryptoProvider| {
+            let provider = Arc::new(provider);
+            let both = config(&provider, &[&TLS13, &TLS12])?;
+            Ok(Offers { both, tls13: config(&provider, &[&TLS13])?, tls12: config(&provider, &[&TLS12])? })
+        };
         let mut narrow = provider();
         narrow.cipher_suites.retain(|suite| KMS_SUITES.contains(&suite.suite()));
-        let kms = config(narrow).map_err(ProberError::Tls)?;
-        let wide = config(provider()).map_err(ProberError::Tls)?;
+        let kms = offers(narrow).map_err(ProberError::Tls)?;
+        let wide = offers(provider()).map_err(ProberError::Tls)?;
         Ok(Self { kms, wide, algorithms, roots, client_certificate, clock })
     }
 
     pub(super) fn is_lab(&self) -> bool {
         self.roots.is_lab()
+    }
+
+    /// The client certificate that the operator configured.
+    pub(super) fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client_certificate.as_ref()
     }
 }
 
@@ -100,10 +156,12 @@ fn provider() -> CryptoProvider {
 }
 
 /// Shakes hands as `host` and judges what was presented. A stream is handed out only if the server proved to be `host`.
+/// Where a client certificate is asked for, `client` is presented.
 pub(super) async fn secure(
     terms: &Terms,
     socket: TcpStream,
     host: &str,
+    client: Option<&ClientCertificate>,
     deadline: Deadline,
 ) -> (Duration, Result<Secured, Box<Unsecured>>) {
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
@@ -111,7 +169,7 @@ pub(super) async fn secure(
         let stop = Stop { stage: Stage::Tls, problem };
         return (Duration::ZERO, Err(Box::new(Unsecured { stop, evidence: None, refused_offer: false })));
     };
-    let (handshake, config) = recording(&terms.kms, terms);
+    let (handshake, config) = recording(&terms.kms.both, terms, client);
     let timed = deadline.bound(TlsConnector::from(Arc::new(config)).connect(name, socket)).await;
     let recorded = handshake.recorded();
     let refused_offer =
@@ -151,6 +209,8 @@ fn weigh(
         trust: verdict.trust,
         name_matches: verdict.name_matches,
         handshake_complete: recorded.signature_fits,
+        surplus: verdict.surplus,
+        ocsp_staple: certificate::read_staple(&recorded.ocsp_response),
     };
     let stream = match finished {
         Ok(stream) => stream,
@@ -175,26 +235,45 @@ fn weigh(
     }
 }
 
-/// After a refused offer: offers every suite, and tells which one the server then chose. Sends no request.
-pub(super) async fn suite_beyond_kms(
+/// Shakes hands to see what the server chooses. Sends no request.
+pub(super) async fn choice(
     terms: &Terms,
     socket: TcpStream,
     host: &str,
+    (breadth, versions): (Breadth, Versions),
     deadline: Deadline,
-) -> Option<Problem> {
-    let name = ServerName::try_from(host.to_owned()).ok()?;
-    let (handshake, config) = recording(&terms.wide, terms);
-    let connected = deadline.bound(TlsConnector::from(Arc::new(config)).connect(name, socket)).await.result?;
-    let chosen = connected.ok().and_then(|stream| {
-        let (_, session) = stream.get_ref();
-        session.negotiated_cipher_suite().and_then(|suite| classify::iana_name(suite.suite()))
-    });
-    // Offered more, it presented a certificate: so it was the suites that it did not like.
-    (!handshake.recorded().chain.is_empty()).then(|| classify::no_common_suite(chosen.as_deref()))
+) -> Choice {
+    let Ok(name) = ServerName::try_from(host.to_owned()) else {
+        return Choice::Broken(Problem::target(ProblemKind::NotFullyQualified, "no name for a TLS server"));
+    };
+    let offers = match breadth {
+        Breadth::Kms => &terms.kms,
+        Breadth::Wide => &terms.wide,
+    };
+    let (handshake, config) = recording(offers.of(versions), terms, terms.client_certificate());
+    let connected = deadline.bound(TlsConnector::from(Arc::new(config)).connect(name, socket)).await.result;
+    let recorded = handshake.recorded();
+    match connected {
+        Some(Ok(stream)) => {
+            let (_, session) = stream.get_ref();
+            Choice::Made(session.negotiated_cipher_suite().and_then(|suite| classify::iana_name(suite.suite())))
+        }
+        // A suite is chosen before the certificate is sent: what went wrong after it was not the suite.
+        Some(Err(_)) if !recorded.chain.is_empty() => Choice::Made(None),
+        Some(Err(error)) if classify::is_handshake_failure(&error) => {
+            Choice::Refused(classify::handshake(&error, &recorded))
+        }
+        Some(Err(error)) => Choice::Broken(classify::handshake(&error, &recorded)),
+        None => Choice::Broken(classify::handshake_timed_out(deadline.limit())),
+    }
 }
 
-fn recording(template: &ClientConfig, terms: &Terms) -> (Arc<Recorder>, ClientConfig) {
-    let client_key = terms.client_certificate.as_ref().map(ClientCertificate::certified_key);
+fn recording(
+    template: &ClientConfig,
+    terms: &Terms,
+    client: Option<&ClientCertificate>,
+) -> (Arc<Recorder>, ClientConfig) {
+    let client_key = client.map(ClientCertificate::certified_key);
     let recorder = Arc::new(Recorder::new(terms.algorithms, client_key));
     let mut config = template.clone();
     config.dangerous().set_certificate_verifier(Arc::clone(&recorder) as _);

@@ -5,6 +5,8 @@
 //! valid *now* is a question of its own. An expired chain of a public authority and a chain that nobody trusts are
 //! different mistakes, made by different people.
 
+mod kms_list;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -13,15 +15,16 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 
+pub use self::kms_list::{KmsTrustList, KmsTrustListError};
 use super::certificate;
-use crate::check::{Certificate, Problem, ProblemKind, PublicKey, Trust, certificate_name_covers};
+use crate::check::{Certificate, KmsListing, Problem, ProblemKind, PublicKey, Trust, certificate_name_covers};
 use crate::clock::Timestamp;
 
 /// Instants at which a path is tried. Each costs signature checks, and a server chooses how many certificates it sends.
 const MOST_INSTANTS: usize = 8;
 
 /// A root that may end a chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Root {
     subject: String,
     sha256: String,
@@ -34,6 +37,10 @@ pub struct TrustRoots {
     anchors: Vec<TrustAnchor<'static>>,
     roots: Vec<Root>,
     lab: bool,
+    /// The list that AWS publishes, in one form or another.
+    list: Option<KmsTrustList>,
+    /// Those of the anchors that are on it.
+    listed: Vec<TrustAnchor<'static>>,
 }
 
 /// Roots that cannot be used.
@@ -56,17 +63,18 @@ pub enum TrustRootsError {
 impl TrustRoots {
     /// Mozilla's roots for TLS servers, as compiled in: the closest published likeness of what KMS trusts.
     pub fn mozilla() -> Self {
-        let mut known = Self { anchors: Vec::new(), roots: Vec::new(), lab: false };
+        let mut known = Self::none(false);
         for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
             // Each is readable, which a test holds; one that were not could not be trusted anyway.
             known.add(der);
         }
-        known
+        let list = KmsTrustList::compiled_in(&known.roots);
+        known.with_kms_list(list)
     }
 
     /// The roots of a laboratory, in PEM, and no others. Whatever is judged by them holds for the laboratory only.
     pub fn laboratory(pem: &[u8]) -> Result<Self, TrustRootsError> {
-        let mut known = Self { anchors: Vec::new(), roots: Vec::new(), lab: true };
+        let mut known = Self::none(true);
         for (index, der) in CertificateDer::pem_slice_iter(pem).enumerate() {
             let der = der.map_err(TrustRootsError::NotPem)?;
             known.add(&der).ok_or(TrustRootsError::Unreadable { position: index + 1 })?;
@@ -74,9 +82,22 @@ impl TrustRoots {
         if known.roots.is_empty() { Err(TrustRootsError::Empty) } else { Ok(known) }
     }
 
+    /// The same roots, each compared with this list of those that KMS trusts.
+    #[must_use]
+    pub fn with_kms_list(mut self, list: KmsTrustList) -> Self {
+        let anchors = self.anchors.iter().zip(&self.roots);
+        self.listed = anchors.filter(|(_, root)| list.holds(root)).map(|(anchor, _)| anchor.clone()).collect();
+        self.list = Some(list);
+        self
+    }
+
     /// Whether these are the roots of a laboratory.
     pub fn is_lab(&self) -> bool {
         self.lab
+    }
+
+    fn none(lab: bool) -> Self {
+        Self { anchors: Vec::new(), roots: Vec::new(), lab, list: None, listed: Vec::new() }
     }
 
     fn add(&mut self, der: &CertificateDer<'_>) -> Option<()> {
@@ -89,6 +110,10 @@ impl TrustRoots {
 
     fn named(&self, anchor: &TrustAnchor<'_>) -> Option<&Root> {
         self.anchors.iter().position(|known| known == anchor).and_then(|index| self.roots.get(index))
+    }
+
+    fn listing(&self, root: &Root) -> Option<KmsListing> {
+        self.list.as_ref().map(|list| list.listing(root))
     }
 
     fn has(&self, subject: &str) -> bool {
@@ -109,6 +134,8 @@ pub(super) struct ChainVerdict {
     pub(super) chain: Vec<Certificate>,
     /// Where it leads, at an instant when it is valid.
     pub(super) trust: Trust,
+    /// How many certificates are served that the way there does not need.
+    pub(super) surplus: usize,
     /// Whether it is for the host.
     pub(super) name_matches: bool,
     /// Why no request may be sent to this server; `None` if one may.
@@ -147,18 +174,24 @@ pub(super) fn judge(
         }
     };
     let name_matches = covers(&end_entity, &chain[0], host);
-    let path = |at: Timestamp| {
+    let path = |anchors, at: Timestamp| {
         let seconds = Duration::from_secs(u64::try_from(at.unix()).unwrap_or(0));
         let time = UnixTime::since_unix_epoch(seconds);
         let usage = KeyUsage::server_auth();
-        end_entity.verify_for_usage(algorithms.all, &roots.anchors, others, time, usage, None, None)
+        end_entity.verify_for_usage(algorithms.all, anchors, others, time, usage, None, None)
     };
-    let (trust, invalid_now) = match first_path(path, &chain, now) {
-        Ok(path) => {
-            let root = roots.named(path.anchor());
-            let (subject, sha256) =
-                root.map_or_else(Default::default, |root| (root.subject.clone(), root.sha256.clone()));
-            (Trust::Trusted { root: subject, root_sha256: sha256 }, invalid_member(&path, &chain, now))
+    let mut surplus = 0;
+    let (trust, invalid_now) = match first_path(|at| path(&roots.anchors, at), &chain, now) {
+        Ok(path_of_browsers) => {
+            // Cross-signed authorities: KMS may get to a root that it knows where browsers take a shorter way.
+            let path = path(&roots.listed, now).unwrap_or(path_of_browsers);
+            let root = roots.named(path.anchor()).cloned().unwrap_or_default();
+            let used = fingerprints_of(&path);
+            surplus =
+                chain.iter().filter(|served| !used.contains(&served.sha256) && served.sha256 != root.sha256).count();
+            let listing = roots.listing(&root);
+            let trust = Trust::Trusted { root: root.subject, root_sha256: root.sha256, listing };
+            (trust, invalid_member(&used, &chain, now))
         }
         Err(error) => (Trust::Untrusted(untrusted(roots, &chain, &error)), None),
     };
@@ -168,11 +201,12 @@ pub(super) fn judge(
             .or_else(|| (!name_matches).then(|| name_mismatch(&chain[0], host)))
             .or_else(|| weak_signature(&chain)),
     };
-    ChainVerdict { chain, trust, name_matches, objection }
+    ChainVerdict { chain, trust, surplus, name_matches, objection }
 }
 
 fn refused(chain: Vec<Certificate>, problem: Problem) -> ChainVerdict {
-    ChainVerdict { chain, trust: Trust::Untrusted(problem.clone()), name_matches: false, objection: Some(problem) }
+    let trust = Trust::Untrusted(problem.clone());
+    ChainVerdict { chain, trust, surplus: 0, name_matches: false, objection: Some(problem) }
 }
 
 /// A path at `now`; failing that, at an instant when all of its members are valid. If a set of validities has an
@@ -198,12 +232,16 @@ fn first_path<'p>(
     Err(failure)
 }
 
-/// The first member of the path that is not valid now. The root's own dates do not matter.
-fn invalid_member(path: &VerifiedPath<'_>, chain: &[Certificate], now: Timestamp) -> Option<Problem> {
-    let used: Vec<String> = std::iter::once(path.end_entity().der())
+/// The members of a path below its root.
+fn fingerprints_of(path: &VerifiedPath<'_>) -> Vec<String> {
+    std::iter::once(path.end_entity().der())
         .chain(path.intermediate_certificates().map(webpki::Cert::der))
         .map(|der| certificate::sha256(&der))
-        .collect();
+        .collect()
+}
+
+/// The first of these members that is not valid now. The root's own dates do not matter.
+fn invalid_member(used: &[String], chain: &[Certificate], now: Timestamp) -> Option<Problem> {
     let members = chain.iter().filter(|certificate| used.contains(&certificate.sha256));
     members.into_iter().find_map(|certificate| {
         if now > certificate.not_after {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::check::{
     AddressEvidence, Attempt, Certificate, Finding, KMS_TIME_LIMIT, Latency, Outcome, Quantiles, Report, Resolution,
-    Sample, SampleKind, TlsEvidence,
+    Sample, SampleKind, StrangerTrial, TlsEvidence, Trust,
 };
 use crate::key_store::KmsOutcome;
 use crate::xks::HealthStatus;
@@ -166,8 +166,27 @@ fn address(report: &Report, seen: &AddressEvidence) -> Value {
             "cipher_suite": tls.cipher_suite,
             "alpn": tls.alpn,
             "client_certificate_requested": tls.client_certificate_requested,
+            "self_signed_client_certificate": seen.stranger.as_ref().map(StrangerTrial::as_str),
+            "root": root(&tls.trust),
+            "ocsp_staple": tls.ocsp_staple.as_ref().map(|staple| json!({ "produced_at": staple.produced_at })),
+        })),
+        "kms_cipher_suites": seen.suites.as_ref().map(|suites| json!({
+            "TLSv1.3": suites.tls13.to_string(),
+            "TLSv1.2": suites.tls12.to_string(),
         })),
     })
+}
+
+/// The root that the chain leads to, and whether AWS lists it for KMS; `null` while that cannot be told.
+fn root(trust: &Trust) -> Value {
+    match trust {
+        Trust::Trusted { root, root_sha256, listing } => json!({
+            "subject": root,
+            "sha256": root_sha256,
+            "on_kms_list": listing.as_ref().map(|listing| listing.listed),
+        }),
+        Trust::Untrusted(_) => Value::Null,
+    }
 }
 
 fn sample(sample: &Sample, dns_ms: Option<f64>) -> Value {
@@ -212,11 +231,13 @@ fn leaf(tls: &TlsEvidence) -> Option<Value> {
 fn certificate(certificate: &Certificate) -> Value {
     json!({
         "subject": certificate.subject,
+        "common_name": certificate.common_name,
         "san": certificate.san,
         "issuer": certificate.issuer,
         "not_before": certificate.not_before,
         "not_after": certificate.not_after,
         "sha256": certificate.sha256,
+        "key": certificate.key.to_string(),
         "signature_algorithm": certificate.signature_algorithm,
     })
 }

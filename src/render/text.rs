@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::json;
 use crate::check::{
-    AddressEvidence, Attempt, Finding, KMS_TIME_LIMIT, Latency, Level, Outcome, Report, Resolution, SampleKind, Verdict,
+    AddressEvidence, Attempt, Finding, KMS_TIME_LIMIT, Latency, Level, OcspStaple, Outcome, Report, Resolution,
+    SampleKind, TlsEvidence, Verdict,
 };
 
 /// A heading and what belongs under it.
@@ -142,6 +143,9 @@ fn write_waterfalls(out: &mut String, report: &Report, paint: Paint) -> std::fmt
 
 fn write_waterfall(out: &mut String, address: &AddressEvidence, report: &Report, paint: Paint) -> std::fmt::Result {
     writeln!(out, "\n{}  {}", paint.bold(&address.address.to_string()), tls_line(address, report))?;
+    if let Some(tls) = &address.tls {
+        writeln!(out, "            {}", paint.dim(&certificate_line(tls)))?;
+    }
     writeln!(
         out,
         "            {}",
@@ -176,6 +180,18 @@ fn tls_line(address: &AddressEvidence, report: &Report) -> String {
         });
     }
     parts.join(", ")
+}
+
+/// What else a person asks of a certificate, whether or not it is any good.
+fn certificate_line(tls: &TlsEvidence) -> String {
+    let issuer = tls.chain.first().map_or("?", |leaf| leaf.issuer.as_str());
+    let key = tls.chain.first().map_or_else(String::new, |leaf| format!(", {}", leaf.key));
+    let staple = match &tls.ocsp_staple {
+        None => "no OCSP staple".to_owned(),
+        Some(OcspStaple { produced_at: None }) => "OCSP staple".to_owned(),
+        Some(OcspStaple { produced_at: Some(at) }) => format!("OCSP staple of {at}"),
+    };
+    format!("issued by {issuer}{key}, {} served, {staple}", tls.chain.len())
 }
 
 /// The stages of an attempt to scale, cut at KMS's limit.

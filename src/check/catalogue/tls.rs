@@ -24,6 +24,16 @@ pub(super) const CHECKS: &[Check] = &[
         judge: judge::tls::version,
     },
     Check {
+        id: "tls.cipher_suite",
+        stage: Stage::Tls,
+        level: Level::Must,
+        title: "at least one of the four cipher suites that KMS offers is accepted",
+        citation: cite(SPEC, "Transport"),
+        remedy: "Enable AES-256-GCM with SHA-384 on the proxy or its load balancer (with ECDHE for TLS 1.2); AES-128 alone is not enough.",
+        kms: TLS,
+        judge: judge::tls::cipher_suite,
+    },
+    Check {
         id: "tls.chain_complete",
         stage: Stage::Tls,
         level: Level::Must,
@@ -42,6 +52,16 @@ pub(super) const CHECKS: &[Check] = &[
         remedy: "Use a certificate of a public authority that AWS lists for XKS proxies; private and self-signed roots are not accepted.",
         kms: TLS,
         judge: judge::certificate::chain_trusted,
+    },
+    Check {
+        id: "tls.kms_trusted_root",
+        stage: Stage::Tls,
+        level: Level::Should,
+        title: "the root is on the list of authorities that AWS publishes for KMS",
+        citation: cite("aws/aws-kms-xksproxy-api-spec", "TrustedCertificateAuthorities"),
+        remedy: "Ask the authority for a chain to a root that AWS lists (such as a cross-signed one), or take a certificate of another authority; KMS's own list may be newer than the published one.",
+        kms: TLS,
+        judge: judge::certificate::kms_trusted_root,
     },
     Check {
         id: "tls.name_matches",

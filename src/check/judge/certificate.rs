@@ -12,6 +12,10 @@ use crate::key_store::XksProxyUriEndpoint;
 /// More than this must be left; AWS's own alarm is at ten days.
 const MARGIN: Duration = Duration::from_hours(30 * 24);
 
+/// The longest chain that Java's TLS takes by default (`jdk.tls.maxCertificateChainLength`); what KMS takes is not
+/// documented, and no public authority needs more than four.
+const MOST_CERTIFICATES: usize = 10;
+
 fn presented(address: &AddressEvidence, judge: impl FnOnce(&TlsEvidence, &Certificate) -> Outcome) -> Outcome {
     match address.tls.as_ref().and_then(|tls| tls.chain.first().map(|leaf| (tls, leaf))) {
         Some((tls, leaf)) => judge(tls, leaf),
@@ -26,7 +30,17 @@ pub(in crate::check) fn chain_complete(evidence: &Evidence) -> Vec<Judgement> {
             Trust::Untrusted(_) if tls.chain.len() == 1 && leaf.is_self_issued() => {
                 not_applicable("a self-signed certificate has no chain")
             }
-            Trust::Trusted { .. } | Trust::Untrusted(_) => passed(format!("{} certificates served", tls.chain.len())),
+            _ if tls.chain.len() > MOST_CERTIFICATES => {
+                let detail = format!(
+                    "{} certificates are served; TLS libraries give up on such a chain, Java's after {MOST_CERTIFICATES}",
+                    tls.chain.len()
+                );
+                failed(Problem::target(ProblemKind::TooLong, detail))
+            }
+            Trust::Trusted { .. } | Trust::Untrusted(_) => passed(match tls.surplus {
+                0 => format!("{} certificates served", tls.chain.len()),
+                surplus => format!("{} certificates served, {surplus} of them not needed", tls.chain.len()),
+            }),
         })
     })
 }
@@ -42,6 +56,33 @@ pub(in crate::check) fn chain_trusted(evidence: &Evidence) -> Vec<Judgement> {
                 Outcome::NotReached { stopped_at: Stage::Tls }
             }
             Trust::Untrusted(problem) => failed(problem.clone()),
+        })
+    })
+}
+
+pub(in crate::check) fn kms_trusted_root(evidence: &Evidence) -> Vec<Judgement> {
+    each_address(evidence, |address| {
+        presented(address, |tls, _| {
+            let (root, listing) = match &tls.trust {
+                Trust::Untrusted(_) => return Outcome::NotReached { stopped_at: Stage::Tls },
+                Trust::Trusted { listing: None, .. } => {
+                    return not_applicable(
+                        "AWS lists no root of a laboratory; give --kms-trusted-roots to compare with a list",
+                    );
+                }
+                Trust::Trusted { root, listing: Some(listing), .. } => (root, listing),
+            };
+            if listing.listed {
+                return passed(format!("{root} is on {}", listing.list));
+            }
+            let believers = if evidence.subject.lab { "the laboratory" } else { "browsers" };
+            let namesake = if listing.namesake {
+                "; a former certificate of that name is on it, and if the key is the same KMS will know this one, too"
+            } else {
+                ""
+            };
+            let detail = format!("trusted by {believers}, not by KMS: {root} is not on {}{namesake}", listing.list);
+            failed(Problem::target(ProblemKind::NotOnKmsList, detail))
         })
     })
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::check::{
-    Attempt, AwsEvidence, Certificate, ControlPlane, ExchangeEvidence, KeyOperation, Level, ProblemKind, PublicKey,
-    Sample, SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust, Verdict, find,
+    Attempt, AwsEvidence, Certificate, ControlPlane, ExchangeEvidence, KeyOperation, KmsList, KmsListing, Level,
+    ProblemKind, PublicKey, Sample, SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust, Verdict, find,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -80,10 +80,22 @@ fn address(last: u8) -> AddressEvidence {
             client_certificate_requested: false,
             client_certificate_presented: false,
             chain: vec![certificate("xks.example.com", "authority")],
-            trust: Trust::Trusted { root: "root".to_owned(), root_sha256: "11".repeat(32) },
+            trust: Trust::Trusted {
+                root: "root".to_owned(),
+                root_sha256: "11".repeat(32),
+                listing: Some(KmsListing {
+                    listed: true,
+                    namesake: false,
+                    list: KmsList::CompiledIn { dated: "10 November 2022" },
+                }),
+            },
             name_matches: true,
             handshake_complete: true,
+            surplus: 0,
+            ocsp_staple: None,
         }),
+        suites: None,
+        stranger: None,
         samples: vec![answered(200, HEALTHY)],
     }
 }

@@ -55,6 +55,14 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ),
     ("[preflight]\nca_files = [\"garbage\"]", "line 4: preflight.ca_files[0]: the file of roots holds no certificate"),
     (
+        "[preflight]\nkms_trusted_roots = \"absent\"",
+        "line 4: preflight.kms_trusted_roots: cannot be read: No such file or directory (os error 2)",
+    ),
+    (
+        "[preflight]\nkms_trusted_roots = \"garbage\"",
+        "line 4: preflight.kms_trusted_roots: the list of KMS's roots has no line \"SHA256: ...\"; it must be the file TrustedCertificateAuthorities as AWS publishes it, not PEM",
+    ),
+    (
         "[preflight]\npromote = [\"tls.beauty\"]",
         "line 4: preflight.promote[0]: must be the id of a check, as listed by: xks-preflight catalogue (found \"tls.beauty\")",
     ),

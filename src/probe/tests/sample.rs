@@ -34,7 +34,7 @@ async fn a_good_proxy_leaves_complete_evidence() {
     assert_eq!(tls.chain[0].issuer, tls.chain[1].subject);
     assert_eq!(tls.chain[0].signature_algorithm, "ecdsa-with-SHA256");
     assert_eq!(tls.chain[0].key, crate::check::PublicKey::Ec(256));
-    let Trust::Trusted { root, root_sha256 } = &tls.trust else { panic!("{:?}", tls.trust) };
+    let Trust::Trusted { root, root_sha256, .. } = &tls.trust else { panic!("{:?}", tls.trust) };
     assert!(root.contains("Sandbox Root CA"), "{root}");
     assert_eq!(*root_sha256, certificate::sha256(bench.pki.root_der()));
 
