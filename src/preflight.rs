@@ -6,7 +6,7 @@
 //! address behind it is probed at once, because KMS may take any: one cold sample after the other on each address
 //! (fresh connection, KMS's limit, its one retry), then warm ones on the last connection. When a sample ran out of
 //! time, one patient look tells slow from dead. A test key, if named, is used once to encrypt. All of it is evidence;
-//! the checks judge it.
+//! the checks judge it. If load was asked for (`capacity`), a candidate that is ready by then is put under it.
 //!
 //! # What can go wrong
 //!
@@ -14,15 +14,17 @@
 //! too: an own fault, which makes the verdict inconclusive.
 
 mod candidate;
+mod capacity;
 mod gather;
 mod surroundings;
 
 use std::sync::Arc;
 
 pub use candidate::{Baseline, Candidate, CandidateKeys, OfferedCredential};
+pub use capacity::{HIGHEST_RATE, LONGEST_LOAD, Load, LoadBeyondBounds, LoadProgress, MOST_REQUESTS};
 pub use surroundings::{Judging, Surroundings};
 
-use crate::check::{AwsEvidence, JudgingPolicy, Report, judge};
+use crate::check::{AwsEvidence, CapacityEvidence, JudgingPolicy, Report, judge};
 use crate::clock::Clock;
 use crate::id::{IdSource, ReportId};
 use crate::probe::Prober;
@@ -36,13 +38,15 @@ pub struct Thoroughness {
     pub warm: usize,
     /// Whether to send requests that a proxy must refuse; they look like an attack in its log.
     pub refusals: bool,
+    /// What load to put on a candidate that was found fit; `None` means none.
+    pub load: Option<Load>,
     /// How to judge.
     pub judging: JudgingPolicy,
 }
 
 impl Default for Thoroughness {
     fn default() -> Self {
-        Self { cold: 5, warm: 5, refusals: false, judging: JudgingPolicy::default() }
+        Self { cold: 5, warm: 5, refusals: false, load: None, judging: JudgingPolicy::default() }
     }
 }
 
@@ -61,15 +65,17 @@ impl Preflight {
         Self { prober, clock, ids, perspective }
     }
 
-    /// Probes and judges one candidate. `aws` is what AWS told of it, as far as somebody asked. Takes at most a few seconds: every network act has a deadline.
+    /// Probes and judges one candidate. `aws` is what AWS told of it, as far as somebody asked. Takes at most a few
+    /// seconds, as every network act has a deadline, and as long again as the load lasts that was asked for.
     pub async fn run(&self, candidate: &Candidate, aws: AwsEvidence, thoroughness: &Thoroughness) -> Report {
         let at = self.clock.now();
         let begun = tokio::time::Instant::now();
-        let mut evidence = gather::gather(&self.prober, candidate, thoroughness, at).await;
+        // Boxed, because futures within futures add up.
+        let mut evidence = Box::pin(gather::gather(&self.prober, candidate, thoroughness, at)).await;
         evidence.aws = aws;
         let findings = judge(&evidence, &thoroughness.judging);
         let settings_digest = evidence.subject.kms_settings_digest();
-        let report = Report {
+        let mut report = Report {
             id: ReportId::new(&self.ids, at),
             evidence,
             findings,
@@ -78,6 +84,11 @@ impl Preflight {
             took: begun.elapsed(),
             settings_digest,
         };
+        if let Some(load) = &thoroughness.load {
+            report.evidence.capacity = Some(Box::pin(self.put_under_load(candidate, &report, load)).await);
+            report.findings = judge(&report.evidence, &thoroughness.judging);
+            report.took = begun.elapsed();
+        }
         tracing::info!(
             report = %report.id,
             verdict = %report.verdict(),
@@ -87,5 +98,14 @@ impl Preflight {
             "pre-flight finished"
         );
         report
+    }
+
+    /// Only a candidate that was found fit so far is put under load.
+    async fn put_under_load(&self, candidate: &Candidate, report: &Report, load: &Load) -> CapacityEvidence {
+        if let Some(untold) = report.not_ready() {
+            return CapacityEvidence::NotReached { stopped_at: untold.check.stage };
+        }
+        let addresses = report.evidence.addresses.iter().map(|seen| seen.address).collect();
+        capacity::put(&self.prober, candidate, addresses, load).await
     }
 }

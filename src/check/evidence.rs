@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
-pub use self::capacity::CapacityEvidence;
+pub use self::capacity::{CapacityEvidence, LoadEvidence, LoadLatency, LoadOperation, LoadOutcome, LoadStop};
 pub use self::cloudhsm::{
     CloudHsmEvidence, Cluster, ClusterSettings, ClusterState, ClusterSubject, Hsm, SecurityGroupRules,
 };

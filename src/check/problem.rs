@@ -101,6 +101,9 @@ problem_kinds! {
     NoRedundancy => "no_redundancy", "there is only one of something";
     DifferentFleet => "different_fleet", "another fleet than behind the current settings";
     ShallowHealth => "shallow_health", "the health answer does not reflect whether keys work";
+    // under load
+    Throttled => "throttled", "the proxy refuses the rate of requests";
+    RateNotReached => "rate_not_reached", "fewer answers per second than were asked for";
     // control plane
     NotFound => "not_found", "it does not exist";
     WrongType => "wrong_type", "the key store is of the other type";

@@ -230,6 +230,14 @@ impl Report {
             .or_else(|| failed().next())
     }
 
+    /// The first Must that was not seen to hold, if the verdict is not ready because of one.
+    pub fn not_ready(&self) -> Option<&Finding> {
+        let unsettled = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Failed(_) | Outcome::OwnFault(_) | Outcome::NotReached { .. })
+        };
+        self.findings.iter().find(|finding| self.level(finding.check) == Level::Must && unsettled(&finding.outcome))
+    }
+
     /// The Musts that failed, in the catalogue's order.
     pub fn failed_musts(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.is_failed() && self.level(finding.check) == Level::Must)

@@ -1,5 +1,6 @@
 //! `xks-preflight check`: one pre-flight from the shell, without a daemon and without an AWS account.
 
+mod capacity;
 pub(super) mod source;
 
 use std::io::IsTerminal as _;
@@ -81,6 +82,8 @@ pub struct Arguments {
     /// Connect there for the current proxy.
     #[arg(long, env = "XKS_PREFLIGHT_BASELINE_CONNECT_TO", value_name = "HOST:PORT", requires = "baseline_endpoint")]
     baseline_connect_to: Option<String>,
+    #[command(flatten)]
+    load: capacity::LoadArguments,
     /// Accept the failure of a check, with a reason that the report will show. Repeatable.
     #[arg(long, env = "XKS_PREFLIGHT_WAIVE", value_name = "CHECK_ID=REASON")]
     waive: Vec<String>,
@@ -206,6 +209,13 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         }
         _ => None,
     };
+    let target = capacity::Target {
+        endpoint: &arguments.endpoint,
+        connect_to: &arguments.connect_to,
+        lab: arguments.ca_file.is_some(),
+        has_test_key: arguments.test_key_id.is_some(),
+    };
+    let load = arguments.load.load(&target, arguments.quiet).map_err(|fault| faults.push(fault)).ok().flatten();
     let (Some(region), Some(offered), Some(path), true) = (region, offered, path, faults.is_empty()) else {
         return Err(Usage(faults.join("\n       ")).into());
     };
@@ -223,7 +233,7 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         kms_operation: "UpdateCustomKeyStore".to_owned(),
     };
     let judging = JudgingPolicy { promoted: Vec::new(), waivers };
-    Ok((candidate, Thoroughness { cold: samples, warm: samples, judging, ..Thoroughness::default() }))
+    Ok((candidate, Thoroughness { cold: samples, warm: samples, load, judging, ..Thoroughness::default() }))
 }
 
 fn waiver(text: &str) -> Result<Waiver, String> {

@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -125,6 +125,22 @@ pub(super) async fn send(
 }
 
 impl KeptConnection {
+    /// Whether it is still open, as far as that has shown by now.
+    pub fn is_open(&mut self) -> bool {
+        if let Some(open) = self.connection.as_mut()
+            && Pin::new(open).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        {
+            self.connection = None;
+        }
+        self.connection.is_some()
+    }
+
+    /// After an answer: whether the server keeps it open for another request. It shows at once; `limit` bounds the
+    /// wait for a server that is in the middle of something.
+    pub async fn stays_open(&mut self, limit: Duration) -> bool {
+        self.settle(Deadline::after(limit)).await
+    }
+
     /// Whether another request may be sent on it, once the connection has settled after an answer.
     pub(super) async fn settle(&mut self, deadline: Deadline) -> bool {
         let Self { sender, connection, .. } = self;

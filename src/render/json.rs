@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::check::{
-    AddressEvidence, Attempt, Certificate, Finding, KMS_TIME_LIMIT, Latency, Outcome, Quantiles, Report, Resolution,
-    Sample, SampleKind, StrangerTrial, TlsEvidence, Trust,
+    AddressEvidence, Attempt, CapacityEvidence, Certificate, Finding, KMS_TIME_LIMIT, Latency, Outcome, Quantiles,
+    Report, Resolution, Sample, SampleKind, StrangerTrial, TlsEvidence, Trust,
 };
 use crate::key_store::KmsOutcome;
 use crate::xks::HealthStatus;
@@ -32,6 +32,7 @@ pub fn report(report: &Report) -> Value {
             "warm": quantiles(&latency.warm),
             "limit_ms": KMS_TIME_LIMIT.as_millis(),
         },
+        "capacity": report.evidence.capacity.as_ref().map(capacity),
         "health": health(report),
         "started_at": report.started_at(),
         "duration_ms": milliseconds(report.took),
@@ -249,6 +250,36 @@ fn quantiles(quantiles: &Quantiles) -> Value {
         "p99_ms": milliseconds(quantiles.p99),
         "max_ms": milliseconds(quantiles.max),
         "count": quantiles.count,
+    })
+}
+
+fn capacity(capacity: &CapacityEvidence) -> Value {
+    let load = match capacity {
+        CapacityEvidence::NotReached { stopped_at } => {
+            return json!({ "outcome": "not_reached", "stopped_at": stopped_at.as_str() });
+        }
+        CapacityEvidence::OwnFault(problem) => return json!({ "outcome": "own_fault", "detail": problem.detail }),
+        CapacityEvidence::Loaded(load) => load,
+    };
+    json!({
+        "outcome": "loaded",
+        "operation": load.operation.as_str(),
+        "asked_per_second": load.rate,
+        "achieved_per_second": (load.achieved * 10.0).round() / 10.0,
+        "planned_ms": milliseconds(load.planned),
+        "duration_ms": milliseconds(load.took),
+        "requests": load.requests,
+        "outcomes": load.outcomes.iter().map(|(outcome, count)| (outcome.as_str().to_owned(), json!(count))).collect::<Map<_, _>>(),
+        "late": load.late,
+        "p50_ms": milliseconds(load.latency.p50),
+        "p99_ms": milliseconds(load.latency.p99),
+        "p999_ms": milliseconds(load.latency.p999),
+        "max_ms": milliseconds(load.latency.max),
+        "lag_p99_ms": milliseconds(load.lag),
+        "limit_ms": KMS_TIME_LIMIT.as_millis(),
+        "connections": load.connections,
+        "stopped": load.stopped.map(|stop| stop.to_string()),
+        "first_failure": load.first_failure.as_ref().map(|problem| &problem.detail),
     })
 }
 

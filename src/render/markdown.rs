@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::json;
-use crate::check::{Finding, Outcome, Report};
+use crate::check::{CapacityEvidence, Finding, Outcome, Report};
 
 /// The report as Markdown: verdict, what KMS would do, and a table of everything that did not pass.
 pub fn report(report: &Report) -> String {
@@ -28,6 +28,20 @@ pub fn report(report: &Report) -> String {
             );
         }
         out.push('\n');
+    }
+    if let Some(CapacityEvidence::Loaded(load)) = &report.evidence.capacity {
+        let _ = writeln!(
+            out,
+            "{} at {}/s for {:.0} s: {:.1}/s achieved, p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms.\n",
+            load.operation,
+            load.rate,
+            load.planned.as_secs_f64(),
+            load.achieved,
+            json::milliseconds(load.latency.p50),
+            json::milliseconds(load.latency.p99),
+            json::milliseconds(load.latency.p999),
+            json::milliseconds(load.latency.max)
+        );
     }
     let _ = writeln!(
         out,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::json;
 use crate::check::{
-    AddressEvidence, Attempt, Finding, KMS_TIME_LIMIT, Latency, Level, OcspStaple, Outcome, Report, Resolution,
-    SampleKind, TlsEvidence, Verdict,
+    AddressEvidence, Attempt, CapacityEvidence, Finding, KMS_TIME_LIMIT, Latency, Level, OcspStaple, Outcome, Report,
+    Resolution, SampleKind, TlsEvidence, Verdict,
 };
 
 /// A heading and what belongs under it.
@@ -45,6 +45,7 @@ fn write_report(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Re
     write_verdict(out, report, paint)?;
     write_findings(out, report, paint)?;
     write_waterfalls(out, report, paint)?;
+    write_load(out, report)?;
     write_footer(out, report)
 }
 
@@ -228,6 +229,31 @@ fn timing(attempt: &Attempt) -> String {
         let _ = write!(text, "; {} in stage {}", stop.problem.kind.meaning(), stop.stage);
     }
     text
+}
+
+fn write_load(out: &mut String, report: &Report) -> std::fmt::Result {
+    let Some(CapacityEvidence::Loaded(load)) = &report.evidence.capacity else { return Ok(()) };
+    writeln!(
+        out,
+        "load: {} at {}/s for {:.0} s: {:.1}/s achieved, p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms over {} \
+         connections",
+        load.operation,
+        load.rate,
+        load.planned.as_secs_f64(),
+        load.achieved,
+        json::milliseconds(load.latency.p50),
+        json::milliseconds(load.latency.p99),
+        json::milliseconds(load.latency.p999),
+        json::milliseconds(load.latency.max),
+        load.connections
+    )?;
+    let outcomes: Vec<String> =
+        load.outcomes.iter().map(|(outcome, count)| format!("{count} {}", outcome.as_str())).collect();
+    write!(out, "      {} requests: {}, {} of them late", load.requests, outcomes.join(", "), load.late)?;
+    match load.stopped {
+        Some(stop) => writeln!(out, "; ended after {:.1} s, because {stop}", load.took.as_secs_f64()),
+        None => writeln!(out),
+    }
 }
 
 fn write_footer(out: &mut String, report: &Report) -> std::fmt::Result {

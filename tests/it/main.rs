@@ -3,6 +3,9 @@
 /// The HTTP API over real sockets, with everything real behind it.
 mod api;
 
+/// Load on request, through the binary and the API.
+mod capacity;
+
 /// The commands `config` and `token`, as they are run from a shell.
 mod config;
 
