@@ -3,10 +3,18 @@
 //! [`AwsKms`] implements the ports of [`crate::kms`] with the AWS SDK, [`AwsCloudHsm`] that of [`crate::cloudhsm`]. The SDK's types are open-ended (every enum has
 //! an unknown variant, every member is optional); they are translated once, here, and what cannot be understood
 //! becomes a value that nothing acts on.
+//!
+//! [`AwsVpc`] implements [`crate::vpc`]: Elastic Load Balancing through its SDK, EC2 through a thin client of its Query
+//! API, because aws-sdk-ec2 takes minutes and 8 GiB to compile for five reads.
 
 mod cloudhsm;
+mod ec2;
+mod elbv2;
 mod kms;
 mod kms_translate;
+mod unread;
+mod vpc;
 
 pub use cloudhsm::{AwsCloudHsm, AwsCloudHsmSettings};
 pub use kms::{AwsCredentials, AwsKms, AwsKmsSettings};
+pub use vpc::{AwsVpc, AwsVpcSettings};

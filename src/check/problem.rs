@@ -118,9 +118,24 @@ problem_kinds! {
     // cloudhsm
     ClusterNotActive => "cluster_not_active", "the CloudHSM cluster is not active";
     TooFewHsms => "too_few_hsms", "the cluster has fewer active HSMs than KMS needs";
-    OneZone => "one_zone", "everything is in one Availability Zone, and KMS needs two";
+    OneZone => "one_zone", "fewer than two Availability Zones, and KMS needs two";
     UnrelatedCluster => "unrelated_cluster", "the cluster does not share the backup history of the present one";
     PortsClosed => "ports_closed", "a security group lacks a rule that KMS needs";
+    // vpc
+    OtherOwner => "other_owner", "it belongs to another account than the settings say";
+    NotAvailable => "not_available", "it exists, but does not serve";
+    WrongBalancer => "wrong_balancer", "not of interface type with a network load balancer behind it";
+    PrincipalMissing => "principal_missing", "the principal of KMS is not allowed";
+    PrincipalWildcard => "principal_wildcard", "everybody is allowed";
+    AcceptanceRequired => "acceptance_required", "somebody would have to accept the endpoint that KMS makes";
+    PrivateDnsName => "private_dns_name", "the private DNS name is absent or another one";
+    NotVerified => "not_verified", "the ownership of the private DNS name's domain is not verified";
+    NoIpv4 => "no_ipv4", "IPv4 is not supported, and KMS speaks IPv4 only";
+    NoListener => "no_listener", "no listener for TCP or TLS on port 443";
+    UnhealthyTargets => "unhealthy_targets", "a zone has no healthy target";
+    ProxyProtocol => "proxy_protocol", "the load balancer puts a header before the TLS handshake";
+    SecurityGroup => "security_group", "a security group keeps KMS out";
+    VpcDns => "vpc_dns", "DNS is switched off in the VPC";
 }
 
 impl fmt::Display for ProblemKind {

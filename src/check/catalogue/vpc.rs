@@ -1,5 +1,185 @@
-//! Checks of the VPC endpoint service, read-only.
+//! Checks of the VPC endpoint service, read-only. KMS looks at it on Update and on Connect; PrivateLink applies what its
+//! owner changed in between to new connections only, so a connected key store may be unable to connect again.
 
-use super::Check;
+use super::{Check, Code, GUIDE, KmsOutcome, Level, OURS, Raises, Stage, cite, judge};
 
-pub(super) const CHECKS: &[Check] = &[];
+const NOT_FOUND: Option<KmsOutcome> =
+    Some(KmsOutcome::of(Raises::XksProxyVpcEndpointServiceNotFound, Code::XksVpcEndpointServiceNotFound));
+const INVALID: Option<KmsOutcome> = Some(KmsOutcome::of(
+    Raises::XksProxyVpcEndpointServiceInvalidConfiguration,
+    Code::XksVpcEndpointServiceInvalidConfiguration,
+));
+/// The error's own text and the page on VPC connectivity name different exceptions.
+const ACCEPTANCE: Option<KmsOutcome> = Some(
+    KmsOutcome::of(
+        Raises::XksProxyVpcEndpointServiceInvalidConfiguration,
+        Code::XksVpcEndpointServiceInvalidConfiguration,
+    )
+    .or(Raises::XksProxyInvalidConfiguration),
+);
+const CONNECTIVITY: &str = "Configure VPC endpoint service connectivity";
+const ELB: &str = "User Guide for Network Load Balancers";
+const PRIVATELINK: &str = "AWS PrivateLink Guide";
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "vpc.service_found",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the VPC endpoint service exists in the account that the settings say",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Check the service name; for a service of another account give XksProxyVpcEndpointServiceOwner, and have its owner allow this account, too.",
+        kms: NOT_FOUND,
+        judge: judge::vpc::service_found,
+    },
+    Check {
+        id: "vpc.available",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the state of the service is Available",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Wait while it is Pending; make a new service if it is Failed or deleted.",
+        kms: INVALID,
+        judge: judge::vpc::available,
+    },
+    Check {
+        id: "vpc.interface_nlb",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the service is of type Interface with a network load balancer behind it",
+        citation: cite(GUIDE, "Troubleshooting external key stores, VPC endpoint service configuration"),
+        remedy: "Create the service from a network load balancer; a gateway load balancer does not do.",
+        kms: INVALID,
+        judge: judge::vpc::interface_nlb,
+    },
+    Check {
+        id: "vpc.same_region",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the service is in the Region of the key store",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Create the service in the key store's Region; cross-Region access does not help KMS.",
+        kms: NOT_FOUND,
+        judge: judge::vpc::same_region,
+    },
+    Check {
+        id: "vpc.principal_allowed",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the principal cks.kms.<Region>.amazonaws.com may make endpoints to the service",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Allow the principal on the service (ModifyVpcEndpointServicePermissions) before anything is disconnected: connections that exist stay, new ones are refused.",
+        kms: NOT_FOUND,
+        judge: judge::vpc::principal_allowed,
+    },
+    Check {
+        id: "vpc.acceptance_off",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "endpoints need nobody's acceptance",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Set AcceptanceRequired of the service to false.",
+        kms: ACCEPTANCE,
+        judge: judge::vpc::acceptance_off,
+    },
+    Check {
+        id: "vpc.private_dns_name",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the private DNS name of the service is the endpoint's host",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Make XksProxyUriEndpoint https:// and the private DNS name of the service, or change that name and verify its domain.",
+        kms: INVALID,
+        judge: judge::vpc::private_dns_name,
+    },
+    Check {
+        id: "vpc.private_dns_verified",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the domain of the private DNS name is verified",
+        citation: cite(PRIVATELINK, "Manage DNS names for VPC endpoint services"),
+        remedy: "Publish the TXT record that the service shows, then start the verification again.",
+        kms: INVALID,
+        judge: judge::vpc::private_dns_verified,
+    },
+    Check {
+        id: "vpc.two_zones",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the service is in two availability zones at least",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Give the network load balancer a second subnet in another zone, then modify the service: it does not take over new zones by itself.",
+        kms: INVALID,
+        judge: judge::vpc::two_zones,
+    },
+    Check {
+        id: "vpc.ipv4",
+        stage: Stage::Vpc,
+        level: Level::Must,
+        title: "the service supports IPv4: KMS speaks nothing else",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Add ipv4 to the supported address types of the service.",
+        kms: INVALID,
+        judge: judge::vpc::ipv4,
+    },
+    Check {
+        id: "vpc.listener_443",
+        stage: Stage::Vpc,
+        level: Level::Should,
+        title: "every load balancer of the service forwards TCP or TLS on port 443",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Add a listener for TCP (or TLS with a certificate of the private DNS name) on port 443 that forwards to the proxies.",
+        kms: None,
+        judge: judge::vpc::listener_443,
+    },
+    Check {
+        id: "vpc.targets_healthy",
+        stage: Stage::Vpc,
+        level: Level::Should,
+        title: "a healthy proxy can be reached from every zone of the service",
+        citation: cite(ELB, "Cross-zone load balancing is off unless switched on"),
+        remedy: "Start a proxy in that zone or find out why it is unhealthy; cross-zone load balancing makes the other zones stand in.",
+        kms: None,
+        judge: judge::vpc::targets_healthy,
+    },
+    Check {
+        id: "vpc.proxy_protocol_off",
+        stage: Stage::Vpc,
+        level: Level::Should,
+        title: "no PROXY protocol header is put before the TLS handshake",
+        citation: cite(ELB, "Target group attributes, proxy_protocol_v2.enabled"),
+        remedy: "Switch proxy_protocol_v2.enabled off, unless the proxy expects the header.",
+        kms: None,
+        judge: judge::vpc::proxy_protocol_off,
+    },
+    Check {
+        id: "vpc.security_groups",
+        stage: Stage::Vpc,
+        level: Level::Should,
+        title: "the security groups of the load balancer let KMS in",
+        citation: cite(ELB, "Security groups, inbound rules on PrivateLink traffic"),
+        remedy: "Switch off the enforcement of inbound rules on PrivateLink traffic, or admit TCP 443 from anywhere: the address that KMS comes from is not known.",
+        kms: None,
+        judge: judge::vpc::security_groups,
+    },
+    Check {
+        id: "vpc.dns_support",
+        stage: Stage::Vpc,
+        level: Level::Should,
+        title: "DNS resolution and DNS hostnames are on in the VPC",
+        citation: cite(GUIDE, CONNECTIVITY),
+        remedy: "Switch on enableDnsSupport and enableDnsHostnames of the VPC.",
+        kms: None,
+        judge: judge::vpc::dns_support,
+    },
+    Check {
+        id: "vpc.principal_not_wildcard",
+        stage: Stage::Vpc,
+        level: Level::Should,
+        title: "the service is not open to everybody",
+        citation: cite(OURS, "with acceptance off, the principal * makes the load balancer public to all of AWS"),
+        remedy: "Replace the principal * by cks.kms.<Region>.amazonaws.com.",
+        kms: None,
+        judge: judge::vpc::principal_not_wildcard,
+    },
+];

@@ -1,0 +1,304 @@
+//! The XML of EC2's answers, as far as we read it. Unknown elements are passed over; absent lists are empty.
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{OfferedService, OwnService};
+use crate::check::vpc::{EndpointService, InboundRule, SecurityGroup};
+use crate::key_store::{AccountId, VpcEndpointServiceName};
+
+/// One page of an answer.
+pub(super) trait Page: DeserializeOwned {
+    type Item;
+
+    /// The items, and the token of the next page.
+    fn take(self) -> (Vec<Self::Item>, Option<String>);
+}
+
+/// EC2 writes a list as an element with `item` children.
+#[derive(Deserialize)]
+struct List<T> {
+    #[serde(default = "Vec::new")]
+    item: Vec<T>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { item: Vec::new() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceType {
+    service_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Configurations {
+    #[serde(default)]
+    service_configuration_set: List<Configuration>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Configuration {
+    service_name: String,
+    service_id: String,
+    #[serde(default)]
+    service_type: List<ServiceType>,
+    service_state: Option<String>,
+    acceptance_required: Option<bool>,
+    #[serde(default)]
+    network_load_balancer_arn_set: List<String>,
+    #[serde(default)]
+    gateway_load_balancer_arn_set: List<String>,
+    #[serde(default)]
+    availability_zone_set: List<String>,
+    #[serde(default)]
+    supported_ip_address_type_set: List<String>,
+    private_dns_name: Option<String>,
+    private_dns_name_configuration: Option<PrivateDnsNameConfiguration>,
+}
+
+#[derive(Deserialize)]
+struct PrivateDnsNameConfiguration {
+    state: Option<String>,
+}
+
+impl Page for Configurations {
+    type Item = Configuration;
+
+    fn take(self) -> (Vec<Configuration>, Option<String>) {
+        (self.service_configuration_set.item, self.next_token)
+    }
+}
+
+impl Configuration {
+    pub(super) fn has_name(&self, name: &VpcEndpointServiceName) -> bool {
+        self.service_name == name.as_str()
+    }
+}
+
+impl From<Configuration> for OwnService {
+    fn from(found: Configuration) -> Self {
+        let service = EndpointService {
+            types: found.service_type.item.into_iter().map(|kind| kind.service_type).collect(),
+            region: None,
+            acceptance_required: found.acceptance_required,
+            private_dns_names: found.private_dns_name.into_iter().filter(|name| !name.is_empty()).collect(),
+            private_dns_state: found.private_dns_name_configuration.and_then(|configuration| configuration.state),
+            zones: found.availability_zone_set.item,
+            ip_address_types: found.supported_ip_address_type_set.item,
+        };
+        Self {
+            id: found.service_id,
+            service,
+            state: found.service_state,
+            network_load_balancers: found.network_load_balancer_arn_set.item,
+            gateway_load_balancers: found.gateway_load_balancer_arn_set.item,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Offers {
+    #[serde(default)]
+    service_detail_set: List<Offer>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Offer {
+    service_name: String,
+    #[serde(default)]
+    service_type: List<ServiceType>,
+    service_region: Option<String>,
+    owner: Option<String>,
+    acceptance_required: Option<bool>,
+    #[serde(default)]
+    availability_zone_set: List<String>,
+    #[serde(default)]
+    supported_ip_address_type_set: List<String>,
+    private_dns_name: Option<String>,
+    #[serde(default)]
+    private_dns_name_set: List<PrivateDnsName>,
+    private_dns_name_verification_state: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PrivateDnsName {
+    private_dns_name: Option<String>,
+}
+
+impl Page for Offers {
+    type Item = Offer;
+
+    fn take(self) -> (Vec<Offer>, Option<String>) {
+        (self.service_detail_set.item, self.next_token)
+    }
+}
+
+impl Offer {
+    pub(super) fn has_name(&self, name: &VpcEndpointServiceName) -> bool {
+        self.service_name == name.as_str()
+    }
+}
+
+impl From<Offer> for OfferedService {
+    fn from(found: Offer) -> Self {
+        let listed = found.private_dns_name_set.item.into_iter().filter_map(|entry| entry.private_dns_name);
+        let mut names: Vec<String> =
+            found.private_dns_name.into_iter().chain(listed).filter(|name| !name.is_empty()).collect();
+        names.sort();
+        names.dedup();
+        let service = EndpointService {
+            types: found.service_type.item.into_iter().map(|kind| kind.service_type).collect(),
+            region: found.service_region,
+            acceptance_required: found.acceptance_required,
+            private_dns_names: names,
+            private_dns_state: found.private_dns_name_verification_state,
+            zones: found.availability_zone_set.item,
+            ip_address_types: found.supported_ip_address_type_set.item,
+        };
+        // AWS's own services are owned by `amazon`, which is no account.
+        Self { owner: found.owner.and_then(|owner| AccountId::parse(&owner).ok()), service }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Permissions {
+    #[serde(default)]
+    allowed_principals: List<Permission>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Permission {
+    principal: Option<String>,
+    permission_type: Option<String>,
+}
+
+impl Page for Permissions {
+    type Item = Permission;
+
+    fn take(self) -> (Vec<Permission>, Option<String>) {
+        (self.allowed_principals.item, self.next_token)
+    }
+}
+
+impl Permission {
+    /// Who may make endpoints; other permissions are for transit gateways.
+    pub(super) fn endpoint_principal(self) -> Option<String> {
+        let for_endpoints = self.permission_type.is_none_or(|kind| kind == "vpc-endpoint");
+        self.principal.filter(|_| for_endpoints)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SecurityGroups {
+    #[serde(default)]
+    security_group_info: List<Group>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Group {
+    group_id: String,
+    #[serde(default)]
+    ip_permissions: List<IpPermission>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IpPermission {
+    ip_protocol: String,
+    from_port: Option<i32>,
+    to_port: Option<i32>,
+    #[serde(default)]
+    ip_ranges: List<IpRange>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IpRange {
+    cidr_ip: Option<String>,
+}
+
+impl Page for SecurityGroups {
+    type Item = Group;
+
+    fn take(self) -> (Vec<Group>, Option<String>) {
+        (self.security_group_info.item, self.next_token)
+    }
+}
+
+impl From<Group> for SecurityGroup {
+    fn from(group: Group) -> Self {
+        let inbound = group.ip_permissions.item.into_iter().map(|rule| InboundRule {
+            protocol: rule.ip_protocol,
+            from_port: rule.from_port,
+            to_port: rule.to_port,
+            ranges: rule.ip_ranges.item.into_iter().filter_map(|range| range.cidr_ip).collect(),
+        });
+        Self { id: group.group_id, inbound: inbound.collect() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VpcAttribute {
+    enable_dns_support: Option<Flag>,
+    enable_dns_hostnames: Option<Flag>,
+}
+
+#[derive(Deserialize)]
+struct Flag {
+    value: bool,
+}
+
+impl VpcAttribute {
+    /// The one attribute that was asked for.
+    pub(super) fn value(&self) -> Option<bool> {
+        self.enable_dns_support.as_ref().or(self.enable_dns_hostnames.as_ref()).map(|flag| flag.value)
+    }
+}
+
+/// What EC2 says when it does not do what it was asked.
+pub(super) struct Failure {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl Failure {
+    /// Reads `<Response><Errors><Error>…`; `None` for anything else, such as a load balancer's page.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Response {
+            errors: Errors,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Errors {
+            error: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Entry {
+            code: String,
+            message: Option<String>,
+        }
+        let response: Response = quick_xml::de::from_str(text).ok()?;
+        let first = response.errors.error.into_iter().next()?;
+        Some(Self { code: first.code, message: first.message.unwrap_or_default() })
+    }
+}
