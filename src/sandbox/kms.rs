@@ -258,6 +258,26 @@ impl SandboxKms {
         self.kms.lock().region.add_key(None, (self.kms.clock)())
     }
 
+    /// From now on DescribeKey of this key is denied, or allowed again; `false` if there is no such key.
+    pub fn deny_key(&self, arn: &str, denied: bool) -> bool {
+        self.kms.lock().region.change_key(arn, |key| key.denied = denied)
+    }
+
+    /// From now on this key shows this `KeyState`, such as `PendingDeletion`; `false` if there is no such key.
+    pub fn set_key_state(&self, arn: &str, state: &str) -> bool {
+        self.kms.lock().region.change_key(arn, |key| key.state = Some(state.to_owned()))
+    }
+
+    /// Deletes a key, as KMS does when the waiting period is over; `false` if there is no such key.
+    pub fn delete_key(&self, arn: &str) -> bool {
+        self.kms.lock().region.delete_key(arn)
+    }
+
+    /// From now on an operation is throttled beyond so many requests a second, as KMS does for account and Region.
+    pub fn set_quota(&self, operation: Operation, per_second: u32) {
+        self.kms.lock().faults.limit(operation, per_second);
+    }
+
     /// The store as it is now, its secret included; `None` if there is none of this id.
     pub fn store(&self, id: &str) -> Option<Store> {
         self.kms.lock().region.store(id).ok().cloned()

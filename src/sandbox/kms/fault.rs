@@ -5,6 +5,9 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+use tokio::time::Instant;
+
 use super::{history::Operation, store::Store, wire::Failure};
 
 /// One kind of misbehaviour.
@@ -41,6 +44,8 @@ pub enum KmsFault {
     ConnectFails(String),
     /// On Connect or Disconnect: accepted, and stays `CONNECTING` or `DISCONNECTING`.
     NeverCompletes,
+    /// This JSON takes the place of the answer, with status 200.
+    Answers(Value),
     /// On DescribeCustomKeyStores: every store of this one answer shows this word as its connection state.
     ShowsState(String),
 }
@@ -70,9 +75,32 @@ impl KmsFault {
 /// What somebody else does to a store.
 pub(super) type Intrusion = Box<dyn FnOnce(&mut Store) + Send>;
 
-/// The faults that wait, by operation, first in first out.
+/// How many requests a second an operation is allowed, in bursts of no more than a second's worth.
+#[derive(Clone, Copy, Debug)]
+struct Quota {
+    per_second: f64,
+    left: f64,
+    since: Instant,
+}
+
+impl Quota {
+    /// Whether one more request is within the quota.
+    fn take(&mut self, now: Instant) -> bool {
+        let refilled = now.duration_since(self.since).as_secs_f64() * self.per_second;
+        self.left = (self.left + refilled).min(self.per_second);
+        self.since = now;
+        let within = self.left >= 1.0;
+        if within {
+            self.left -= 1.0;
+        }
+        within
+    }
+}
+
+/// The faults that wait, by operation, first in first out, and the quotas.
 #[derive(Default)]
 pub(super) struct Faults {
+    quotas: HashMap<Operation, Quota>,
     waiting: HashMap<Operation, VecDeque<(KmsFault, u32)>>,
     intrusions: Vec<(Operation, String, Intrusion)>,
 }
@@ -86,8 +114,17 @@ impl Faults {
         }
     }
 
-    /// The fault of this call, used up by one.
+    /// From now on the operation is allowed so many requests a second.
+    pub(super) fn limit(&mut self, operation: Operation, per_second: u32) {
+        let per_second = f64::from(per_second);
+        self.quotas.insert(operation, Quota { per_second, left: per_second, since: Instant::now() });
+    }
+
+    /// The fault of this call, used up by one; a call beyond its quota is throttled.
     pub(super) fn take(&mut self, operation: Operation) -> Option<KmsFault> {
+        if self.quotas.get_mut(&operation).is_some_and(|quota| !quota.take(Instant::now())) {
+            return Some(KmsFault::Throttling);
+        }
         let queue = self.waiting.get_mut(&operation)?;
         let (fault, left) = queue.front_mut()?;
         let fault = fault.clone();

@@ -18,11 +18,15 @@ use super::{
 
 /// A KMS key.
 #[derive(Debug)]
-struct Key {
+pub(super) struct Key {
     id: String,
     /// The store that holds it and the id of the external key; `None` for a key that KMS itself holds.
     custom: Option<(String, String)>,
     created_at: SystemTime,
+    /// Whether its key policy keeps the caller from describing it.
+    pub(super) denied: bool,
+    /// Its state, where that does not follow from the store's.
+    pub(super) state: Option<String>,
 }
 
 /// The account's holdings. Its methods never wait.
@@ -123,8 +127,22 @@ impl Region {
         let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
         let id = format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30));
         let arn = self.arn(&id);
-        self.keys.push(Key { id, custom, created_at });
+        self.keys.push(Key { id, custom, created_at, denied: false, state: None });
         arn
+    }
+
+    /// Changes a key; `false` if there is none of this ARN.
+    pub(super) fn change_key(&mut self, arn: &str, change: impl FnOnce(&mut Key)) -> bool {
+        let prefix = self.arn("");
+        let key = self.keys.iter_mut().find(|key| arn.strip_prefix(&prefix) == Some(&key.id));
+        key.map(change).is_some()
+    }
+
+    /// Deletes a key; `false` if there is none of this ARN.
+    pub(super) fn delete_key(&mut self, arn: &str) -> bool {
+        let (prefix, before) = (self.arn(""), self.keys.len());
+        self.keys.retain(|key| arn.strip_prefix(&prefix) != Some(&key.id));
+        self.keys.len() != before
     }
 
     fn arn(&self, key_id: &str) -> String {
@@ -184,6 +202,16 @@ impl Region {
             .iter()
             .find(|key| key.id == id)
             .ok_or_else(|| Failure::new("NotFoundException", format!("Key '{wanted}' does not exist")))?;
+        if key.denied {
+            return Err(Failure::new(
+                "AccessDeniedException",
+                format!(
+                    "User is not authorized to perform: kms:DescribeKey on resource: {} because no resource-based \
+                     policy allows the kms:DescribeKey action",
+                    self.arn(&key.id)
+                ),
+            ));
+        }
         let store = key.custom.as_ref().and_then(|(id, _)| self.stores().find(|store| &store.id == id));
         let usable = key.custom.is_none() || store.is_some_and(|s| s.connection == ConnectionState::Connected);
         let mut metadata = json!({
@@ -191,11 +219,11 @@ impl Region {
             "KeyId": key.id,
             "Arn": self.arn(&key.id),
             "CreationDate": epoch_seconds(key.created_at),
-            "Enabled": true,
+            "Enabled": key.state.is_none(),
             "Description": "",
             "KeyUsage": "ENCRYPT_DECRYPT",
             // KMS shows the state of the store here, never that of the external key.
-            "KeyState": if usable { "Enabled" } else { "Unavailable" },
+            "KeyState": key.state.as_deref().unwrap_or(if usable { "Enabled" } else { "Unavailable" }),
             "Origin": "AWS_KMS",
             "KeyManager": "CUSTOMER",
             "CustomerMasterKeySpec": "SYMMETRIC_DEFAULT",

@@ -168,6 +168,7 @@ async fn carry_out(
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Ok(Err(Failure { status, ..Failure::new("503", "") }));
         }
+        Some(KmsFault::Answers(answer)) => return Ok(Ok(answer)),
         Some(KmsFault::ReplyLost { applied: false } | KmsFault::Hang { applied: false }) => {
             kms.lock().history.note(sequence, |call| call.outcome = Outcome::Dropped);
             if matches!(fault, Some(KmsFault::Hang { .. })) {
