@@ -11,6 +11,7 @@ mod cloudhsm;
 mod ec2;
 mod elbv2;
 mod kms;
+mod kms_keys;
 mod kms_translate;
 mod unread;
 mod vpc;

@@ -1,10 +1,13 @@
-//! What we need of KMS, in our own words: reading key stores, and changing them under a permit.
+//! What we need of KMS, in our own words: reading key stores and the KMS keys in them, and changing key stores under a
+//! permit.
 //!
 //! Observe-only mode is the absence of a [`KeyStoreWriter`], not a setting of it.
 
 use async_trait::async_trait;
 
-use crate::key_store::{CustomKeyStoreId, KeyStore, KeyStorePassword, KmsException, ProxyCredential};
+use crate::chain::Chain;
+use crate::check::{Problem, ProblemKind};
+use crate::key_store::{CustomKeyStoreId, ExternalKeyId, KeyStore, KeyStorePassword, KmsException, ProxyCredential};
 use crate::update::Permit;
 
 /// Reads key stores (DescribeCustomKeyStores: 5 requests per second for the whole account and Region).
@@ -15,6 +18,44 @@ pub trait KeyStoreReader: Send + Sync {
 
     /// One key store; `CustomKeyStoreNotFound` comes as [`KmsError::Refused`].
     async fn key_store(&self, id: &CustomKeyStoreId) -> Result<KeyStore, KmsError>;
+}
+
+/// Reads KMS keys. KMS cannot be asked for the keys of one key store, only for all of the account and Region and then
+/// for each by itself (developer guide, finding the key material).
+///
+/// Both methods make one attempt: whoever goes through many keys paces and repeats by itself.
+#[async_trait]
+pub trait KeyLister: Send + Sync {
+    /// One page of ListKeys (500 requests per second for the whole account and Region), as large as KMS makes them.
+    /// `marker` is the `next` of the page before.
+    async fn keys(&self, marker: Option<&str>) -> Result<KeyPage, KmsError>;
+
+    /// Where a key is kept (DescribeKey: 2,000 requests per second for the whole account and Region); `None` if there
+    /// is no such key any more. The answer never changes as long as the key exists.
+    async fn home(&self, arn: &str) -> Result<Option<KeyHome>, KmsError>;
+}
+
+/// A page of ListKeys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPage {
+    /// The keys' ARNs.
+    pub arns: Vec<String>,
+    /// Asks for the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// Where the key material of a KMS key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyHome {
+    /// Behind the proxy of an external key store.
+    ExternalKeyStore {
+        /// Which.
+        key_store: CustomKeyStoreId,
+        /// `XksKeyConfiguration.Id`
+        external_key_id: ExternalKeyId,
+    },
+    /// In KMS or in a CloudHSM cluster: no proxy is asked for it.
+    Elsewhere,
 }
 
 /// Changes key stores.
@@ -94,6 +135,14 @@ pub enum KmsError {
         /// KMS's own message.
         message: String,
     },
+    /// KMS answered, and the answer lacks what it must have.
+    #[error("the answer of KMS to {operation} cannot be understood: {why}")]
+    NotUnderstood {
+        /// KMS's operation.
+        operation: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The request certainly never reached KMS.
     #[error("request {operation} was not sent: {why}")]
     NotSent {
@@ -128,7 +177,10 @@ impl KmsError {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Throttled { .. } | Self::NotSent { .. } => Effect::NoneYet,
-            Self::Refused { .. } | Self::Unrecognized { .. } | Self::AccessDenied { .. } => Effect::None,
+            Self::Refused { .. }
+            | Self::Unrecognized { .. }
+            | Self::AccessDenied { .. }
+            | Self::NotUnderstood { .. } => Effect::None,
             Self::Unavailable { .. } | Self::Ambiguous { .. } => Effect::Unknown,
         }
     }
@@ -145,7 +197,9 @@ impl KmsError {
             Self::Throttled { .. } => Some(KmsException::Throttling),
             Self::AccessDenied { .. } => Some(KmsException::AccessDenied),
             Self::Unavailable { .. } => Some(KmsException::KmsInternal),
-            Self::Unrecognized { .. } | Self::NotSent { .. } | Self::Ambiguous { .. } => None,
+            Self::Unrecognized { .. } | Self::NotUnderstood { .. } | Self::NotSent { .. } | Self::Ambiguous { .. } => {
+                None
+            }
         }
     }
 
@@ -171,6 +225,16 @@ impl KmsError {
         self.exception() == Some(KmsException::CustomKeyStoreNotFound)
     }
 
+    /// For a pre-flight: that `what` could not be read says nothing about the candidate.
+    pub fn as_problem(&self, what: &str) -> Problem {
+        let kind = match self {
+            Self::AccessDenied { .. } => ProblemKind::AccessDenied,
+            Self::Throttled { .. } => ProblemKind::Throttled,
+            _ => ProblemKind::Unread,
+        };
+        Problem::own(kind, format!("{what} cannot be read: {}", Chain(self)))
+    }
+
     /// A word for a metric label.
     pub fn label(&self) -> &'static str {
         match self {
@@ -179,6 +243,7 @@ impl KmsError {
             Self::Throttled { .. } => "throttled",
             Self::AccessDenied { .. } => "access_denied",
             Self::Unavailable { .. } => "unavailable",
+            Self::NotUnderstood { .. } => "not_understood",
             Self::NotSent { .. } => "not_sent",
             Self::Ambiguous { .. } => "ambiguous",
         }

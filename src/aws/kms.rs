@@ -49,7 +49,7 @@ pub struct AwsCredentials {
 /// KMS of one account and Region.
 #[derive(Clone, Debug)]
 pub struct AwsKms {
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl AwsKms {
@@ -149,14 +149,14 @@ pub(super) async fn sdk_config(
 }
 
 /// One attempt and no more.
-fn once() -> aws_sdk_kms::config::Builder {
+pub(super) fn once() -> aws_sdk_kms::config::Builder {
     aws_sdk_kms::config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
 const DESCRIBE: &str = "DescribeCustomKeyStores";
 
 fn not_understood(why: String) -> KmsError {
-    KmsError::Unrecognized { operation: DESCRIBE, code: "an answer".to_owned(), message: why, request_id: None }
+    KmsError::NotUnderstood { operation: DESCRIBE, why }
 }
 
 #[async_trait]
@@ -168,7 +168,7 @@ impl KeyStoreReader for AwsKms {
             let answer = self
                 .client
                 .describe_custom_key_stores()
-                .set_marker(marker)
+                .set_marker(marker.clone())
                 .send()
                 .await
                 .map_err(|e| error(DESCRIBE, &e))?;
@@ -178,7 +178,12 @@ impl KeyStoreReader for AwsKms {
             if !answer.truncated() {
                 return Ok(stores);
             }
-            marker = answer.next_marker().map(ToOwned::to_owned);
+            let next = answer.next_marker().map(ToOwned::to_owned);
+            // Without a new marker the same page would come again, and its stores would count twice.
+            if next.is_none() || next == marker {
+                return Err(not_understood("it is Truncated and has no new NextMarker".to_owned()));
+            }
+            marker = next;
         }
         Err(not_understood(format!("the list does not end within {MOST_PAGES} pages")))
     }

@@ -114,6 +114,7 @@ problem_kinds! {
     NoWayBack => "no_way_back", "the former settings could not be restored";
     Outage => "outage", "the change needs an outage that nobody has acknowledged";
     AccessDenied => "access_denied", "our own role may not do this";
+    Throttled => "throttled", "AWS throttles our requests";
     Unread => "unread", "AWS could not be read, or its answer not be understood";
     // cloudhsm
     ClusterNotActive => "cluster_not_active", "the CloudHSM cluster is not active";

@@ -58,9 +58,14 @@ text_newtype!(
     ExternalKeyId,
     "XksKeyId",
     "must be 1 to 128 of A-Z, a-z, 0-9, hyphen, underscore, dot",
-    |text| (1..=128).contains(&text.len())
+    |text| (1..=ExternalKeyId::LONGEST).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 );
+
+impl ExternalKeyId {
+    /// How many characters it has at most.
+    pub const LONGEST: usize = 128;
+}
 
 text_newtype!(
     /// `XksProxyVpcEndpointServiceName`: 20-64 characters,
