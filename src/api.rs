@@ -44,6 +44,7 @@ pub use token::{Caller, InvalidTokenHash, Role, Token, TokenHash, identify};
 use self::problem::Problem;
 use crate::clock::Clock;
 use crate::driver::{Driver, Examiner};
+use crate::enumeration::Enumerator;
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
 use crate::preflight::Surroundings;
@@ -70,6 +71,8 @@ pub struct Service {
     pub driver: Driver,
     /// Pre-flights.
     pub examiner: Arc<Examiner>,
+    /// The KMS keys of key stores.
+    pub enumerator: Arc<Enumerator>,
     /// Credentials and routes.
     pub surroundings: Arc<Surroundings>,
     /// Metrics.
@@ -99,6 +102,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/key-stores", get(key_stores::list))
         .route("/v1/key-stores/{id}", get(key_stores::one))
         .route("/v1/key-stores/{id}/reports", get(key_stores::reports))
+        .route("/v1/key-stores/{id}/keys", get(key_stores::keys))
         .route("/v1/preflights", post(preflights::run))
         .route("/v1/preflights/{id}", get(preflights::one))
         .route("/v1/updates", get(updates::list).post(updates::submit))

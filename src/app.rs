@@ -21,11 +21,12 @@ use crate::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{Driver, Examiner, ExaminerParts, OrderError, Pace};
+use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
 use crate::journal::{Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
 use crate::key_store::{CustomKeyStoreId, Region};
-use crate::kms::{KeyStoreReader, KeyStoreWriter};
-use crate::metrics::{CountedJournal, CountedReader, CountedWriter, Metrics};
+use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter};
+use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Monitor, Schedule, WatchedStore};
 use crate::preflight::{Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings, ResolverSettings};
@@ -108,6 +109,8 @@ pub struct App {
     service: Arc<Service>,
     driver: Driver,
     monitor: Arc<Monitor>,
+    enumerator: Arc<Enumerator>,
+    enumerate_every: Duration,
 }
 
 impl std::fmt::Debug for App {
@@ -144,6 +147,10 @@ impl App {
         let aws = Arc::new(AwsKms::new(settings).await);
         let reader: Arc<dyn KeyStoreReader> =
             Arc::new(CountedReader::new(Arc::clone(&aws) as Arc<dyn KeyStoreReader>, Arc::clone(&metrics)));
+        let lister = CountedLister::new(Arc::clone(&aws) as Arc<dyn KeyLister>, Arc::clone(&metrics));
+        let pace = enumeration::Pace { per_second: kms.describe_key_rate, ..enumeration::Pace::default() };
+        let enumerator = Arc::new(Enumerator::new(Arc::new(lister), Arc::clone(&parts.clock), pace));
+        let enumerate_every = monitor.enumerate_every;
         // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
         let writer = (!kms.observe_only)
             .then(|| Arc::new(CountedWriter::new(aws, Arc::clone(&metrics))) as Arc<dyn KeyStoreWriter>);
@@ -165,6 +172,7 @@ impl App {
             preflight: Arc::clone(&engine),
             surroundings: Arc::clone(&surroundings),
             reader: Arc::clone(&reader),
+            enumerator: Arc::clone(&enumerator),
             clock: Arc::clone(&parts.clock),
             samples: preflight.samples,
             concurrency: preflight.concurrency,
@@ -215,6 +223,7 @@ impl App {
             monitor: Arc::clone(&monitor),
             driver: driver.clone(),
             examiner,
+            enumerator: Arc::clone(&enumerator),
             surroundings,
             metrics,
             clock: parts.clock,
@@ -237,7 +246,7 @@ impl App {
             tls: listen.tls.map(|config::ServerTls(tls)| tls),
             grace: GRACE,
         };
-        Ok(Self { listener, address, connections, service, driver, monitor })
+        Ok(Self { listener, address, connections, service, driver, monitor, enumerator, enumerate_every })
     }
 
     /// Where the API listens.
@@ -251,6 +260,8 @@ impl App {
         tracing::info!(address = %self.address, resumed, "xks-preflight is running");
         let monitoring = CancellationToken::new();
         let monitor = tokio::spawn(Arc::clone(&self.monitor).run(monitoring.clone()));
+        let enumerating = monitoring.clone();
+        let enumerator = tokio::spawn(async move { self.enumerator.run(self.enumerate_every, enumerating).await });
         let draining = self.service.draining.clone();
         let ending = stop.clone();
         tokio::spawn(async move {
@@ -264,6 +275,7 @@ impl App {
         monitoring.cancel();
         // A panic of the monitor has been told by the runtime already.
         let _ = monitor.await;
+        let _ = enumerator.await;
         tracing::info!("xks-preflight has drained");
         Ok(())
     }

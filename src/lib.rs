@@ -12,7 +12,7 @@
 //! ```text
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
 //! floor 5  api metrics render                       faces: translate in and out, decide nothing
-//! floor 4  monitor preflight driver                 engines: schedules, orchestration, shutdown
+//! floor 4  monitor preflight driver enumeration     engines: schedules, orchestration, shutdown
 //! floor 3  probe aws/* journal/{codec,seal,sqlite}  adapters: sockets, AWS clients, SQL
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
 //! floor 1  xks <- check <- update                   judgement: pure functions, no tokio, no I/O, no clock
@@ -39,6 +39,7 @@ pub mod aws;
 pub mod probe;
 // floor 4
 pub mod driver;
+pub mod enumeration;
 pub mod monitor;
 pub mod preflight;
 // floor 5

@@ -18,9 +18,9 @@ mod scene;
 
 use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-pub use counted::{CountedJournal, CountedReader, CountedWriter};
+pub use counted::{CountedJournal, CountedLister, CountedReader, CountedWriter};
 pub use encode::Exposition;
-pub use scene::{OpenUpdate, Scene};
+pub use scene::{KeyCounts, OpenUpdate, Scene};
 
 use crate::check::{Report, Verdict};
 use crate::key_store::CustomKeyStoreId;
@@ -91,6 +91,7 @@ metrics! {
     CERTIFICATE_NOT_AFTER = Gauge "certificate_not_after_timestamp_seconds" ["key_store", "position"] "End of validity of the presented certificates, the earliest over all addresses.";
     KEY_STORE_CONNECTION_STATE = Gauge "key_store_connection_state" ["key_store", "state"] "1 for the state that KMS shows, 0 for the others.";
     KEY_STORE_INFO = Gauge "key_store_info" ["key_store", "name", "type", "connectivity"] "Always 1; what KMS tells of the key store.";
+    KMS_KEYS = Gauge "kms_keys" ["key_store", "state"] "KMS keys: found in the key store, and those of account and Region that may be in it (denied, outstanding).";
     PREFLIGHTS = Counter "preflights_total" ["verdict"] "Pre-flights of candidates by verdict.";
     UPDATES = Counter "updates_total" ["outcome"] "Concluded updates by outcome.";
     UPDATE_OPEN = Gauge "update_open" ["key_store", "status"] "Updates that have not concluded.";

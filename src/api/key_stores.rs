@@ -8,9 +8,11 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Service;
-use super::problem::{Problem, ProblemDocument};
+use super::problem::{Fault, Problem, ProblemDocument};
+use super::updates::{AnyQuery, parameters};
 use super::view::KeyStoreView;
-use crate::key_store::CustomKeyStoreId;
+use crate::enumeration::Progress;
+use crate::key_store::{CustomKeyStoreId, KmsKey};
 use crate::monitor::Sighting;
 use crate::render;
 
@@ -60,6 +62,50 @@ pub(super) async fn reports(
     let reports = sighting(&service, &id)?.reports();
     let reports: Vec<_> = reports.iter().map(|report| render::json::report(report)).collect();
     Ok(Json(json!({ "reports": reports })))
+}
+
+/// The KMS keys of one key store, each with its external key, by ARN: those found so far, and whether there may be more.
+#[utoipa::path(
+    get, path = "/v1/key-stores/{id}/keys", tag = "key stores", operation_id = "listKeys",
+    params(
+        ("id" = String, Path, description = "CustomKeyStoreId"),
+        ("after" = Option<String>, Query, description = "Only keys whose ARN comes after this one"),
+        ("limit" = Option<u64>, Query, description = "At most so many keys, 1 to 10000; default 1000"),
+    ),
+    responses(
+        (status = 200, description = "Members found: how many keys of the key store are known; denied: how many keys of account and Region could not be described because AWS denies it, any of which may be in the key store; incomplete: why not all keys were looked at, or null; at: when they were; progress: of the sweep under way or the latest; keys: arn and external_key_id; next: the value of after for the next keys, or null", body = Object),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn keys(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    query: AnyQuery,
+) -> Result<Json<Value>, Problem> {
+    let mut query = parameters(query, &["after", "limit"])?;
+    let after = query.remove("after").unwrap_or_default();
+    let limit =
+        query.remove("limit").map_or(Some(1_000), |text| text.parse().ok().filter(|n| (1..=10_000).contains(n)));
+    let limit: usize = limit.ok_or_else(|| {
+        let detail = "must be a whole number from 1 to 10000".to_owned();
+        Problem::invalid(vec![Fault { pointer: "?limit".to_owned(), detail }])
+    })?;
+    let known = service.enumerator.known(&sighting(&service, &id)?.id);
+    let Progress { running, listed, outstanding } = service.enumerator.progress();
+    let rest = known.keys.get(known.keys.partition_point(|key| key.arn <= after)..).unwrap_or_default();
+    let page = rest.get(..limit).unwrap_or(rest);
+    let next = page.last().filter(|_| page.len() < rest.len()).map(|key| &key.arn);
+    let one = |key: &KmsKey| json!({ "arn": key.arn, "external_key_id": key.external_key_id });
+    let incomplete = known.incomplete.as_ref();
+    Ok(Json(json!({
+        "found": known.keys.len(),
+        "denied": known.denied,
+        "incomplete": incomplete.map(|problem| json!({ "problem": problem.kind, "detail": problem.detail })),
+        "at": known.at.to_string(),
+        "progress": { "running": running, "listed": listed, "outstanding": outstanding },
+        "keys": page.iter().map(one).collect::<Vec<_>>(),
+        "next": next,
+    })))
 }
 
 fn sighting(service: &Service, id: &str) -> Result<Arc<Sighting>, Problem> {

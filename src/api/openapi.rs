@@ -27,6 +27,7 @@ impl Modify for Bearer {
         key_stores::list,
         key_stores::one,
         key_stores::reports,
+        key_stores::keys,
         preflights::run,
         preflights::one,
         updates::submit,

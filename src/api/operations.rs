@@ -12,7 +12,8 @@ use super::Service;
 use super::problem::{Problem, ProblemDocument};
 use crate::chain::Chain;
 use crate::key_store::CustomKeyStoreId;
-use crate::metrics::{OpenUpdate, Scene};
+use crate::metrics::{KeyCounts, OpenUpdate, Scene};
+use crate::monitor::Sighting;
 use crate::render;
 
 /// The process answers.
@@ -46,19 +47,35 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
             status: record.state.status().status,
         })
         .collect();
-    // A process whose configuration is bad does not start, and none is read again while it runs.
     let sightings = service.monitor.sightings();
+    let key_counts = key_counts(&service, &sightings);
+    // A process whose configuration is bad does not start, and none is read again while it runs.
     let now = service.clock.now();
     let in_force = |id: &CustomKeyStoreId| (service.surroundings.judging)(Some(id), now).waivers;
     let waivers = sightings.iter().filter(|sighting| sighting.watched);
     let waivers = waivers.flat_map(|s| in_force(&s.id).into_iter().map(|waiver| (s.id.clone(), waiver))).collect();
-    let scene = Scene { sightings, open_updates, waivers, configuration_good: true };
+    let scene = Scene { sightings, open_updates, waivers, key_counts, configuration_good: true };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = service.metrics.expose(&scene, accept).map_err(|error| {
         tracing::error!(error = %Chain(&error), "metrics cannot be exposed, a fault of this program");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "metrics cannot be exposed; the logs say more")
     })?;
     Ok(([(header::CONTENT_TYPE, exposition.content_type)], exposition.body).into_response())
+}
+
+/// Before a sweep has ended, nothing is told: no keys found would be taken for no keys. CloudHSM key stores have no
+/// external keys.
+fn key_counts(service: &Service, sightings: &[Arc<Sighting>]) -> Vec<KeyCounts> {
+    if !service.enumerator.has_swept() {
+        return Vec::new();
+    }
+    let outstanding = service.enumerator.progress().outstanding;
+    let external = |sighting: &&Arc<Sighting>| sighting.description.as_ref().is_some_and(|store| store.xks().is_some());
+    let count = |sighting: &Arc<Sighting>| {
+        let known = service.enumerator.known(&sighting.id);
+        KeyCounts { key_store: sighting.id.clone(), found: known.keys.len(), denied: known.denied, outstanding }
+    };
+    sightings.iter().filter(external).map(count).collect()
 }
 
 /// The catalogue of checks.

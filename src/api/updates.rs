@@ -174,7 +174,7 @@ pub(super) async fn read(
     Ok((id, body::object(&parts.headers, stream, bounds).await?))
 }
 
-fn parameters(query: AnyQuery, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {
+pub(super) fn parameters(query: AnyQuery, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {
     let Query(query) =
         query.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "malformed_query", "the query cannot be read"))?;
     let unknown: Vec<Fault> = query

@@ -157,6 +157,12 @@ const KMS: &[Key] = &[
         Default("\"60s\""),
         "how often the key stores are described, to notice changes made elsewhere",
     ),
+    key(
+        "describe_key_rate",
+        Shape::Count(1, 2_000),
+        Default("100"),
+        "how many requests a second may be spent on finding the KMS keys of the key stores",
+    ),
     key("observe_only", Shape::Flag, Default("false"), "never change a key store: updates end at the plan"),
 ];
 
@@ -230,6 +236,12 @@ const MONITOR: &[Key] = &[
     key("samples", Shape::Count(1, 20), Default("1"), "how many cold probes each address gets each time"),
     key("concurrency", Shape::Count(1, 256), Default("8"), "how many key stores are probed at once"),
     key("history", Shape::Count(1, 10_000), Default("100"), "how many reports are kept for each key store"),
+    key(
+        "enumerate_every",
+        Shape::Duration(SECOND, 24 * HOUR),
+        Default("\"15m\""),
+        "how often the KMS keys of the key stores are looked for",
+    ),
 ];
 
 const UPDATE: &[Key] = &[

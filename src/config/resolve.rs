@@ -140,12 +140,14 @@ impl Resolver<'_> {
         let region = section.parse("region", self.faults, rule(Region::parse));
         let endpoint_url = section.parse("endpoint_url", self.faults, endpoint_url);
         let poll_interval = section.duration("poll_interval");
+        let describe_key_rate = section.count("describe_key_rate");
         let observe_only = section.flag("observe_only");
         section.finish(self.faults);
         Some(KmsSettings {
             region: region?.value,
             endpoint_url: endpoint_url.map(|url| url.value),
             poll_interval: poll_interval?,
+            describe_key_rate: describe_key_rate?,
             observe_only: observe_only?,
         })
     }
@@ -263,6 +265,7 @@ impl Resolver<'_> {
         let samples = section.count("samples");
         let concurrency = section.count("concurrency");
         let history = section.count("history");
+        let enumerate_every = section.duration("enumerate_every");
         section.finish(self.faults);
         Some(MonitorSchedule {
             interval: interval?,
@@ -270,6 +273,7 @@ impl Resolver<'_> {
             samples: samples?,
             concurrency: concurrency?,
             history: history?,
+            enumerate_every: enumerate_every?,
         })
     }
 

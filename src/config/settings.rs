@@ -92,6 +92,8 @@ pub struct KmsSettings {
     pub endpoint_url: Option<String>,
     /// `poll_interval`: between two descriptions of the key stores.
     pub poll_interval: Duration,
+    /// `describe_key_rate`: requests per second for finding the KMS keys of key stores.
+    pub describe_key_rate: u32,
     /// `observe_only`: make no writer at all.
     pub observe_only: bool,
 }
@@ -184,6 +186,8 @@ pub struct MonitorSchedule {
     pub concurrency: usize,
     /// `history`: reports kept for each key store.
     pub history: usize,
+    /// `enumerate_every`: between two looks for the KMS keys of key stores.
+    pub enumerate_every: Duration,
 }
 
 /// `[update]`.

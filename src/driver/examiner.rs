@@ -12,16 +12,20 @@ use tokio::sync::Semaphore;
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
-use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Problem, ProblemKind, Report};
+use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Report};
 use crate::clock::Clock;
+use crate::enumeration::Enumerator;
 use crate::id::ReportId;
 use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksConfiguration};
-use crate::kms::{KeyStoreReader, KmsError};
+use crate::kms::KeyStoreReader;
 use crate::preflight::{Baseline, Candidate, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
 
 /// How many reports are kept; the oldest make room.
 const KEPT: usize = 1_000;
+
+/// How long a plan waits for the latest list of its keys: one page of ListKeys, and the keys made since the last sweep.
+const KEYS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Told of every finished examination.
 pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
@@ -34,6 +38,8 @@ pub struct ExaminerParts {
     pub surroundings: Arc<Surroundings>,
     /// Reads KMS.
     pub reader: Arc<dyn KeyStoreReader>,
+    /// Finds the KMS keys of key stores.
+    pub enumerator: Arc<Enumerator>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Cold samples of each address.
@@ -129,9 +135,14 @@ impl Examiner {
             candidate.baseline =
                 plan.expected.xks().and_then(|xks| self.baseline(xks, former_credential)).map(Box::new);
         }
+        let (stores, enumeration) = tokio::join!(
+            self.parts.reader.key_stores(),
+            self.parts.enumerator.refreshed(&plan.key_store, KEYS_WITHIN.min(self.parts.timeout)),
+        );
+        candidate.keys.enumeration = Some(enumeration);
         let control_plane = ControlPlane {
             key_store: plan.key_store.clone(),
-            stores: self.parts.reader.key_stores().await.map_err(|error| own_fault(&error)),
+            stores: stores.map_err(|error| error.as_problem("the list of key stores")),
             change: plan.change.clone(),
             believed: Some(plan.expected.clone()),
             rollback_impossible: match &plan.rollback {
@@ -178,11 +189,6 @@ impl Examiner {
         reports.truncate(KEPT);
         Ok(report)
     }
-}
-
-/// That KMS cannot be read says nothing about the candidate.
-fn own_fault(error: &KmsError) -> Problem {
-    Problem::own(ProblemKind::AccessDenied, format!("the key stores cannot be read: {}", Chain(error)))
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
 use crate::key_store::{AccessKeyId, ConnectionState, CustomKeyStoreId, KeyStore};
-use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
+use crate::kms::{KeyHome, KeyLister, KeyPage, KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
 use crate::update::{Ending, Event, Mutation, Permit, Recorded, StatusName, Step};
 
 /// Counts what is read from KMS.
@@ -37,6 +37,34 @@ impl KeyStoreReader for CountedReader {
     async fn key_store(&self, id: &CustomKeyStoreId) -> Result<KeyStore, KmsError> {
         let answer = self.inner.key_store(id).await;
         self.metrics.asked_kms("DescribeCustomKeyStores", answer.as_ref().err());
+        answer
+    }
+}
+
+/// Counts what is read from KMS about keys.
+pub struct CountedLister {
+    inner: Arc<dyn KeyLister>,
+    metrics: Arc<Metrics>,
+}
+
+impl CountedLister {
+    /// Counts in `metrics` what `inner` does.
+    pub fn new(inner: Arc<dyn KeyLister>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+#[async_trait]
+impl KeyLister for CountedLister {
+    async fn keys(&self, marker: Option<&str>) -> Result<KeyPage, KmsError> {
+        let answer = self.inner.keys(marker).await;
+        self.metrics.asked_kms("ListKeys", answer.as_ref().err());
+        answer
+    }
+
+    async fn home(&self, arn: &str) -> Result<Option<KeyHome>, KmsError> {
+        let answer = self.inner.home(arn).await;
+        self.metrics.asked_kms("DescribeKey", answer.as_ref().err());
         answer
     }
 }

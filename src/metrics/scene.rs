@@ -9,8 +9,8 @@ use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{
     BUILD_INFO, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE,
-    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN,
-    WAIVER_END,
+    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE,
+    UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
@@ -27,6 +27,8 @@ pub struct Scene {
     pub open_updates: Vec<OpenUpdate>,
     /// The waivers in force, by the key store that they hold for.
     pub waivers: Vec<(CustomKeyStoreId, Waiver)>,
+    /// How many KMS keys were found.
+    pub key_counts: Vec<KeyCounts>,
     /// Whether the configuration was good when it was last read.
     pub configuration_good: bool,
 }
@@ -38,6 +40,19 @@ pub struct OpenUpdate {
     pub key_store: CustomKeyStoreId,
     /// Where it is.
     pub status: StatusName,
+}
+
+/// The KMS keys of one key store.
+#[derive(Clone, Debug)]
+pub struct KeyCounts {
+    /// Of this key store.
+    pub key_store: CustomKeyStoreId,
+    /// In it.
+    pub found: usize,
+    /// Of account and Region, and AWS denies to tell where they are.
+    pub denied: usize,
+    /// Of account and Region, and not looked at yet.
+    pub outstanding: usize,
 }
 
 impl Scene {
@@ -52,6 +67,7 @@ impl Scene {
             let Some(until) = waiver.until else { continue };
             ends.with_label_values(&[key_store.as_str(), &waiver.check]).set(until.unix() as f64);
         }
+        self.keys(&canvas)?;
         self.descriptions(&canvas)?;
         self.reports(&canvas)?;
         Ok(canvas.registry.gather())
@@ -61,6 +77,16 @@ impl Scene {
         let open = canvas.gauge(&UPDATE_OPEN)?;
         for update in &self.open_updates {
             open.with_label_values(&[update.key_store.as_str(), update.status.as_str()]).inc();
+        }
+        Ok(())
+    }
+
+    fn keys(&self, canvas: &Canvas) -> Result<(), prometheus::Error> {
+        let keys = canvas.gauge(&KMS_KEYS)?;
+        for KeyCounts { key_store, found, denied, outstanding } in &self.key_counts {
+            for (state, count) in [("found", found), ("denied", denied), ("outstanding", outstanding)] {
+                keys.with_label_values(&[key_store.as_str(), state]).set(*count as f64);
+            }
         }
         Ok(())
     }

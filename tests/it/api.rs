@@ -1,6 +1,6 @@
 //! The HTTP API over real sockets: a KMS, its proxies, journal, driver and monitor behind it.
 
-mod bench;
+pub(crate) mod bench;
 mod connections;
 mod documents;
 mod refusals;

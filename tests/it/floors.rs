@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["update"],
     &["kms", "vpc", "cloudhsm", "journal"],
     &["probe", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
-    &["preflight"],
+    &["preflight", "enumeration"],
     &["monitor", "driver"],
     &["api", "metrics", "render"],
     &["cli", "app", "config", "telemetry", "main"],

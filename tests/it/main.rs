@@ -12,6 +12,9 @@ mod config;
 /// The real daemon, as a process: from request to ending, through signals and kill -9.
 mod daemon;
 
+/// The KMS keys of a key store, found through the AWS SDK at the simulated KMS.
+mod enumeration;
+
 /// The floors of lib.rs and the layout hold.
 mod floors;
 

@@ -1,5 +1,7 @@
 //! What was seen of the keys behind a proxy.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::key_store::KmsKey;
 
@@ -15,13 +17,14 @@ pub struct KeyEvidence {
 /// The KMS keys of one key store, as far as they could be found.
 #[derive(Clone, Debug)]
 pub struct Enumeration {
-    /// Those that were found, each with its external key.
-    pub keys: Vec<KmsKey>,
-    /// How many keys of the account could not be described because AWS denied it: some of them may belong to the store.
+    /// Those that were found, each with its external key, by ARN. Shared, because many reports are kept.
+    pub keys: Arc<[KmsKey]>,
+    /// How many keys of account and Region could not be described because AWS denied it: some of them may belong to the
+    /// store.
     pub denied: usize,
-    /// Why not all keys of the account were looked at, if so.
+    /// Why not all keys of account and Region were looked at, if so.
     pub incomplete: Option<Problem>,
-    /// When it was finished.
+    /// When it ended.
     pub at: Timestamp,
 }
 

@@ -21,12 +21,13 @@ use xks_preflight::api::{Bounds, Caller, Connections, Role, Service, Token, rout
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use xks_preflight::check::{JudgingPolicy, Waiver};
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
-use xks_preflight::driver::{ConfiguredCredentials, Driver, Examiner, ExaminerParts, Pace};
+use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts};
+use xks_preflight::enumeration::{Enumerator, Pace};
 use xks_preflight::id::IdSource;
 use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
 use xks_preflight::key_store::{AccessKeyId, CustomKeyStoreId, ProxyCredential, RawSecretAccessKey, Region};
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
-use xks_preflight::metrics::{CountedJournal, CountedReader, CountedWriter, Metrics};
+use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use xks_preflight::monitor::{self, Monitor, Schedule, WatchedStore};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
 use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
@@ -138,6 +139,8 @@ impl Bench {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&service.monitor).run(stop.clone()));
+        let (enumerating, until) = (service.clone(), stop.clone());
+        tokio::spawn(async move { enumerating.enumerator.run(Duration::from_millis(200), until).await });
         let connections = Connections { most: 64, head: Duration::from_secs(2), tls: None, grace: BOUND };
         let served = tokio::spawn(serve(listener, router(service.clone()), connections, stop.clone()));
         let bench =
@@ -240,6 +243,9 @@ impl ServiceParts<'_> {
             })
             .await,
         );
+        let lister = CountedLister::new(aws.clone(), metrics.clone());
+        let pace = Pace { per_second: 1_000, ..Pace::default() };
+        let enumerator = Arc::new(Enumerator::new(Arc::new(lister), clock.clone(), pace));
         let reader: Arc<dyn KeyStoreReader> = Arc::new(CountedReader::new(aws.clone(), metrics.clone()));
         let writer: Arc<dyn KeyStoreWriter> = Arc::new(CountedWriter::new(aws, metrics.clone()));
         let prober = Prober::new(ProberSettings {
@@ -255,6 +261,7 @@ impl ServiceParts<'_> {
             preflight: preflight.clone(),
             surroundings: surroundings.clone(),
             reader: reader.clone(),
+            enumerator: enumerator.clone(),
             clock: clock.clone(),
             samples: 2,
             concurrency: 4,
@@ -266,7 +273,7 @@ impl ServiceParts<'_> {
             sealing_key: Some(SealingKey::parse(&"0a".repeat(32).into()).unwrap()),
             crash_after_writes: None,
         });
-        let driver = Driver::new(xks_preflight::driver::Parts {
+        let driver = Driver::new(driver::Parts {
             journal: Arc::new(CountedJournal::new(Arc::new(journal.unwrap()), metrics.clone())),
             reader: reader.clone(),
             writer: Some(writer),
@@ -276,7 +283,7 @@ impl ServiceParts<'_> {
             clock: clock.clone(),
             ids,
             policy: Policy { settle: Duration::from_millis(60), pause: Duration::from_millis(5), ..Policy::default() },
-            pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
+            pace: driver::Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
         });
         let counting = metrics.clone();
         let monitor = Monitor::new(
@@ -305,6 +312,7 @@ impl ServiceParts<'_> {
             monitor: Arc::new(monitor),
             driver,
             examiner,
+            enumerator,
             surroundings,
             metrics,
             clock,
