@@ -3,8 +3,8 @@
 use super::{Judgement, failed, not_applicable, passed, whole};
 use crate::check::{Evidence, Outcome, Problem, ProblemKind, SecretEvidence};
 use crate::key_store::{
-    AccessKeyId, Change, Configuration, Connectivity, ConnectivityKind, Invalid, KeyStore, VpcEndpointServiceName,
-    XksProxyUriEndpoint, XksProxyUriPath,
+    AccessKeyId, Change, Configuration, Connectivity, ConnectivityKind, ExternalKeyId, Invalid, KeyStore,
+    VpcEndpointServiceName, XksProxyUriEndpoint, XksProxyUriPath,
 };
 use crate::xks::{LONGEST_URI, XksOperation};
 
@@ -72,17 +72,37 @@ pub(in crate::check) fn path_canonical(evidence: &Evidence) -> Vec<Judgement> {
 
 pub(in crate::check) fn uri_length(evidence: &Evidence) -> Vec<Judgement> {
     let subject = &evidence.subject;
-    let (key_length, whose) = match subject.longest_key_id {
-        Some(length) => (length, "the longest key id of the store"),
-        None => (0, "an empty key id, as the store's keys are not known"),
-    };
-    let length = subject.endpoint.len() + subject.path.len() + XksOperation::longest_suffix(key_length);
-    whole(if length <= LONGEST_URI {
-        passed(format!("{length} of {LONGEST_URI} characters, with {whose}"))
-    } else {
-        let detail = format!("{length} characters with {whose}; the limit is {LONGEST_URI}");
+    let with = |key_id: usize| subject.endpoint.len() + subject.path.len() + XksOperation::longest_suffix(key_id);
+    let room = LONGEST_URI.saturating_sub(with(0));
+    let judge = |key_id: usize, whose: &str| {
+        if key_id <= room {
+            return passed(format!("{} of {LONGEST_URI} characters, with {whose}", with(key_id)));
+        }
+        let detail = format!("{} characters with {whose}; the limit is {LONGEST_URI}", with(key_id));
         failed(Problem::target(ProblemKind::TooLong, detail))
-    })
+    };
+    if let Some(longest) = subject.longest_key_id {
+        return whole(judge(longest, "the longest key id of the key store"));
+    }
+    if room == 0 {
+        return whole(judge(1, "a key id of one character"));
+    }
+    if room >= ExternalKeyId::LONGEST {
+        return whole(judge(ExternalKeyId::LONGEST, "the longest key id there can be"));
+    }
+    let enumeration = evidence.keys.enumeration.as_ref();
+    let found = enumeration.and_then(|found| found.keys.iter().map(|key| key.external_key_id.as_str().len()).max());
+    if let Some(longest) = found.filter(|longest| *longest > room) {
+        return whole(judge(longest, "a key id of the key store"));
+    }
+    if enumeration.is_some() || evidence.aws.control_plane.is_some() {
+        let detail = format!(
+            "key ids of more than {room} characters do not fit, and not all keys of the key store are known \
+             (key.enumerated says why)"
+        );
+        return whole(failed(Problem::own(ProblemKind::Unread, detail)));
+    }
+    whole(passed(format!("fits key ids of up to {room} characters; longer ones, which KMS allows, do not fit")))
 }
 
 pub(in crate::check) fn access_key_id(evidence: &Evidence) -> Vec<Judgement> {
