@@ -20,15 +20,15 @@ use crate::api::{self, Bounds, Connections, Service};
 use crate::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::driver::{Driver, Examiner, ExaminerParts, OrderError, Pace};
+use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, OrderError, Pace};
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
-use crate::journal::{Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
+use crate::journal::{CanaryKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
 use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter};
 use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
-use crate::monitor::{self, Monitor, Schedule, WatchedStore};
-use crate::preflight::{Preflight, Surroundings, Thoroughness};
+use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
+use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings, ResolverSettings};
 use crate::update::{ApprovalRule, Policy};
 
@@ -136,7 +136,7 @@ impl App {
         let address = listener.local_addr().map_err(listening)?;
         let metrics = Arc::new(Metrics::new()?);
         let ids = Arc::new(IdSource::from_entropy());
-        let journal = open_journal(journal, &parts, &metrics)?;
+        let (journal, canaries) = open_journal(journal, &parts, &metrics)?;
         let endpoint_url = kms.endpoint_url.clone();
         let settings = AwsKmsSettings {
             region: kms.region.clone(),
@@ -173,6 +173,8 @@ impl App {
             surroundings: Arc::clone(&surroundings),
             reader: Arc::clone(&reader),
             enumerator: Arc::clone(&enumerator),
+            key_tests: key_stores.iter().map(|store| (store.id.clone(), key_tests(store))).collect(),
+            canaries: Some(Arc::clone(&canaries)),
             clock: Arc::clone(&parts.clock),
             samples: preflight.samples,
             concurrency: preflight.concurrency,
@@ -205,9 +207,10 @@ impl App {
                         id: store.id.clone(),
                         credential: Some(store.credential.clone()),
                         settings: None,
-                        test_key: None,
+                        test_key: store.test_key.clone(),
                     })
                     .collect(),
+                canaries: Some(Canaries { keeper: canaries, every: monitor.canary_interval }),
                 observer: Arc::new(move |key_store, report| counted.probed(key_store, report)),
             },
             Schedule {
@@ -216,7 +219,13 @@ impl App {
                 concurrency: monitor.concurrency,
                 describe_every: kms.poll_interval,
                 history: monitor.history,
-                thoroughness: Thoroughness { cold: monitor.samples, warm: 1, ..Thoroughness::default() },
+                thoroughness: Thoroughness {
+                    cold: monitor.samples,
+                    warm: 1,
+                    // An error in the proxy's log at every probe would look like an attack.
+                    keys: KeyThoroughness { tampering: false, ..KeyThoroughness::default() },
+                    ..Thoroughness::default()
+                },
             },
         ));
         let service = Arc::new(Service {
@@ -290,7 +299,7 @@ fn open_journal(
     settings: config::JournalSettings,
     parts: &Parts,
     metrics: &Arc<Metrics>,
-) -> Result<Arc<dyn Journal>, BuildError> {
+) -> Result<(Arc<dyn Journal>, Arc<dyn CanaryKeeper>), BuildError> {
     let sealing_key = settings.sealing_key.map(|key| SealingKey::from_bytes(key.expose())).transpose()?;
     let journal = SqliteJournal::open(SqliteOptions {
         path: settings.path,
@@ -300,7 +309,12 @@ fn open_journal(
     })?;
     #[cfg(not(feature = "sandbox"))]
     let _ = parts;
-    Ok(Arc::new(CountedJournal::new(Arc::new(journal), Arc::clone(metrics))))
+    let canaries = Arc::new(journal.clone());
+    Ok((Arc::new(CountedJournal::new(Arc::new(journal), Arc::clone(metrics))), canaries))
+}
+
+fn key_tests(store: &config::WatchedKeyStore) -> KeyTests {
+    KeyTests { test_key: store.test_key.clone(), every_key: store.prove_every_key }
 }
 
 fn surroundings(

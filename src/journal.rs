@@ -12,6 +12,7 @@
 //! An append that returns an error may or may not be on disk. Its writer must stop and read the update again before
 //! it does anything else: that is what a restart does anyway.
 
+mod canary;
 mod codec;
 mod seal;
 mod sqlite;
@@ -24,6 +25,7 @@ use crate::id::UpdateId;
 use crate::key_store::{AccessKeyId, CustomKeyStoreId};
 use crate::update::{Event, Plan, Recorded};
 
+pub use canary::{Canary, CanaryKeeper};
 pub use codec::{CodecError, EVENT_VERSION};
 pub use seal::{SealError, SealingKey};
 pub use sqlite::{OpenError, SqliteJournal, SqliteOptions};

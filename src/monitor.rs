@@ -5,7 +5,9 @@
 //! One task asks KMS now and then what the key stores are like; one task for each configured key store probes the
 //! settings that KMS has for it, beginning at a random point of the period and with jitter, so that many stores do not
 //! fall into step. A store is never probed twice at once, and all stores together only so many at a time. The latest
-//! report of each is kept, and a short history in which failures outlive successes.
+//! report of each is kept, and a short history in which failures outlive successes. Of a key store with a test key a
+//! canary is kept now and then ([`Canaries`]), and the latest one must decrypt at every probe: key material that was
+//! swapped behind unchanged settings shows at once.
 //!
 //! # What can go wrong
 //!
@@ -14,6 +16,7 @@
 //!   with another credential would report a fault that the proxy does not have.
 
 mod board;
+mod canary;
 mod history;
 mod patrol;
 
@@ -30,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use board::Board;
 pub use board::Sighting;
+pub use canary::Canaries;
 
 use crate::check::{AwsEvidence, Report};
 use crate::clock::Clock;
@@ -76,7 +80,7 @@ pub struct WatchedStore {
     pub credential: Option<String>,
     /// Its settings while KMS cannot be asked.
     pub settings: Option<XksConfiguration>,
-    /// A key for a test operation.
+    /// A key for test operations and canaries.
     pub test_key: Option<ExternalKeyId>,
 }
 
@@ -97,6 +101,8 @@ pub struct Parts {
     pub seed: u64,
     /// What to probe.
     pub stores: Vec<WatchedStore>,
+    /// Keeps canaries, if they are to be kept.
+    pub canaries: Option<Canaries>,
     /// Told of every finished probe.
     pub observer: Observer,
 }
@@ -205,12 +211,21 @@ impl Monitor {
 
     async fn probe(&self, store: &WatchedStore) {
         match self.candidate(store) {
-            Ok(candidate) => {
+            Ok(mut candidate) => {
+                if let Some(canaries) = &self.parts.canaries {
+                    candidate.keys.canaries = canaries.of(store, &candidate).await;
+                }
                 let judging = (self.parts.surroundings.judging)(Some(&store.id), self.parts.clock.now());
                 let thoroughness = Thoroughness { judging, ..self.schedule.thoroughness.clone() };
                 let report = self.parts.preflight.run(&candidate, AwsEvidence::default(), &thoroughness).await;
                 (self.parts.observer)(&store.id, &report);
-                self.board.probed(&store.id, Arc::new(report));
+                let report = Arc::new(report);
+                self.board.probed(&store.id, Arc::clone(&report));
+                if let Some(canaries) = &self.parts.canaries {
+                    let (preflight, clock) = (&self.parts.preflight, self.parts.clock.as_ref());
+                    let latest = canaries.tend(store, &candidate, &report, preflight, clock).await;
+                    self.board.has_canary(&store.id, latest.map(|canary| canary.at));
+                }
             }
             Err(why) => {
                 tracing::warn!(key_store = %store.id, why, "key store cannot be probed");

@@ -5,8 +5,8 @@
 //! The values are judged first, without the network. If they are fit for it, the name is resolved and every IPv4
 //! address behind it is probed at once, because KMS may take any: one cold sample after the other on each address
 //! (fresh connection, KMS's limit, its one retry), then warm ones on the last connection. When a sample ran out of
-//! time, one patient look tells slow from dead. A test key, if named, is used once to encrypt. All of it is evidence;
-//! the checks judge it. If load was asked for (`capacity`), a candidate that is ready by then is put under it.
+//! time, one patient look tells slow from dead. The keys are looked at last (`keys`). All of it is evidence; the checks
+//! judge it. If load was asked for (`capacity`), a candidate that is ready by then is put under it.
 //!
 //! # What can go wrong
 //!
@@ -16,17 +16,21 @@
 mod candidate;
 mod capacity;
 mod gather;
+mod keys;
 mod surroundings;
 
 use std::sync::Arc;
 
 pub use candidate::{Baseline, Candidate, CandidateKeys, OfferedCredential};
 pub use capacity::{HIGHEST_RATE, LONGEST_LOAD, Load, LoadBeyondBounds, LoadProgress, MOST_REQUESTS};
+pub use keys::KeyThoroughness;
 pub use surroundings::{Judging, Surroundings};
 
-use crate::check::{AwsEvidence, CapacityEvidence, JudgingPolicy, Report, judge};
+use crate::check::{AwsEvidence, CapacityEvidence, JudgingPolicy, Problem, Report, judge};
 use crate::clock::Clock;
 use crate::id::{IdSource, ReportId};
+use crate::journal::Canary;
+use crate::key_store::{CustomKeyStoreId, ExternalKeyId};
 use crate::probe::Prober;
 
 /// How much to look.
@@ -40,13 +44,22 @@ pub struct Thoroughness {
     pub refusals: bool,
     /// What load to put on a candidate that was found fit; `None` means none.
     pub load: Option<Load>,
+    /// How much to look at keys.
+    pub keys: KeyThoroughness,
     /// How to judge.
     pub judging: JudgingPolicy,
 }
 
 impl Default for Thoroughness {
     fn default() -> Self {
-        Self { cold: 5, warm: 5, refusals: false, load: None, judging: JudgingPolicy::default() }
+        Self {
+            cold: 5,
+            warm: 5,
+            refusals: false,
+            load: None,
+            keys: KeyThoroughness::default(),
+            judging: JudgingPolicy::default(),
+        }
     }
 }
 
@@ -107,5 +120,15 @@ impl Preflight {
         }
         let addresses = report.evidence.addresses.iter().map(|seen| seen.address).collect();
         capacity::put(&self.prober, candidate, addresses, load).await
+    }
+
+    /// Makes a canary through a candidate that is in force and well; the problem says why there is none.
+    pub async fn canary(
+        &self,
+        candidate: &Candidate,
+        key_store: &CustomKeyStoreId,
+        key: &ExternalKeyId,
+    ) -> Result<Canary, Problem> {
+        keys::canary::make(&self.prober, candidate, key_store, key, self.clock.now()).await
     }
 }

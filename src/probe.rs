@@ -24,6 +24,7 @@ mod client_certificate;
 mod deadline;
 mod dns;
 mod exchange;
+mod open;
 mod recorder;
 mod stranger;
 mod suites;
@@ -209,15 +210,6 @@ impl Prober {
             }
             Err(problem) => StrangerTrial::Untold(problem),
         }
-    }
-
-    /// Opens a connection within `limit` and asks nothing on it yet. The server is authenticated.
-    pub async fn open(&self, target: &Target, address: SocketAddr, limit: Duration) -> Result<KeptConnection, Stop> {
-        let deadline = Deadline::after(limit);
-        let socket = tcp::connect(address, deadline).await.1?;
-        let secured = tls::secure(&self.terms, socket, target.endpoint.host(), None, deadline).await.1;
-        let secured = secured.map_err(|unsecured| unsecured.stop)?;
-        exchange::open(secured).await.map(|(connection, _)| connection).map_err(|failed| failed.0)
     }
 
     /// Carries out any operation on a kept connection within `limit`. The body is the caller's, complete with

@@ -113,7 +113,8 @@ async fn present(service: &Service, asked: &Asked) -> Result<Arc<Report>, Proble
             found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?.1.clone()
         }
     };
-    let candidate = service.surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
+    let mut candidate = service.surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
+    candidate.keys.test = service.monitor.watched(id).and_then(|store| store.test_key.clone());
     service.examiner.candidate(&candidate).await.map_err(|error| not_examined(&error))
 }
 

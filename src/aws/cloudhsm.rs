@@ -125,6 +125,7 @@ fn refused(error: KmsError) -> ClusterError {
         KmsError::Unavailable { message, .. } => {
             ClusterError::Unanswered { why: format!("it failed internally: {message}") }
         }
+        KmsError::NotUnderstood { why, .. } => ClusterError::NotUnderstood { why },
         KmsError::NotSent { why, .. } | KmsError::Ambiguous { why, .. } => ClusterError::Unanswered { why },
     }
 }

@@ -17,7 +17,7 @@ pub use self::capacity::{CapacityEvidence, LoadEvidence, LoadLatency, LoadOperat
 pub use self::cloudhsm::{
     CloudHsmEvidence, Cluster, ClusterSettings, ClusterState, ClusterSubject, Hsm, SecurityGroupRules,
 };
-pub use self::key::{Enumeration, KeyEvidence};
+pub use self::key::{CurrentProxy, Enumeration, KeyEvidence, KeyFailure, KeyProofs, KeyTally, KeysAtAddress, Proving};
 pub use self::refusal::{Deviation, RefusalEvidence, Trial};
 pub use self::tls::{
     Certificate, KmsList, KmsListing, OcspStaple, PublicKey, StrangerTrial, SuiteEvidence, SuiteTrial, TlsEvidence,
@@ -49,8 +49,6 @@ pub struct Evidence {
     pub resolution: Resolution,
     /// One entry for each address that was probed.
     pub addresses: Vec<AddressEvidence>,
-    /// Encrypt with the test key, if one was named.
-    pub key_operation: Option<KeyOperation>,
     /// The health answer behind the current settings, for comparison.
     pub baseline_health: Option<HealthStatus>,
     /// What came of requests that the proxy must refuse, if they were asked for.
@@ -71,7 +69,6 @@ impl Evidence {
             subject,
             resolution: Resolution::NotReached,
             addresses: Vec::new(),
-            key_operation: None,
             baseline_health: None,
             refusals: None,
             keys: KeyEvidence::default(),
@@ -370,15 +367,6 @@ pub struct ExchangeEvidence {
     pub body: Vec<u8>,
     /// The `kmsRequestId` that was sent.
     pub request_id: String,
-}
-
-/// One operation with the test key.
-#[derive(Clone, Debug)]
-pub struct KeyOperation {
-    /// What was asked, for people: `Encrypt with <id>`.
-    pub asked: String,
-    /// What came of it.
-    pub outcome: Result<(), Problem>,
 }
 
 /// What KMS tells, for judging a change of one key store.

@@ -102,8 +102,15 @@ problem_kinds! {
     DifferentFleet => "different_fleet", "another fleet than behind the current settings";
     ShallowHealth => "shallow_health", "the health answer does not reflect whether keys work";
     // under load
-    Throttled => "throttled", "the proxy refuses the rate of requests";
+    Throttled => "throttled", "more requests than are taken at a time";
     RateNotReached => "rate_not_reached", "fewer answers per second than were asked for";
+    // keys
+    UnusableKey => "unusable_key", "a key that KMS could not use as it is";
+    IntegrityValue => "integrity_value", "the ciphertext's integrity value does not fit, and KMS would discard it";
+    BrokenRoundTrip => "broken_round_trip", "what a key encrypted does not come back as it was";
+    Unauthenticated => "unauthenticated", "changed additional data are accepted: nothing is authenticated";
+    DifferentKeys => "different_keys", "other key material than behind the current settings: ciphertext would be lost";
+    NoProof => "no_proof", "what is needed to prove it is not to be had";
     // control plane
     NotFound => "not_found", "it does not exist";
     WrongType => "wrong_type", "the key store is of the other type";
@@ -114,7 +121,6 @@ problem_kinds! {
     NoWayBack => "no_way_back", "the former settings could not be restored";
     Outage => "outage", "the change needs an outage that nobody has acknowledged";
     AccessDenied => "access_denied", "our own role may not do this";
-    Throttled => "throttled", "AWS throttles our requests";
     Unread => "unread", "AWS could not be read, or its answer not be understood";
     // cloudhsm
     ClusterNotActive => "cluster_not_active", "the CloudHSM cluster is not active";

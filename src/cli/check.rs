@@ -70,10 +70,13 @@ pub struct Arguments {
     /// Cold samples for each address, and as many warm ones.
     #[arg(long, env = "XKS_PREFLIGHT_SAMPLES", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     samples: u8,
-    /// External key for one Encrypt: shows whether the health answer can be believed.
+    /// External key whose metadata the candidate must have right. Repeatable.
+    #[arg(long, env = "XKS_PREFLIGHT_KEY_ID", value_name = "ID", value_delimiter = ',')]
+    key_id: Vec<String>,
+    /// External key for Encrypt and Decrypt; with the --baseline options it proves that the keys are the same keys.
     #[arg(long, env = "XKS_PREFLIGHT_TEST_KEY_ID", value_name = "ID")]
     test_key_id: Option<String>,
-    /// Proxy configuration file of the current proxy, to compare the fleets.
+    /// Proxy configuration file of the current proxy, to compare fleets and, with --test-key-id, keys.
     #[arg(long, env = "XKS_PREFLIGHT_BASELINE_PROXY_CONFIG", value_name = "FILE", requires = "baseline_endpoint")]
     baseline_proxy_config: Option<PathBuf>,
     /// Endpoint of the current proxy.
@@ -190,6 +193,8 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         .test_key_id
         .as_deref()
         .and_then(|id| ExternalKeyId::parse(id).map_err(|e| faults.push(format!("--test-key-id: {}", e.rule))).ok());
+    let keys = arguments.key_id.iter().map(|id| ExternalKeyId::parse(id).map_err(|e| format!("--key-id: {}", e.rule)));
+    let named: Vec<ExternalKeyId> = keys.filter_map(|key| key.map_err(|fault| faults.push(fault)).ok()).collect();
     let waivers: Vec<Waiver> =
         arguments.waive.iter().filter_map(|text| waiver(text).map_err(|fault| faults.push(fault)).ok()).collect();
     let offered = source::credential(
@@ -228,7 +233,7 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         region,
         credential: offered.credential,
         connect_to: arguments.connect_to,
-        keys: CandidateKeys { test: test_key, ..CandidateKeys::default() },
+        keys: CandidateKeys { test: test_key, named, ..CandidateKeys::default() },
         baseline: baseline.map(Box::new),
         kms_operation: "UpdateCustomKeyStore".to_owned(),
     };

@@ -18,7 +18,7 @@ use crate::aws::AwsCredentials;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::sandbox::proxy::WallClock;
-use crate::sandbox::scenario::{ACCESS_KEY_ID, Actor, REGION, Scenario, Secrets, URI_PATH};
+use crate::sandbox::scenario::{ACCESS_KEY_ID, Actor, REGION, Scenario, Secrets, TEST_KEY, URI_PATH};
 
 /// Options of `sandbox`.
 #[derive(Debug, Args)]
@@ -135,6 +135,8 @@ console_file = "proxy.secret.json"
 [[key_stores]]
 id = "{key_store}"
 credential = "proxy"
+# There for tests, on every proxy: what the current one encrypts with it, a candidate must decrypt.
+test_key_id = "{TEST_KEY}"
 
 [preflight]
 ca_files = ["ca.pem"]
@@ -218,6 +220,10 @@ fn commands(scenario: &Scenario, program: &str) -> Vec<(&'static str, String)> {
         (
             "Ask for an update to a candidate with an expired certificate: blocked, and KMS was not made to do anything",
             format!("{}; curl -s {}/history", apply("expired"), kms.trim_end_matches('/')),
+        ),
+        (
+            "Ask for an update to a proxy with other key material under the same key ids: blocked by key.continuity",
+            apply("swapped-keys"),
         ),
         (
             "Update to the healthy candidate and follow it to `verified`: exactly Disconnect, Update, Connect",

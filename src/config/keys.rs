@@ -187,6 +187,18 @@ const KEY_STORE: &[Key] = &[
     key("id", Shape::Text, Required, "the CustomKeyStoreId"),
     key("region", Shape::Text, Optional, "its AWS Region, if not kms.region"),
     key("credential", Shape::Text, Required, "which of the credentials its proxy expects"),
+    key(
+        "test_key_id",
+        Shape::Text,
+        Optional,
+        "an external key that is there for tests: proves that a candidate has the same keys, and feeds the canaries",
+    ),
+    key(
+        "continuity",
+        Shape::Choice(&["test_key", "every_key"]),
+        Default("\"test_key\""),
+        "which keys of a candidate are proven to be the same; every_key shows in the key manager's audit log",
+    ),
 ];
 
 const PREFLIGHT: &[Key] = &[
@@ -241,6 +253,12 @@ const MONITOR: &[Key] = &[
         Shape::Duration(SECOND, 24 * HOUR),
         Default("\"15m\""),
         "how often the KMS keys of the key stores are looked for",
+    ),
+    key(
+        "canary_interval",
+        Shape::Duration(MINUTE, 30 * 24 * HOUR),
+        Default("\"6h\""),
+        "how often a canary is encrypted with the test key, to prove the keys by when the proxy is gone",
     ),
 ];
 

@@ -18,7 +18,7 @@ use super::settings::{
 use super::waiver;
 use crate::api::{Caller, Role, TokenHash};
 use crate::key_store::{
-    AccessKeyId, ConsoleFile, CustomKeyStoreId, Invalid, ProxyCredential, RawSecretAccessKey, Region,
+    AccessKeyId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey, Region,
 };
 
 /// What resolving needs besides the sections.
@@ -217,7 +217,11 @@ impl Resolver<'_> {
                 Some(names) if !names.contains(name) => Err("must name one of [credentials.NAME]".to_owned()),
                 _ => Ok(name.to_owned()),
             });
+            let has_test_key = section.has("test_key_id");
+            let test_key = section.parse("test_key_id", self.faults, rule(ExternalKeyId::parse));
+            let prove_every_key = section.text("continuity").is_some_and(|word| word.value == "every_key");
             section.finish(self.faults);
+            whole &= has_test_key == test_key.is_some();
             let (Some(id), Some(region), Some(credential)) = (id, region, credential) else {
                 whole = false;
                 continue;
@@ -225,7 +229,13 @@ impl Resolver<'_> {
             if stores.iter().any(|other| other.id == id.value && other.region == region) {
                 self.faults.add(id.line, &id.path, format!("is there twice {}", found(id.value.as_str())));
             }
-            stores.push(WatchedKeyStore { id: id.value, region, credential: credential.value });
+            stores.push(WatchedKeyStore {
+                id: id.value,
+                region,
+                credential: credential.value,
+                test_key: test_key.map(|key| key.value),
+                prove_every_key,
+            });
         }
         whole.then_some(stores)
     }
@@ -266,6 +276,7 @@ impl Resolver<'_> {
         let concurrency = section.count("concurrency");
         let history = section.count("history");
         let enumerate_every = section.duration("enumerate_every");
+        let canary_interval = section.duration("canary_interval");
         section.finish(self.faults);
         Some(MonitorSchedule {
             interval: interval?,
@@ -274,6 +285,7 @@ impl Resolver<'_> {
             concurrency: concurrency?,
             history: history?,
             enumerate_every: enumerate_every?,
+            canary_interval: canary_interval?,
         })
     }
 

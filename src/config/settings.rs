@@ -13,7 +13,9 @@ use super::secret::SealingKey;
 use crate::api::Caller;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
-use crate::key_store::{CredentialRef, CredentialSource, CustomKeyStoreId, ProxyCredential, Region, XksProxyUriPath};
+use crate::key_store::{
+    CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
+};
 use crate::probe::TrustRoots;
 
 /// A whole configuration without fault.
@@ -125,6 +127,10 @@ pub struct WatchedKeyStore {
     pub region: Region,
     /// `credential`: a key of [`Config::credentials`].
     pub credential: String,
+    /// `test_key_id`: an external key for test operations.
+    pub test_key: Option<ExternalKeyId>,
+    /// `continuity` is `every_key`: test operations may be made with every key of the store.
+    pub prove_every_key: bool,
 }
 
 /// `[preflight]`.
@@ -188,6 +194,8 @@ pub struct MonitorSchedule {
     pub history: usize,
     /// `enumerate_every`: between two looks for the KMS keys of key stores.
     pub enumerate_every: Duration,
+    /// `canary_interval`: from one canary of a key store to its next.
+    pub canary_interval: Duration,
 }
 
 /// `[update]`.

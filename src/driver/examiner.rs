@@ -3,7 +3,7 @@
 //! A plan is examined by its candidate settings, its present ones for comparison, and everything KMS tells of the
 //! account's key stores. A few examinations run at once; more wait for their turn within the time that one may take.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Report};
 use crate::clock::Clock;
 use crate::enumeration::Enumerator;
 use crate::id::ReportId;
-use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksConfiguration};
+use crate::journal::{Canary, CanaryKeeper};
+use crate::key_store::{CustomKeyStoreId, ExternalKeyId, ProxyCredential, XksConfiguration};
 use crate::kms::KeyStoreReader;
-use crate::preflight::{Baseline, Candidate, Preflight, Surroundings, Thoroughness};
+use crate::preflight::{Baseline, Candidate, KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
 
 /// How many reports are kept; the oldest make room.
@@ -40,6 +41,10 @@ pub struct ExaminerParts {
     pub reader: Arc<dyn KeyStoreReader>,
     /// Finds the KMS keys of key stores.
     pub enumerator: Arc<Enumerator>,
+    /// Which keys may be used for test operations, by key store.
+    pub key_tests: BTreeMap<CustomKeyStoreId, KeyTests>,
+    /// Has the canaries of present settings, if any are kept.
+    pub canaries: Option<Arc<dyn CanaryKeeper>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Cold samples of each address.
@@ -50,6 +55,15 @@ pub struct ExaminerParts {
     pub timeout: Duration,
     /// Told of every finished examination.
     pub observer: Observer,
+}
+
+/// Which keys of a key store may be used for test operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyTests {
+    /// One that is there for tests.
+    pub test_key: Option<ExternalKeyId>,
+    /// Whether every key of the key store may be used, by the operator's explicit wish.
+    pub every_key: bool,
 }
 
 /// Examines candidates.
@@ -131,7 +145,15 @@ impl Examiner {
         let credential = credential.ok_or_else(missing)?;
         let surroundings = &self.parts.surroundings;
         let mut candidate = surroundings.candidate(new, credential.into(), "UpdateCustomKeyStore");
+        if let Some(tests) = self.parts.key_tests.get(&plan.key_store) {
+            candidate.keys.test.clone_from(&tests.test_key);
+            candidate.keys.prove_every_key = tests.every_key;
+        }
         if round != Round::Verification {
+            if let Some(current) = plan.expected.xks() {
+                candidate.keys.same_proxy = current.endpoint == new.endpoint && current.path == new.path;
+                candidate.keys.canaries = self.canaries(&plan.key_store, current).await;
+            }
             candidate.baseline =
                 plan.expected.xks().and_then(|xks| self.baseline(xks, former_credential)).map(Box::new);
         }
@@ -159,6 +181,17 @@ impl Examiner {
             .await
     }
 
+    /// What the present proxy encrypted while it was well, newest first.
+    async fn canaries(&self, key_store: &CustomKeyStoreId, current: &XksConfiguration) -> Vec<Canary> {
+        let Some(keeper) = &self.parts.canaries else { return Vec::new() };
+        let kept = keeper.canaries(key_store).await.unwrap_or_else(|error| {
+            tracing::warn!(%key_store, error = %Chain(&error), "canaries cannot be read");
+            Vec::new()
+        });
+        let made_there = |canary: &Canary| canary.endpoint == current.endpoint && canary.path == current.path;
+        kept.into_iter().filter(made_there).collect()
+    }
+
     fn baseline(&self, current: &XksConfiguration, credential: Option<ProxyCredential>) -> Option<Baseline> {
         Some(Baseline {
             endpoint: current.endpoint.clone(),
@@ -178,8 +211,14 @@ impl Examiner {
         let examined = tokio::time::timeout(limit, async {
             // The semaphore is never closed.
             let _place = self.places.acquire().await.ok();
-            let thoroughness =
-                Thoroughness { cold: self.parts.samples, warm: self.parts.samples, judging, ..Thoroughness::default() };
+            let thoroughness = Thoroughness {
+                cold: self.parts.samples,
+                warm: self.parts.samples,
+                // The rest of the time is for everything else.
+                keys: KeyThoroughness { budget: limit / 2, ..KeyThoroughness::default() },
+                judging,
+                ..Thoroughness::default()
+            };
             Box::pin(self.parts.preflight.run(candidate, aws, &thoroughness)).await
         });
         let report = Arc::new(examined.await.map_err(|_| ExamineError::TimedOut { limit })?);

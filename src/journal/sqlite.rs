@@ -3,6 +3,7 @@
 //! Write-ahead log with `synchronous = FULL`: a commit that returned is on disk. One process holds the file, by a lock
 //! on a file beside it; within the process one connection writes, off the runtime's threads.
 
+mod canary;
 mod schema;
 
 use std::fs::{File, OpenOptions, TryLockError};

@@ -8,9 +8,9 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{
-    BUILD_INFO, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE,
-    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE,
-    UPDATE_OPEN, WAIVER_END,
+    BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESSFUL,
+    EXTERNAL_KEY_MANAGER_STATE, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION,
+    PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
@@ -117,10 +117,14 @@ impl Scene {
         let duration = canvas.gauge(&PROBE_DURATION)?;
         let managers = canvas.gauge(&EXTERNAL_KEY_MANAGER_STATE)?;
         let fleet = canvas.gauge(&PROXY_FLEET_SIZE)?;
+        let canaries = canvas.gauge(&CANARY_TIMESTAMP)?;
         let not_after = canvas.gauge(&CERTIFICATE_NOT_AFTER)?;
         for sighting in self.sightings.iter().filter(|sighting| sighting.watched) {
             let id = sighting.id.as_str();
             let report = sighting.latest.as_deref();
+            if let Some(at) = sighting.canary {
+                canaries.with_label_values(&[id]).set(at.unix() as f64);
+            }
             // Before its first turn nothing is known; when its turn came and it could not be probed, that is no success.
             if report.is_some() || sighting.not_probed.is_some() {
                 let ready = report.is_some_and(|report| report.verdict() == Verdict::Ready);

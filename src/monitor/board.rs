@@ -23,6 +23,8 @@ pub struct Sighting {
     pub latest: Option<Arc<Report>>,
     /// Why it was not probed when its turn came last, if it was not.
     pub not_probed: Option<String>,
+    /// When the latest canary of its current settings was made, if there is one.
+    pub canary: Option<Timestamp>,
     history: History,
 }
 
@@ -35,6 +37,7 @@ impl Sighting {
             described_at: None,
             latest: None,
             not_probed: None,
+            canary: None,
             history: History::default(),
         }
     }
@@ -105,6 +108,12 @@ impl Board {
             sighting.history.add(report.clone(), self.failures_kept);
             sighting.latest = Some(report);
             sighting.not_probed = None;
+        }
+    }
+
+    pub(super) fn has_canary(&self, id: &CustomKeyStoreId, at: Option<Timestamp>) {
+        if let Some(sighting) = self.write().sightings.get_mut(id) {
+            Arc::make_mut(sighting).canary = at;
         }
     }
 

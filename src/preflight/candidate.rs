@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::check::{Enumeration, SecretEvidence, Subject};
+use crate::journal::Canary;
 use crate::key_store::{
     AccessKeyId, ConnectivityKind, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region, XksProxyUriEndpoint,
     XksProxyUriPath,
@@ -50,6 +51,12 @@ pub struct CandidateKeys {
     pub named: Vec<ExternalKeyId>,
     /// A key for test operations.
     pub test: Option<ExternalKeyId>,
+    /// Whether to make test operations with every key that is known, by the operator's explicit wish.
+    pub prove_every_key: bool,
+    /// Whether the candidate is known to be the proxy behind the current settings: endpoint, path and destination stay.
+    pub same_proxy: bool,
+    /// What the current proxy encrypted earlier, newest first: stands in for it when it does not answer.
+    pub canaries: Vec<Canary>,
 }
 
 impl CandidateKeys {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Baseline, Candidate, Thoroughness};
-use crate::check::{AddressEvidence, Evidence, KMS_TIME_LIMIT, KeyOperation, Problem, ProblemKind, Resolution, Stage};
+use super::{Baseline, Candidate, Thoroughness, keys};
+use crate::check::{AddressEvidence, Evidence, KMS_TIME_LIMIT, ProblemKind, Resolution, Stage};
 use crate::clock::Timestamp;
-use crate::key_store::{ExternalKeyId, Region};
-use crate::probe::{KeptConnection, Prober, Target};
-use crate::xks::{EncryptRequest, EncryptedData, HealthStatus, KeyRequestMetadata, Refusal, XksOperation};
+use crate::key_store::Region;
+use crate::probe::{Prober, Target};
+use crate::xks::HealthStatus;
 
 /// KMS's port; not configurable there (XKS proxy API, URI).
 const PORT: u16 = 443;
@@ -28,7 +28,7 @@ pub(super) async fn gather(
     at: Timestamp,
 ) -> Evidence {
     let mut evidence = Evidence::new(at, candidate.subject(prober.is_lab()));
-    evidence.keys.enumeration.clone_from(&candidate.keys.enumeration);
+    evidence.keys = keys::asked(candidate);
     let Some(target) = candidate.target() else { return evidence };
     let (resolution, addresses) = destinations(prober, &target, &candidate.connect_to).await;
     evidence.resolution = resolution;
@@ -37,19 +37,17 @@ pub(super) async fn gather(
         baseline_health(prober, candidate.baseline.as_deref(), &candidate.region),
     );
     evidence.baseline_health = baseline_health;
-    let mut kept = None;
-    for (address, connection) in answers {
-        evidence.addresses.push(address);
-        kept = kept.or(connection);
-    }
-    if let (Some(key), Some(mut connection)) = (&candidate.keys.test, kept) {
-        evidence.key_operation = Some(encrypt(prober, &target, &mut connection, key).await);
-    }
+    evidence.addresses = answers;
+    keys::look(prober, candidate, &target, thoroughness, &mut evidence).await;
     evidence
 }
 
 /// Where to connect: what `connect_to` says, or every IPv4 address of the name.
-async fn destinations(prober: &Prober, target: &Target, connect_to: &[String]) -> (Resolution, Vec<SocketAddr>) {
+pub(super) async fn destinations(
+    prober: &Prober,
+    target: &Target,
+    connect_to: &[String],
+) -> (Resolution, Vec<SocketAddr>) {
     if connect_to.is_empty() {
         let resolution = prober.resolve(target.endpoint.host()).await;
         let addresses = match &resolution {
@@ -76,7 +74,7 @@ async fn probe_address(
     target: &Target,
     address: SocketAddr,
     thoroughness: &Thoroughness,
-) -> (AddressEvidence, Option<KeptConnection>) {
+) -> AddressEvidence {
     let mut seen = AddressEvidence { address, tls: None, suites: None, stranger: None, samples: Vec::new() };
     let mut kept = None;
     let mut timed_out = false;
@@ -102,7 +100,7 @@ async fn probe_address(
     }
     if timed_out {
         seen.samples.push(prober.patient_sample(target, address, PATIENCE).await);
-        return (seen, None);
+        return seen;
     }
     let mut connection = kept;
     for _ in 0..thoroughness.warm {
@@ -115,7 +113,7 @@ async fn probe_address(
             seen.samples.push(warm);
         }
     }
-    (seen, connection)
+    seen
 }
 
 /// Whether more handshakes can tell more: every sample got as far as TLS, and none found something else there.
@@ -136,51 +134,19 @@ fn may_shake_hands(seen: &AddressEvidence) -> bool {
 /// The health behind the current settings, if they are known and answer; without it there is nothing to compare.
 async fn baseline_health(prober: &Prober, baseline: Option<&Baseline>, region: &Region) -> Option<HealthStatus> {
     let baseline = baseline?;
-    let target = Target {
-        endpoint: baseline.endpoint.clone(),
-        path: baseline.path.clone(),
-        region: region.clone(),
-        credential: baseline.credential.clone(),
-        kms_operation: "KmsHealthCheck".to_owned(),
-    };
+    let target = baseline_target(baseline, region);
     let (_, addresses) = destinations(prober, &target, &baseline.connect_to).await;
     let sample = prober.cold_sample(&target, *addresses.first()?, KMS_TIME_LIMIT).await.sample;
     HealthStatus::parse(&sample.last().exchange.as_ref()?.body).ok()
 }
 
-/// Encrypts a few fixed bytes of ours with the test key. The additional data says who did it and why, for whoever
-/// reads the key manager's audit log.
-async fn encrypt(
-    prober: &Prober,
-    target: &Target,
-    connection: &mut KeptConnection,
-    key: &ExternalKeyId,
-) -> KeyOperation {
-    let metadata = KeyRequestMetadata {
-        aws_principal_arn: "arn:aws:iam::000000000000:role/xks-preflight".to_owned(),
-        kms_key_arn: Some("arn:aws:kms:us-east-1:000000000000:key/xks-preflight-test".to_owned()),
-        kms_operation: "Encrypt".to_owned(),
-        kms_request_id: prober.request_id(),
-    };
-    let request = EncryptRequest {
-        metadata: &metadata,
-        plaintext: b"xks-preflight test, not customer data",
-        additional_authenticated_data: b"purpose=xks-preflight-test",
-        with_integrity_value: true,
-    };
-    let asked = format!("Encrypt with {key}");
-    let answer = prober.exchange(target, connection, XksOperation::Encrypt(key), request.body(), KMS_TIME_LIMIT).await;
-    let outcome = match answer {
-        Err(stop) => Err(stop.problem),
-        Ok(exchange) => match Refusal::parse(&exchange.body) {
-            Ok(refusal) => Err(Problem::target(
-                ProblemKind::ProxyError,
-                format!("the proxy answers {} {}", exchange.status, refusal.name_as_sent),
-            )),
-            Err(_) => EncryptedData::parse(&exchange.body, &request)
-                .map(|_| ())
-                .map_err(|violation| Problem::target(ProblemKind::Schema, violation.to_string())),
-        },
-    };
-    KeyOperation { asked, outcome }
+/// The proxy behind the current settings, as something to ask.
+pub(super) fn baseline_target(baseline: &Baseline, region: &Region) -> Target {
+    Target {
+        endpoint: baseline.endpoint.clone(),
+        path: baseline.path.clone(),
+        region: region.clone(),
+        credential: baseline.credential.clone(),
+        kms_operation: "KmsHealthCheck".to_owned(),
+    }
 }

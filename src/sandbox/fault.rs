@@ -213,6 +213,7 @@ faults! {
         InitializationVectorShort = "initialization-vector-short", "Encrypt gives an initializationVector of 8 bytes.";
         AuthenticationTagShort = "authentication-tag-short", "Encrypt gives an authenticationTag of 12 bytes.";
         CiphertextMetadataOverlong = "ciphertext-metadata-overlong", "Encrypt gives 21 bytes of ciphertextMetadata.";
+        AdditionalDataIgnored = "additional-data-ignored", "Encrypt and Decrypt pay no regard to the additional authenticated data.";
         PlaintextWrong = "plaintext-wrong", "Decrypt gives another plaintext than was encrypted.";
     }
 }

@@ -30,8 +30,11 @@ pub const URI_PATH: &str = "/sandbox/kms/xks/v1";
 /// The access key id of every proxy's credential.
 pub const ACCESS_KEY_ID: &str = "SANDBOXPROXYACCESSKEYID";
 
+/// The external key that is there for tests.
+pub const TEST_KEY: &str = "xks-preflight-test";
+
 /// The external keys, which all proxies have by name.
-const KEYS: [&str; 3] = ["payments", "archive", "xks-preflight-test"];
+const KEYS: [&str; 3] = ["payments", "archive", TEST_KEY];
 
 /// How long the store stays CONNECTING and DISCONNECTING: AWS takes about five minutes, a reader has less patience.
 const TRANSITION: Duration = Duration::from_secs(2);
@@ -58,6 +61,7 @@ const ROLES: &[Role] = &[
     role("unavailable", "all its key managers are UNAVAILABLE", Some("ekm-all-unavailable")),
     role("wrong-secret", "refuses the credential", Some("authentication-failed-exception")),
     role("stalled", "accepts connections and never answers", Some("tls-stall")),
+    role("swapped-keys", "the same fleet and key ids, but other key material", Some("key-material-swapped")),
 ];
 
 /// Why the story cannot be told.

@@ -51,11 +51,24 @@ impl KeyMetadata {
         Ok(Self { key_spec, key_usage, key_status })
     }
 
-    /// Whether KMS could make a key of it: AES_256, enabled, usable to encrypt and to decrypt.
-    pub fn is_usable(&self) -> bool {
-        self.key_spec == "AES_256"
-            && self.key_status == KeyStatus::Enabled
-            && ["ENCRYPT", "DECRYPT"].iter().all(|wanted| self.key_usage.iter().any(|usage| usage == wanted))
+    /// What keeps KMS from using the key, in words; empty if nothing does (XKS proxy API, GetKeyMetadata).
+    pub fn shortcomings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.key_spec != "AES_256" {
+            let shown: String = self.key_spec.chars().filter(|c| !c.is_control()).take(40).collect();
+            found.push(format!("keySpec is {shown:?} instead of AES_256"));
+        }
+        if self.key_status == KeyStatus::Disabled {
+            found.push("keyStatus is DISABLED".to_owned());
+        }
+        let lacking: Vec<&str> = ["ENCRYPT", "DECRYPT"]
+            .into_iter()
+            .filter(|wanted| !self.key_usage.iter().any(|usage| usage == wanted))
+            .collect();
+        if !lacking.is_empty() {
+            found.push(format!("keyUsage lacks {}", lacking.join(" and ")));
+        }
+        found
     }
 }
 
@@ -66,17 +79,23 @@ mod tests {
     #[test]
     fn a_good_answer_is_read_and_usable() {
         let body = br#"{"keySpec":"AES_256","keyUsage":["DECRYPT","ENCRYPT","WRAP"],"keyStatus":"ENABLED"}"#;
-        assert!(KeyMetadata::parse(body).unwrap().is_usable());
+        assert_eq!(KeyMetadata::parse(body).unwrap().shortcomings(), Vec::<String>::new());
     }
 
     #[test]
     fn well_formed_answers_may_still_be_useless() {
-        for body in [
-            r#"{"keySpec":"RSA_0","keyUsage":[],"keyStatus":"ENABLED"}"#,
-            r#"{"keySpec":"AES_256","keyUsage":["ENCRYPT"],"keyStatus":"ENABLED"}"#,
-            r#"{"keySpec":"AES_256","keyUsage":["ENCRYPT","DECRYPT"],"keyStatus":"DISABLED"}"#,
+        for (body, shortcomings) in [
+            (
+                r#"{"keySpec":"RSA_0","keyUsage":[],"keyStatus":"ENABLED"}"#,
+                &["keySpec is \"RSA_0\" instead of AES_256", "keyUsage lacks ENCRYPT and DECRYPT"][..],
+            ),
+            (r#"{"keySpec":"AES_256","keyUsage":["ENCRYPT"],"keyStatus":"ENABLED"}"#, &["keyUsage lacks DECRYPT"]),
+            (
+                r#"{"keySpec":"AES_256","keyUsage":["ENCRYPT","DECRYPT"],"keyStatus":"DISABLED"}"#,
+                &["keyStatus is DISABLED"],
+            ),
         ] {
-            assert!(!KeyMetadata::parse(body.as_bytes()).unwrap().is_usable(), "{body}");
+            assert_eq!(KeyMetadata::parse(body.as_bytes()).unwrap().shortcomings(), shortcomings, "{body}");
         }
     }
 

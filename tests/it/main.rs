@@ -21,6 +21,9 @@ mod floors;
 /// Every fault of a proxy gives its verdict, check, problem, KMS exception and exit code.
 mod faults;
 
+/// The keys behind a candidate: metadata, round trips, and whether they are the same keys.
+mod keys;
+
 /// The 250 ms of KMS and its one retry.
 mod latency;
 

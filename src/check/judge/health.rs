@@ -1,7 +1,7 @@
 //! Judges of what the health answer says.
 
 use super::{Judgement, each_address, each_address_with_kms, failed, not_applicable, passed, stopped_before, whole};
-use crate::check::{AddressEvidence, Evidence, ExchangeEvidence, Outcome, Problem, ProblemKind, Stage};
+use crate::check::{AddressEvidence, Evidence, ExchangeEvidence, Outcome, Problem, ProblemKind, Proving, Stage};
 use crate::key_store::KmsOutcome;
 use crate::xks::{EkmHealth, HealthStatus, Refusal};
 
@@ -145,20 +145,32 @@ fn fleet_difference(current: &HealthStatus, candidate: &HealthStatus) -> Option<
 }
 
 pub(in crate::check) fn deep(evidence: &Evidence) -> Vec<Judgement> {
-    let Some(operation) = &evidence.key_operation else {
+    if evidence.keys.proving == Proving::Nothing {
         return whole(not_applicable("needs a test key"));
-    };
-    let active = evidence
-        .addresses
-        .iter()
-        .flat_map(healths)
-        .all(|health| health.count(EkmHealth::Active) == health.ekm_fleet_details.len());
-    whole(match &operation.outcome {
-        Err(problem) if active => {
-            let detail = format!("every key manager is ACTIVE while {} fails: {}", operation.asked, problem.detail);
-            failed(Problem::target(ProblemKind::ShallowHealth, detail))
+    }
+    each_address(evidence, |address| {
+        let at = evidence.keys.addresses.iter().find(|at| at.address == address.address);
+        let Some(proofs) = at.and_then(|at| at.proofs.as_ref()) else { return not_reached(address) };
+        let healths = healths(address);
+        let active = healths.iter().all(|health| health.count(EkmHealth::Active) == health.ekm_fleet_details.len());
+        match (proofs.round_trip.examples.first(), active) {
+            (Some(failure), true) => {
+                let constant = if is_constant(address) { ", in the same bytes every time" } else { "" };
+                let detail = format!(
+                    "every key manager is ACTIVE{constant}, while {} does not work: {}",
+                    failure.key, failure.problem.detail
+                );
+                failed(Problem::target(ProblemKind::ShallowHealth, detail))
+            }
+            (Some(_), false) => passed("the health answer admits that something is wrong"),
+            (None, _) if proofs.round_trip.left() > 0 => Outcome::NotReached { stopped_at: Stage::Key },
+            (None, _) => passed("Encrypt and Decrypt work, as the health answer says"),
         }
-        Err(_) => passed("the health answer admits that something is wrong"),
-        Ok(()) => passed(format!("{} works", operation.asked)),
     })
+}
+
+/// Whether several answers were the same byte for byte: usual for a fleet at rest, telling where it contradicts facts.
+fn is_constant(address: &AddressEvidence) -> bool {
+    let bodies: Vec<&[u8]> = health_answers(address).map(|exchange| exchange.body.as_slice()).collect();
+    bodies.len() > 1 && bodies.windows(2).all(|pair| pair[0] == pair[1])
 }

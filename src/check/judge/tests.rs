@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::check::{
-    Attempt, AwsEvidence, Certificate, ControlPlane, ExchangeEvidence, KeyOperation, KmsList, KmsListing, Level,
-    ProblemKind, PublicKey, Sample, SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust, Verdict, find,
+    Attempt, AwsEvidence, Certificate, ControlPlane, ExchangeEvidence, KmsList, KmsListing, Level, ProblemKind,
+    PublicKey, Sample, SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust, Verdict, find,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -155,7 +155,7 @@ fn good() -> Evidence {
             ipv6: Vec::new(),
         },
         addresses: vec![address(1)],
-        key_operation: Some(KeyOperation { asked: "Encrypt with k".to_owned(), outcome: Ok(()) }),
+        keys: key::good(),
         baseline_health: Some(crate::xks::HealthStatus::parse(HEALTHY.as_bytes()).unwrap()),
         aws: AwsEvidence { control_plane: Some(control_plane()), ..AwsEvidence::default() },
         ..Evidence::new(now(), subject)
@@ -275,10 +275,7 @@ const SPOILS: &[(&str, Spoil)] = &[
     ("health.ekm_degraded", |e| body(e, 200, &HEALTHY.replacen("ACTIVE", "DEGRADED", 1))),
     ("health.redundancy", |e| body(e, 200, &HEALTHY.replace(":2,", ":1,"))),
     ("health.same_fleet", |e| body(e, 200, &HEALTHY.replace(r#""id":"2""#, r#""id":"3""#))),
-    ("health.deep", |e| {
-        let problem = Problem::target(ProblemKind::ProxyError, "KeyNotFoundException");
-        e.key_operation = Some(KeyOperation { asked: "Encrypt with k".into(), outcome: Err(problem) });
-    }),
+    ("health.deep", |e| key::fail(&mut key::proofs(e).round_trip, ProblemKind::NotFound)),
     ("latency.within_limit", |e| e.addresses[0].samples[0].first.request = Some(Duration::from_millis(300))),
     ("latency.tail", |e| e.addresses[0].samples[0].first.request = Some(Duration::from_millis(230))),
     ("kms.key_store_exists", |e| plane(e).key_store = CustomKeyStoreId::parse("cks-9").unwrap()),

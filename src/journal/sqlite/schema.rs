@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::OpenError;
 
 /// One entry for each schema version, from 1: what brings the one before to it.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE updates (
         id TEXT PRIMARY KEY,
         key_store TEXT NOT NULL,
@@ -31,7 +32,24 @@ const MIGRATIONS: &[&str] = &["
         sealed BLOB NOT NULL,
         PRIMARY KEY (update_id, purpose)
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE canaries (
+        id INTEGER PRIMARY KEY,
+        key_store TEXT NOT NULL,
+        at TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        path TEXT NOT NULL,
+        key TEXT NOT NULL,
+        ciphertext BLOB NOT NULL,
+        initialization_vector BLOB NOT NULL,
+        authentication_tag BLOB NOT NULL,
+        ciphertext_metadata BLOB,
+        additional_authenticated_data BLOB NOT NULL,
+        plaintext_sha256 BLOB NOT NULL
+    ) STRICT;
+",
+];
 
 /// Brings the database to the present schema; refuses a later one.
 pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), OpenError> {

@@ -179,11 +179,12 @@ fn metadata(key: &ExternalKey, _: &[u8], _: &Acting) -> Result<Value, Refusal> {
 fn encrypt(key: &ExternalKey, body: &[u8], acting: &Acting) -> Result<Value, Refusal> {
     let request = EncryptRequest::read(body)?;
     usable(key, key.may_encrypt())?;
-    let mut sealed = key.encrypt(&request.plaintext, &request.aad).ok_or(BROKEN)?;
+    let bound: &[u8] = if acting.has(Fault::AdditionalDataIgnored) { &[] } else { &request.aad };
+    let mut sealed = key.encrypt(&request.plaintext, bound).ok_or(BROKEN)?;
     if request.integrity_value_asked {
         // KMS takes the value as the promise that a later Decrypt will succeed: keep it by trying now.
         usable(key, key.may_decrypt())?;
-        if key.decrypt(&sealed, &request.aad).as_ref() != Some(&request.plaintext) {
+        if key.decrypt(&sealed, bound).as_ref() != Some(&request.plaintext) {
             return Err(BROKEN);
         }
     }
@@ -204,10 +205,11 @@ fn encrypt(key: &ExternalKey, body: &[u8], acting: &Acting) -> Result<Value, Ref
     Ok(answer)
 }
 
-fn decrypt(key: &ExternalKey, body: &[u8], _: &Acting) -> Result<Value, Refusal> {
+fn decrypt(key: &ExternalKey, body: &[u8], acting: &Acting) -> Result<Value, Refusal> {
     let DecryptRequest { ciphertext, iv, tag, metadata, aad } = DecryptRequest::read(body)?;
     usable(key, key.may_decrypt())?;
-    let plaintext = key.decrypt(&Sealed { ciphertext, iv, tag, metadata }, &aad).ok_or(Refusal::new(
+    let bound: &[u8] = if acting.has(Fault::AdditionalDataIgnored) { &[] } else { &aad };
+    let plaintext = key.decrypt(&Sealed { ciphertext, iv, tag, metadata }, bound).ok_or(Refusal::new(
         ErrorName::InvalidCiphertextException,
         "ciphertext, initialization vector, additional authenticated data or tag is not as it was made",
     ))?;

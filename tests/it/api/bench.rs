@@ -262,6 +262,8 @@ impl ServiceParts<'_> {
             surroundings: surroundings.clone(),
             reader: reader.clone(),
             enumerator: enumerator.clone(),
+            key_tests: BTreeMap::new(),
+            canaries: None,
             clock: clock.clone(),
             samples: 2,
             concurrency: 4,
@@ -299,6 +301,7 @@ impl ServiceParts<'_> {
                     settings: None,
                     test_key: None,
                 }],
+                canaries: None,
                 observer: Arc::new(move |id, report| counting.probed(id, report)),
             },
             Schedule {
