@@ -18,14 +18,14 @@ mod enumeration;
 /// The floors of lib.rs and the layout hold.
 mod floors;
 
-/// Every fault of a proxy gives its verdict, check, problem, KMS exception and exit code.
-mod faults;
-
 /// The keys behind a candidate: metadata, round trips, and whether they are the same keys.
 mod keys;
 
 /// The 250 ms of KMS and its one retry.
 mod latency;
+
+/// The fault matrix: one list of everything that can be wrong, and what must come of it.
+mod matrix;
 
 /// The peers that the others talk to.
 mod peers;

@@ -30,6 +30,7 @@ fn its_tables_are_those_of_the_code() {
     let readme = std::fs::read_to_string(&file).unwrap();
     let fresh = with_block(&readme, "catalogue", &render::catalogue::markdown());
     let fresh = with_block(&fresh, "metrics", &metrics_table());
+    let fresh = with_block(&fresh, "fault matrix", &crate::matrix::markdown());
     if std::env::var_os("UPDATE_README").is_some() {
         std::fs::write(&file, &fresh).unwrap();
         return;

@@ -1,0 +1,124 @@
+//! Every check both passes and fails somewhere in the matrix, and every fault of the sandbox's proxy is in it. What is
+//! not is listed here, and the lists may only shrink: an entry that has been covered fails the test.
+
+use std::collections::BTreeSet;
+
+use xks_preflight::check::CATALOGUE;
+use xks_preflight::sandbox::fault::{Fault, Misbehaviour};
+
+use super::{How, results, rows};
+
+/// A check, what it does nowhere in the matrix yet, and why.
+type Gap = (&'static str, &'static str, &'static str);
+
+/// What real sockets on loopback cannot show; the judges' own tests show it on evidence made for it.
+const NOT_ON_LOOPBACK: &[Gap] =
+    &[("tcp.round_trip", "failed", "a connection on loopback takes no 35 ms, and none can be made to")];
+
+/// What no row shows yet.
+const NOT_YET: &[Gap] = &[
+    ("input.travels_together", "passed", "needs a row of the control plane"),
+    ("input.travels_together", "failed", "needs a row of the control plane"),
+    ("dns.resolves", "passed", "needs a row of names"),
+    ("dns.resolves", "failed", "needs a row of names"),
+    ("dns.ipv4", "passed", "needs a row of names"),
+    ("dns.ipv4", "failed", "needs a row of names"),
+    ("dns.public_address", "passed", "needs a row of names"),
+    ("dns.public_address", "failed", "needs a row of names"),
+    ("dns.private_name", "passed", "needs a row of names"),
+    ("dns.private_name", "failed", "needs a row of names"),
+    ("tls.key_strength", "failed", "needs a chain with a weak key"),
+    ("kms.key_store_exists", "passed", "needs a row of the control plane"),
+    ("kms.key_store_exists", "failed", "needs a row of the control plane"),
+    ("kms.type_matches", "passed", "needs a row of the control plane"),
+    ("kms.type_matches", "failed", "needs a row of the control plane"),
+    ("kms.connection_state", "passed", "needs a row of the control plane"),
+    ("kms.connection_state", "failed", "needs a row of the control plane"),
+    ("kms.name_free", "passed", "needs a row of the control plane"),
+    ("kms.name_free", "failed", "needs a row of the control plane"),
+    ("kms.uri_free", "passed", "needs a row of the control plane"),
+    ("kms.uri_free", "failed", "needs a row of the control plane"),
+    ("kms.endpoint_free", "passed", "needs a row of the control plane"),
+    ("kms.endpoint_free", "failed", "needs a row of the control plane"),
+    ("kms.service_free", "passed", "needs a row of the control plane"),
+    ("kms.service_free", "failed", "needs a row of the control plane"),
+    ("kms.no_drift", "passed", "needs a row of the control plane"),
+    ("kms.no_drift", "failed", "needs a row of the control plane"),
+    ("kms.changes_something", "passed", "needs a row of the control plane"),
+    ("kms.changes_something", "failed", "needs a row of the control plane"),
+    ("kms.rollback_possible", "passed", "needs a row of the control plane"),
+    ("kms.rollback_possible", "failed", "needs a row of the control plane"),
+    ("kms.outage", "passed", "needs a row of the control plane"),
+    ("kms.outage", "failed", "needs a row of the control plane"),
+];
+
+/// Faults of the sandbox's proxy that no row brings about yet.
+const FAULTS_NOT_YET: &[Fault] = &[
+    Fault::AcceptsAnything,
+    Fault::AcceptsUnsigned,
+    Fault::AcceptsWrongSecret,
+    Fault::AcceptsUnknownKeyId,
+    Fault::AcceptsStale,
+    Fault::AcceptsGet,
+    Fault::AcceptsAnyPath,
+    Fault::KeySpecRsa,
+    Fault::KeySpecMissing,
+    Fault::KeyDisabled,
+    Fault::KeyStatusUnknown,
+    Fault::KeyUsageWithoutEncrypt,
+    Fault::KeyUsageWithoutDecrypt,
+    Fault::KeyUsageEleven,
+    Fault::KeyMaterialSwapped,
+    Fault::CdivMissing,
+    Fault::CiphertextCorrupted,
+    Fault::CiphertextNotBase64,
+    Fault::InitializationVectorShort,
+    Fault::AuthenticationTagShort,
+    Fault::CiphertextMetadataOverlong,
+    Fault::PlaintextWrong,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_check_passes_and_fails_somewhere() {
+    let findings = || results_findings();
+    let seen: BTreeSet<(String, String)> = findings().await;
+    let gaps: BTreeSet<(&str, &str)> =
+        NOT_ON_LOOPBACK.iter().chain(NOT_YET).map(|(check, outcome, _)| (*check, *outcome)).collect();
+    let mut wrong = Vec::new();
+    for check in CATALOGUE.iter() {
+        for outcome in ["passed", "failed"] {
+            let shown = seen.contains(&(check.id.to_owned(), outcome.to_owned()));
+            match (shown, gaps.contains(&(check.id, outcome))) {
+                (false, false) => wrong.push(format!("(\"{}\", \"{outcome}\", \"\"),", check.id)),
+                (true, true) => wrong.push(format!("{} {outcome} is covered: take it out of the list", check.id)),
+                _ => {}
+            }
+        }
+    }
+    for (check, ..) in gaps.iter().filter(|(check, _)| CATALOGUE.iter().all(|known| known.id != *check)) {
+        wrong.push(format!("{check} is no check"));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The union of what the rows showed: check and outcome.
+async fn results_findings() -> BTreeSet<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let judged = results().await.iter();
+    judged.flat_map(|judged| judged.seen.findings()).map(|f| (text(&f["check"]), text(&f["outcome"]))).collect()
+}
+
+#[test]
+fn every_fault_of_the_proxy_is_brought_about() {
+    let told = rows().filter(|row| matches!(row.how, How::Proxy | How::SecondAddress));
+    let brought: BTreeSet<Fault> = told.map(|row| row.fault.parse::<Misbehaviour>().unwrap().fault).collect();
+    let mut wrong = Vec::new();
+    for fault in Fault::ALL {
+        match (brought.contains(fault), FAULTS_NOT_YET.contains(fault)) {
+            (false, false) => wrong.push(format!("Fault::{fault:?},")),
+            (true, true) => wrong.push(format!("{fault} is covered: take it out of the list")),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}

@@ -1,0 +1,47 @@
+//! Faults that show only sometimes, or at one of several addresses: KMS may meet any of them.
+
+use super::row::*;
+
+pub(super) const ROWS: &[Row] = &[
+    proxy("close-on-accept:after=1", blocked("tls.handshake", "closed", INVALID_TLS)),
+    proxy("client-certificate-required:after=1", inconclusive("tls.client_certificate", "client_certificate", UNSAID)),
+    proxy("certificate-expired:after=1", blocked("tls.validity", "expired", INVALID_TLS)),
+    proxy("certificate-wrong-name:after=1", blocked("tls.name_matches", "name_mismatch", INVALID_TLS)),
+    proxy("internal-exception:after=1", blocked("http.status", "proxy_error", BAD_RESPONSE)),
+    proxy("health-without-proxy-vendor:after=1", blocked("health.schema", "schema", INVALID_RESPONSE)),
+    proxy("reset-without-answer:after=1", blocked("http.answers", "reset", NOT_REACHABLE)),
+    proxy("html-502:after=1", blocked("http.status", "status", INVALID_RESPONSE)),
+    proxy("throttling-exception:after=1", blocked("http.status", "proxy_error", UNREACHABLE)),
+    proxy(
+        "authentication-failed-exception:after=1",
+        blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL),
+    ),
+    proxy("ekm-all-unavailable:after=1", blocked("health.ekm_available", "all_unavailable", NOT_REACHABLE)),
+    second_address("listener-closed", blocked("tcp.connects", "refused", NOT_REACHABLE)),
+    second_address("close-on-accept", blocked("tls.handshake", "closed", INVALID_TLS)),
+    second_address("tls-stall", blocked("tls.handshake", "timed_out", INVALID_TLS)),
+    second_address("plain-http", blocked("tls.handshake", "not_tls", INVALID_TLS)),
+    second_address("tls11-only", blocked("tls.handshake", "protocol_version", INVALID_TLS)),
+    second_address("cipher-suites-unsupported", blocked("tls.handshake", "no_cipher_suite", INVALID_TLS)),
+    second_address("client-certificate-required", inconclusive("tls.client_certificate", "client_certificate", UNSAID)),
+    second_address("certificate-expired", blocked("tls.validity", "expired", INVALID_TLS)),
+    second_address("certificate-not-yet-valid", blocked("tls.validity", "not_yet_valid", INVALID_TLS)),
+    second_address("certificate-wrong-name", blocked("tls.name_matches", "name_mismatch", INVALID_TLS)),
+    second_address(
+        "certificate-missing-intermediate",
+        blocked("tls.chain_complete", "missing_intermediate", INVALID_TLS),
+    ),
+    second_address("certificate-unknown-root", blocked("tls.chain_trusted", "unknown_issuer", INVALID_TLS)),
+    second_address("certificate-expiring-soon", warned("tls.same_everywhere", "different_certificates")),
+    second_address("wrong-region", blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL)),
+    second_address("clock-behind", blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL)),
+    second_address("slow-answer", blocked("http.answers", "timed_out", TIMED_OUT)),
+    second_address("close-without-answer", blocked("http.answers", "closed", NOT_REACHABLE)),
+    second_address("redirect-301", blocked("http.no_redirect", "redirected", INVALID_RESPONSE)),
+    second_address("html-502", blocked("http.status", "status", INVALID_RESPONSE)),
+    second_address("invalid-uri-path-exception", blocked("http.status", "proxy_error", INVALID_CONFIGURATION)),
+    second_address("throttling-exception", blocked("http.status", "proxy_error", UNREACHABLE)),
+    second_address("health-status-unknown", blocked("health.schema", "schema", INVALID_RESPONSE)),
+    second_address("ekm-all-unavailable", blocked("health.ekm_available", "all_unavailable", NOT_REACHABLE)),
+    second_address("ekm-one-degraded", warned("health.ekm_degraded", "degraded")),
+];
