@@ -29,7 +29,7 @@ use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter};
 use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
-use crate::probe::{Prober, ProberError, ProberSettings, ResolverSettings};
+use crate::probe::{Prober, ProberError, ProberSettings};
 use crate::update::{ApprovalRule, Policy};
 
 /// KMS calls the proxy during an update, with a retry; this leaves it time.
@@ -161,7 +161,7 @@ impl App {
         let prober = Prober::new(ProberSettings {
             trust: preflight.trust.clone(),
             client_certificate: None,
-            resolver: ResolverSettings::System,
+            resolver: preflight.resolver.clone(),
             clock: Arc::clone(&parts.clock),
             ids: Arc::clone(&ids),
         })?;

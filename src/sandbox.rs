@@ -3,12 +3,14 @@
 //! Nothing in here knows how the product works: the peers implement AWS's documents anew, with their own wire shapes
 //! and their own signature check, so that a mistake in the product is not repeated by the peer it is tested against.
 //!
+//! - [`dns`]: a name server that answers as it is told.
 //! - [`kms`]: KMS's side of custom key stores.
 //! - [`pki`]: a root and an intermediate made at start, and server certificates right and wrong.
 //! - [`proxy`]: an external key store proxy with AES-256-GCM keys and a history of the requests it saw.
 //! - [`scenario`]: the story of the `sandbox` command: one key store, its proxy, candidates good and bad.
 //! - [`fault`]: the one list of what a proxy can be told to do wrong.
 
+pub mod dns;
 pub mod fault;
 pub mod kms;
 pub mod pki;

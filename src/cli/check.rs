@@ -55,6 +55,9 @@ pub struct Arguments {
     /// Connect there instead of to the endpoint's addresses; SNI, Host and signature stay the endpoint's. Repeatable.
     #[arg(long, env = "XKS_PREFLIGHT_CONNECT_TO", value_name = "HOST:PORT", value_delimiter = ',')]
     connect_to: Vec<String>,
+    /// Ask this name server instead of the machine's: IP:PORT, or IP for port 53. Repeatable.
+    #[arg(long, env = "XKS_PREFLIGHT_RESOLVER", value_name = "IP:PORT", value_delimiter = ',')]
+    resolver: Vec<String>,
     /// Treat these roots as trusted by KMS; marks the report as `lab`.
     #[arg(long, env = "XKS_PREFLIGHT_CA_FILE", value_name = "PEM")]
     ca_file: Option<PathBuf>,
@@ -176,10 +179,11 @@ fn prober(arguments: &Arguments) -> anyhow::Result<Prober> {
         }
         _ => None,
     };
+    let resolver = ResolverSettings::parse(arguments.resolver.iter().map(String::as_str));
     Prober::new(ProberSettings {
         trust,
         client_certificate,
-        resolver: ResolverSettings::System,
+        resolver: resolver.map_err(|rule| Usage(format!("--resolver: {rule}")))?,
         clock: Arc::new(SystemClock),
         ids: Arc::new(IdSource::from_entropy()),
     })

@@ -218,6 +218,12 @@ const PREFLIGHT: &[Key] = &[
         Optional,
         "the file TrustedCertificateAuthorities as AWS publishes it, to compare roots with the exact list",
     ),
+    key(
+        "resolver",
+        Shape::Texts(8),
+        Default("[]"),
+        "name servers to ask instead of the machine's, IP:PORT or IP; KMS resolves from its own place",
+    ),
     key("promote", Shape::Texts(100), Default("[]"), "checks of level should that block as if they were must"),
     key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),

@@ -20,6 +20,7 @@ use crate::api::{Caller, Role, TokenHash};
 use crate::key_store::{
     AccessKeyId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey, Region,
 };
+use crate::probe::ResolverSettings;
 
 /// What resolving needs besides the sections.
 pub(super) struct Resolver<'a> {
@@ -253,6 +254,7 @@ impl Resolver<'_> {
         let trust = ca_files.and_then(|list| files::trust(self.directory, &list, self.faults));
         let listed = section.text("kms_trusted_roots");
         let trust = trust.and_then(|trust| files::compared(self.directory, trust, listed.as_ref(), self.faults));
+        let resolver = section.texts("resolver").and_then(|servers| self.name_servers(&servers));
         let promote = section.texts("promote").and_then(|ids| waiver::promoted(ids, self.faults));
         let routes = section.sections("routes").and_then(|all| waiver::routes(all, self.faults));
         let waivers = section.sections("waivers").and_then(|all| waiver::waivers(all, stores, self.faults));
@@ -263,10 +265,20 @@ impl Resolver<'_> {
             timeout: timeout?,
             addresses: addresses?,
             trust: trust?,
+            resolver: resolver?,
             promote: promote?,
             routes: routes?,
             waivers: waivers?,
         })
+    }
+
+    fn name_servers(&mut self, servers: &[Taken<String>]) -> Option<ResolverSettings> {
+        for server in servers {
+            if let Err(rule) = ResolverSettings::parse([server.value.as_str()]) {
+                self.faults.add(server.line, &server.path, format!("{rule} {}", found(&server.value)));
+            }
+        }
+        ResolverSettings::parse(servers.iter().map(|server| server.value.as_str())).ok()
     }
 
     fn monitor(&mut self, mut section: Section) -> Option<MonitorSchedule> {

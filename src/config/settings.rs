@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::key_store::{
     CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
 };
-use crate::probe::TrustRoots;
+use crate::probe::{ResolverSettings, TrustRoots};
 
 /// A whole configuration without fault.
 #[derive(Clone, Debug)]
@@ -147,6 +147,8 @@ pub struct PreflightSettings {
     /// The roots to judge by: the public ones, or those of `ca_files` and no others, which marks reports as lab;
     /// compared with the list of `kms_trusted_roots`, if that is set.
     pub trust: TrustRoots,
+    /// `resolver`: whom to ask for names.
+    pub resolver: ResolverSettings,
     /// `promote`: ids of checks of level should that block.
     pub promote: Vec<String>,
     /// `routes`: where to connect for a host, in place of what DNS says. Hosts are in lower case.

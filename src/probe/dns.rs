@@ -33,6 +33,21 @@ pub enum ResolverSettings {
     NameServers(Vec<SocketAddr>),
 }
 
+/// The port of a name server that is named without one.
+const NAME_SERVER_PORT: u16 = 53;
+
+impl ResolverSettings {
+    /// Name servers as `IP:PORT`, or `IP` for port 53; none means those of the machine. The error is the rule in words.
+    pub fn parse<'t>(servers: impl IntoIterator<Item = &'t str>) -> Result<Self, String> {
+        let one = |text: &str| {
+            let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| (ip, NAME_SERVER_PORT).into()));
+            address.map_err(|_| "must be the address of a name server, IP:PORT or IP".to_owned())
+        };
+        let servers = servers.into_iter().map(one).collect::<Result<Vec<SocketAddr>, String>>()?;
+        Ok(if servers.is_empty() { Self::System } else { Self::NameServers(servers) })
+    }
+}
+
 /// Asks name servers. Answers are not remembered: a probe must see what is now.
 pub(super) struct NameResolver(Result<TokioResolver, NetError>);
 

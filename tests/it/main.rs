@@ -15,6 +15,9 @@ mod daemon;
 /// The KMS keys of a key store, found through the AWS SDK at the simulated KMS.
 mod enumeration;
 
+/// What resolvers say, from the sandbox's name server.
+mod dns;
+
 /// The floors of lib.rs and the layout hold.
 mod floors;
 

@@ -29,6 +29,7 @@ mod fleet;
 mod health;
 mod input;
 mod latency;
+pub(crate) mod names;
 mod partial;
 mod refusal;
 pub(crate) mod row;
@@ -45,6 +46,7 @@ pub(crate) use self::table::markdown;
 /// Every row, by chapter, from the outside in.
 pub(crate) const CHAPTERS: &[(&str, &[Row])] = &[
     ("Values", input::ROWS),
+    ("Name", names::ROWS),
     ("Connection", connection::ROWS),
     ("Certificate", certificate::ROWS),
     ("Answer", answer::ROWS),

@@ -63,6 +63,10 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "line 4: preflight.kms_trusted_roots: the list of KMS's roots has no line \"SHA256: ...\"; it must be the file TrustedCertificateAuthorities as AWS publishes it, not PEM",
     ),
     (
+        "[preflight]\nresolver = [\"192.0.2.53\", \"dns.example.com\"]",
+        "line 4: preflight.resolver[1]: must be the address of a name server, IP:PORT or IP (found \"dns.example.com\")",
+    ),
+    (
         "[preflight]\npromote = [\"tls.beauty\"]",
         "line 4: preflight.promote[0]: must be the id of a check, as listed by: xks-preflight catalogue (found \"tls.beauty\")",
     ),

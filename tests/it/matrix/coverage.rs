@@ -19,13 +19,6 @@ const NOT_ON_LOOPBACK: &[Gap] =
 const NOT_YET: &[Gap] = &[
     ("input.travels_together", "passed", "needs a row of the control plane"),
     ("input.travels_together", "failed", "needs a row of the control plane"),
-    ("dns.resolves", "passed", "needs a row of names"),
-    ("dns.resolves", "failed", "needs a row of names"),
-    ("dns.ipv4", "passed", "needs a row of names"),
-    ("dns.ipv4", "failed", "needs a row of names"),
-    ("dns.public_address", "passed", "needs a row of names"),
-    ("dns.public_address", "failed", "needs a row of names"),
-    ("dns.private_name", "passed", "needs a row of names"),
     ("dns.private_name", "failed", "needs a row of names"),
     ("tls.key_strength", "failed", "needs a chain with a weak key"),
     ("kms.key_store_exists", "passed", "needs a row of the control plane"),

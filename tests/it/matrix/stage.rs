@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use xks_preflight::sandbox::dns::SandboxDns;
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, KeyMaterials, ProxySettings, SandboxProxy};
 
@@ -93,7 +94,13 @@ pub(crate) async fn run(row: &'static Row) -> Seen {
     let mut stage = Stage::new();
     match row.how {
         How::By(runner) => return runner(row).await,
-        How::Name(_) => panic!("{}: no name server yet", row.fault),
+        How::Name(host) => {
+            let dns = SandboxDns::start(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+            super::names::fill(&dns);
+            let (resolver, endpoint) = (dns.address().to_string(), format!("https://{host}"));
+            let name = ["--resolver", resolver.as_str(), "--endpoint", endpoint.as_str()];
+            return stage.check(&[&name, row.arguments].concat()).await;
+        }
         How::Proxy => misbehave(stage.add_proxy(|_| {}).await).await,
         How::SecondAddress => {
             stage.add_proxy(|_| {}).await;
