@@ -33,6 +33,9 @@ use crate::journal::Canary;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId};
 use crate::probe::Prober;
 
+/// The addresses that are probed at most unless told otherwise; beyond it something is wrong with the name.
+const MOST_ADDRESSES: usize = 32;
+
 /// How much to look.
 #[derive(Clone, Debug)]
 pub struct Thoroughness {
@@ -40,6 +43,8 @@ pub struct Thoroughness {
     pub cold: usize,
     /// Warm samples for each address, 0 to 100.
     pub warm: usize,
+    /// The most addresses of one candidate that are probed; more are an own fault, as KMS may take any.
+    pub addresses: usize,
     /// Whether to send requests that a proxy must refuse; they look like an attack in its log.
     pub refusals: bool,
     /// What load to put on a candidate that was found fit; `None` means none.
@@ -55,6 +60,7 @@ impl Default for Thoroughness {
         Self {
             cold: 5,
             warm: 5,
+            addresses: MOST_ADDRESSES,
             refusals: false,
             load: None,
             keys: KeyThoroughness::default(),

@@ -145,7 +145,7 @@ impl Prober {
         RequestId::new(&self.ids, self.clock.now()).to_string()
     }
 
-    /// A and AAAA records of a host, at most 32 of each, within 5 seconds.
+    /// A and AAAA records of a host, at most 256 of each, within 5 seconds.
     pub async fn resolve(&self, host: &str) -> Resolution {
         self.resolver.resolve(host).await
     }

@@ -49,6 +49,8 @@ pub struct Evidence {
     pub resolution: Resolution,
     /// One entry for each address that was probed.
     pub addresses: Vec<AddressEvidence>,
+    /// Why addresses were left out that KMS may take, if any were.
+    pub left_out: Option<Problem>,
     /// The health answer behind the current settings, for comparison.
     pub baseline_health: Option<HealthStatus>,
     /// What came of requests that the proxy must refuse, if they were asked for.
@@ -69,6 +71,7 @@ impl Evidence {
             subject,
             resolution: Resolution::NotReached,
             addresses: Vec::new(),
+            left_out: None,
             baseline_health: None,
             refusals: None,
             keys: KeyEvidence::default(),

@@ -50,6 +50,8 @@ problem_kinds! {
     OnlyIpv6 => "only_ipv6", "the name has IPv6 addresses only, and KMS speaks IPv4 only";
     ResolverFailed => "resolver_failed", "the resolver did not answer";
     NotPublic => "not_public", "an address that KMS cannot reach over the internet";
+    TooManyAddresses => "too_many_addresses", "more addresses than are probed";
+    UnfitAddress => "unfit_address", "an address that no proxy can have";
     PublicElsewhere => "public_elsewhere", "a private DNS name that resolves publicly to something else";
     // tcp
     Refused => "refused", "the connection was refused";

@@ -1,14 +1,16 @@
 //! Gathers the evidence for one candidate.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::{Baseline, Candidate, Thoroughness, keys};
-use crate::check::{AddressEvidence, Evidence, KMS_TIME_LIMIT, ProblemKind, Resolution, Stage};
+use crate::check::{
+    AddressEvidence, Evidence, KMS_TIME_LIMIT, Problem, ProblemKind, Resolution, Stage, is_globally_routable,
+};
 use crate::clock::Timestamp;
-use crate::key_store::Region;
+use crate::key_store::{ConnectivityKind, Region};
 use crate::probe::{Prober, Target};
 use crate::xks::HealthStatus;
 
@@ -17,9 +19,6 @@ const PORT: u16 = 443;
 
 /// How long the one patient look waits: long enough to tell slow from dead, short enough for a person.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How many addresses are probed at most; beyond it something is wrong with the name.
-const MOST_ADDRESSES: usize = 32;
 
 pub(super) async fn gather(
     prober: &Prober,
@@ -30,8 +29,11 @@ pub(super) async fn gather(
     let mut evidence = Evidence::new(at, candidate.subject(prober.is_lab()));
     evidence.keys = keys::asked(candidate);
     let Some(target) = candidate.target() else { return evidence };
-    let (resolution, addresses) = destinations(prober, &target, &candidate.connect_to).await;
-    evidence.resolution = resolution;
+    let destinations =
+        destinations(prober, &target, &candidate.connect_to, candidate.connectivity, thoroughness.addresses).await;
+    evidence.resolution = destinations.resolution;
+    evidence.left_out = destinations.left_out;
+    let addresses = destinations.addresses;
     let (answers, baseline_health) = tokio::join!(
         join_all(addresses.into_iter().map(|address| probe_address(prober, &target, address, thoroughness))),
         baseline_health(prober, candidate.baseline.as_deref(), &candidate.region),
@@ -42,31 +44,84 @@ pub(super) async fn gather(
     evidence
 }
 
-/// Where to connect: what `connect_to` says, or every IPv4 address of the name.
+/// Where to connect.
+pub(super) struct Destinations {
+    pub(super) resolution: Resolution,
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Why not everywhere that KMS may connect to.
+    pub(super) left_out: Option<Problem>,
+}
+
+/// Where to connect: what `connect_to` says, or every IPv4 address of the name that a proxy of this connectivity can
+/// have. A name is in other hands than ours: what it says must not lead us to services of this machine or its network.
 pub(super) async fn destinations(
     prober: &Prober,
     target: &Target,
     connect_to: &[String],
-) -> (Resolution, Vec<SocketAddr>) {
+    connectivity: ConnectivityKind,
+    most: usize,
+) -> Destinations {
+    let host = target.endpoint.host();
     if connect_to.is_empty() {
-        let resolution = prober.resolve(target.endpoint.host()).await;
-        let addresses = match &resolution {
-            Resolution::Answered { ipv4, .. } => {
-                ipv4.iter().take(MOST_ADDRESSES).map(|address| SocketAddr::new(IpAddr::V4(*address), PORT)).collect()
-            }
-            Resolution::NotReached | Resolution::Bypassed | Resolution::Failed { .. } => Vec::new(),
+        let resolution = prober.resolve(host).await;
+        let found = match &resolution {
+            Resolution::Answered { ipv4, .. } => ipv4.as_slice(),
+            Resolution::NotReached | Resolution::Bypassed | Resolution::Failed { .. } => &[],
         };
-        return (resolution, addresses);
+        let (fit, unfit): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) =
+            found.iter().partition(|address| may_be_connected_to(**address, connectivity));
+        let addresses = fit.into_iter().map(|address| SocketAddr::new(address.into(), PORT)).collect();
+        let (addresses, too_many) = few_enough(addresses, host, most);
+        // Of a public endpoint dns.public_address tells every one of them.
+        let unfit = unfit.first().filter(|_| connectivity == ConnectivityKind::VpcEndpointService);
+        let left_out = too_many.or_else(|| unfit.map(|address| not_in_a_vpc(host, *address)));
+        return Destinations { resolution, addresses, left_out };
     }
     let mut addresses = Vec::new();
     for place in connect_to {
         match prober.resolve_connect_to(place).await {
             Ok(found) => addresses.extend(found),
-            Err(problem) => return (Resolution::Failed { took: Duration::ZERO, problem }, Vec::new()),
+            Err(problem) => {
+                let resolution = Resolution::Failed { took: Duration::ZERO, problem };
+                return Destinations { resolution, addresses: Vec::new(), left_out: None };
+            }
         }
     }
-    addresses.truncate(MOST_ADDRESSES);
-    (Resolution::Bypassed, addresses)
+    let (addresses, left_out) = few_enough(addresses, "connect_to", most);
+    Destinations { resolution: Resolution::Bypassed, addresses, left_out }
+}
+
+/// A public endpoint is on the internet; a VPC endpoint is anywhere but on this machine and its link.
+fn may_be_connected_to(address: Ipv4Addr, connectivity: ConnectivityKind) -> bool {
+    match connectivity {
+        ConnectivityKind::PublicEndpoint => is_globally_routable(address.into()),
+        ConnectivityKind::VpcEndpointService => {
+            let [first, ..] = address.octets();
+            // 0.0.0.0/8 is this machine, too; from 224.0.0.0 on are multicast, reserved and broadcast addresses.
+            !(address.is_loopback() || address.is_link_local() || first == 0 || first >= 224)
+        }
+    }
+}
+
+fn few_enough(mut addresses: Vec<SocketAddr>, whose: &str, most: usize) -> (Vec<SocketAddr>, Option<Problem>) {
+    let found = addresses.len();
+    addresses.truncate(most);
+    let problem = (found > most).then(|| {
+        let detail = format!(
+            "{whose} has more than {most} addresses, and only so many were probed; KMS may take any of the \
+             {found} that were found"
+        );
+        Problem::own(ProblemKind::TooManyAddresses, detail)
+    });
+    (addresses, problem)
+}
+
+fn not_in_a_vpc(host: &str, address: Ipv4Addr) -> Problem {
+    let detail = format!(
+        "{host} resolves to {address} from here, which no VPC endpoint can have, so it was not connected to; look from \
+         inside the VPC, or say with connect_to where the endpoint is"
+    );
+    Problem::own(ProblemKind::UnfitAddress, detail)
 }
 
 async fn probe_address(
@@ -135,7 +190,9 @@ fn may_shake_hands(seen: &AddressEvidence) -> bool {
 async fn baseline_health(prober: &Prober, baseline: Option<&Baseline>, region: &Region) -> Option<HealthStatus> {
     let baseline = baseline?;
     let target = baseline_target(baseline, region);
-    let (_, addresses) = destinations(prober, &target, &baseline.connect_to).await;
+    // How the present settings are reached is not known here: the wider rule.
+    let wide = ConnectivityKind::VpcEndpointService;
+    let addresses = destinations(prober, &target, &baseline.connect_to, wide, 1).await.addresses;
     let sample = prober.cold_sample(&target, *addresses.first()?, KMS_TIME_LIMIT).await.sample;
     HealthStatus::parse(&sample.last().exchange.as_ref()?.body).ok()
 }
@@ -150,3 +207,6 @@ pub(super) fn baseline_target(baseline: &Baseline, region: &Region) -> Target {
         kms_operation: "KmsHealthCheck".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

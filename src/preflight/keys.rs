@@ -28,9 +28,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::lane::Lane;
-use super::{Baseline, Candidate, Thoroughness, gather};
+use super::{Baseline, Candidate, MOST_ADDRESSES, Thoroughness, gather};
 use crate::check::{AddressEvidence, CurrentProxy, Evidence, KMS_TIME_LIMIT, KeyEvidence, KeysAtAddress, Proving};
-use crate::key_store::{ExternalKeyId, Region};
+use crate::key_store::{ConnectivityKind, ExternalKeyId, Region};
 use crate::probe::{Prober, Target};
 use crate::xks::HealthStatus;
 
@@ -151,7 +151,9 @@ fn is_fit(address: &AddressEvidence) -> bool {
 /// Everything that is needed to ask the current proxy.
 async fn current(prober: &Prober, baseline: &Baseline, region: &Region) -> (Target, Vec<SocketAddr>) {
     let target = gather::baseline_target(baseline, region);
-    let (_, addresses) = gather::destinations(prober, &target, &baseline.connect_to).await;
+    // How the present settings are reached is not known here: the wider rule.
+    let wide = ConnectivityKind::VpcEndpointService;
+    let addresses = gather::destinations(prober, &target, &baseline.connect_to, wide, MOST_ADDRESSES).await.addresses;
     (target, addresses)
 }
 

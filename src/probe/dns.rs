@@ -20,8 +20,8 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a name may take in all. KMS resolves from its own place, so this is not held against any limit of KMS.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The most addresses of each family that are looked at. A server may put thousands into an answer.
-const MOST_ADDRESSES: usize = 32;
+/// The most addresses of each family that are told. A server may put thousands into an answer.
+const MOST_ADDRESSES: usize = 256;
 
 /// Which name servers are asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -172,7 +172,7 @@ fn address(data: &RData) -> Option<IpAddr> {
     }
 }
 
-/// Sorted, each once, and no more than we look at: the order in which a server rotates them is chance.
+/// Sorted, each once, and no more than are told: the order in which a server rotates them is chance.
 fn by_family(addresses: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
     let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
     for address in addresses {
@@ -185,9 +185,6 @@ fn by_family(addresses: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv
     ipv4.dedup();
     ipv6.sort_unstable();
     ipv6.dedup();
-    if ipv4.len() > MOST_ADDRESSES || ipv6.len() > MOST_ADDRESSES {
-        tracing::warn!(ipv4 = ipv4.len(), ipv6 = ipv6.len(), most = MOST_ADDRESSES, "a name has too many addresses");
-    }
     ipv4.truncate(MOST_ADDRESSES);
     ipv6.truncate(MOST_ADDRESSES);
     (ipv4, ipv6)
@@ -231,5 +228,17 @@ fn failed(host: &str, error: &NetError) -> Problem {
             let detail = format!("this machine's resolver failed on {host} ({other})");
             Problem::own(ProblemKind::ResolverFailed, detail)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_addresses_is_cut() {
+        let addresses = (0..2_000_u32).map(|number| IpAddr::V4(Ipv4Addr::from(0x0808_0000 + number)));
+        let (ipv4, ipv6) = by_family(addresses);
+        assert_eq!((ipv4.len(), ipv6.len()), (MOST_ADDRESSES, 0));
     }
 }

@@ -18,6 +18,10 @@ pub(in crate::check) fn resolves(evidence: &Evidence) -> Vec<Judgement> {
 }
 
 pub(in crate::check) fn ipv4(evidence: &Evidence) -> Vec<Judgement> {
+    // What was not probed may be what KMS takes.
+    if let Some(problem) = &evidence.left_out {
+        return whole(failed(problem.clone()));
+    }
     whole(match &evidence.resolution {
         Resolution::NotReached => Outcome::NotReached { stopped_at: Stage::Input },
         Resolution::Bypassed => not_applicable(BYPASSED),
