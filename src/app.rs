@@ -177,6 +177,7 @@ impl App {
             canaries: Some(Arc::clone(&canaries)),
             clock: Arc::clone(&parts.clock),
             samples: preflight.samples,
+            addresses: preflight.addresses,
             concurrency: preflight.concurrency,
             timeout: preflight.timeout,
             observer: Arc::new(move |report| counted.preflighted(report.verdict())),
@@ -224,6 +225,7 @@ impl App {
                     warm: 1,
                     // An error in the proxy's log at every probe would look like an attack.
                     keys: KeyThoroughness { tampering: false, ..KeyThoroughness::default() },
+                    addresses: preflight.addresses,
                     ..Thoroughness::default()
                 },
             },
@@ -328,6 +330,7 @@ fn surroundings(
         region,
         credentials: credentials.iter().map(|(name, held)| (name.clone(), held.credential.clone())).collect(),
         routes: routes.map(|(host, to)| (host.clone(), to.iter().map(ToString::to_string).collect())).collect(),
+        capacity_allow: preflight.capacity_allow.clone(),
         judging: Arc::new(move |key_store, now| settings.judging(key_store, now)),
     }
 }

@@ -30,7 +30,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::examiner::{ExamineError, Examiner, ExaminerParts, KeyTests, Observer};
+pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests, Observer};
 use crate::clock::Clock;
 use crate::id::{IdSource, UpdateId};
 use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};

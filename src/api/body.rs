@@ -101,6 +101,15 @@ impl<'f> Members<'f> {
         self.text(name, parse)
     }
 
+    /// A member that is a whole number and must be there.
+    pub(super) fn number(&mut self, name: &str) -> Option<u32> {
+        let number = self.map.remove(name).as_ref().and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        if number.is_none() {
+            self.fault(name, "must be a whole number");
+        }
+        number
+    }
+
     /// A member that is true or false; absent means false.
     pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.map.remove(name) {

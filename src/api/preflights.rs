@@ -14,7 +14,7 @@ use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked, AskedPreflight, Free, FreeCredential};
 use super::updates::{KeyStoreQuery, read, refused, update_request};
 use crate::check::Report;
-use crate::driver::{ExamineError, GivenCredential, UpdateRequest};
+use crate::driver::{ExamineError, Extra, GivenCredential, UpdateRequest};
 use crate::id::ReportId;
 use crate::key_store::{ProxyCredential, XksProxyUriEndpoint};
 use crate::preflight::{Candidate, CandidateKeys, OfferedCredential};
@@ -26,7 +26,7 @@ use crate::update::{Plan, Round};
 #[utoipa::path(
     post, path = "/v1/preflights", tag = "pre-flights", operation_id = "runPreflight",
     params(("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is")),
-    request_body(content = Object, description = "KMS's own member names, as for POST /v1/updates; Region for free-standing settings"),
+    request_body(content = Object, description = "KMS's own member names, as for POST /v1/updates; Region for free-standing settings; options.capacity with rate (requests per second) and seconds puts load on a candidate that is ready, if preflight.capacity_allow names its host"),
     responses(
         (status = 200, description = "The report, schema xks-preflight/report/1, whatever its verdict", body = Object),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
@@ -39,17 +39,20 @@ pub(super) async fn run(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let (key_store, map) = read(&service, query, request).await?;
-    let report = match request::preflight(map, key_store)? {
+    let (asked, extra) = request::preflight(map, key_store)?;
+    fits_into_a_request(&service, &extra)?;
+    let report = match asked {
         AskedPreflight::Free(free) => {
-            service.examiner.candidate(&candidate(&service, *free)?).await.map_err(|error| not_examined(&error))?
+            let candidate = candidate(&service, *free)?;
+            service.examiner.candidate(&candidate, &extra).await.map_err(|error| not_examined(&error))?
         }
         AskedPreflight::KeyStore(asked) if asked.change.is_empty() && asked.password.is_none() => {
-            present(&service, &asked).await?
+            present(&service, &asked, &extra).await?
         }
         AskedPreflight::KeyStore(asked) => {
             let request = update_request(&service, &asked, &admitted.name, None);
             let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
-            planned(&service, &plan, &request).await?
+            planned(&service, &plan, &request, &extra).await?
         }
     };
     Ok(Json(render::json::report(&report)))
@@ -77,7 +80,12 @@ pub(super) async fn one(State(service): State<Arc<Service>>, Path(id): Path<Stri
 }
 
 /// The report on a plan.
-pub(super) async fn planned(service: &Service, plan: &Plan, request: &UpdateRequest) -> Result<Arc<Report>, Problem> {
+pub(super) async fn planned(
+    service: &Service,
+    plan: &Plan,
+    request: &UpdateRequest,
+    extra: &Extra,
+) -> Result<Arc<Report>, Problem> {
     let named = |name: &str| service.surroundings.credentials.get(name).cloned();
     let former_credential = request.former_credential.clone().or_else(|| {
         let xks = plan.expected.xks()?;
@@ -89,10 +97,14 @@ pub(super) async fn planned(service: &Service, plan: &Plan, request: &UpdateRequ
         Some(GivenCredential::Configured(name)) => named(name),
         None => former_credential.clone(),
     };
-    service.examiner.plan(plan, Round::First, credential, former_credential).await.map_err(|error| not_examined(&error))
+    service
+        .examiner
+        .plan(plan, Round::First, credential, former_credential, extra)
+        .await
+        .map_err(|error| not_examined(&error))
 }
 
-async fn present(service: &Service, asked: &Asked) -> Result<Arc<Report>, Problem> {
+async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<Report>, Problem> {
     let id = &asked.key_store;
     let sighting = service.monitor.sighting(id);
     let store = sighting.as_ref().and_then(|sighting| sighting.description.as_ref()).ok_or_else(|| {
@@ -115,7 +127,7 @@ async fn present(service: &Service, asked: &Asked) -> Result<Arc<Report>, Proble
     };
     let mut candidate = service.surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
     candidate.keys.test = service.monitor.watched(id).and_then(|store| store.test_key.clone());
-    service.examiner.candidate(&candidate).await.map_err(|error| not_examined(&error))
+    service.examiner.candidate(&candidate, extra).await.map_err(|error| not_examined(&error))
 }
 
 fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {
@@ -145,11 +157,33 @@ fn configured(service: &Service, name: &str) -> Result<ProxyCredential, Problem>
     })
 }
 
+/// A load that outlives its request would be for nothing.
+fn fits_into_a_request(service: &Service, extra: &Extra) -> Result<(), Problem> {
+    let (limit, most) = (service.examiner.limit(extra), service.bounds.request);
+    if extra.load.is_none() || limit <= most {
+        return Ok(());
+    }
+    let detail = format!(
+        "with a pre-flight before it such a load may take {} s, and a request may take {} s here; ask for a shorter one, \
+         or raise http.request_timeout",
+        limit.as_secs(),
+        most.as_secs()
+    );
+    Err(Problem::invalid(vec![Fault { pointer: "/options/capacity/seconds".to_owned(), detail }]))
+}
+
 fn not_examined(error: &ExamineError) -> Problem {
     let detail = error.to_string();
     match error {
         ExamineError::NoProxy { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_proxy", detail),
         ExamineError::NoSecret { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "secret_unknown", detail),
+        ExamineError::LoadNotAllowed => {
+            let pointer = "/options/capacity".to_owned();
+            Problem::invalid(vec![Fault { pointer, detail }])
+        }
+        ExamineError::Loading => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "load_under_way", detail).retry_after(Duration::from_secs(10))
+        }
         ExamineError::TimedOut { .. } => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "preflight_unavailable", detail)
             .retry_after(Duration::from_secs(5)),
     }

@@ -8,13 +8,14 @@ use zeroize::Zeroizing;
 
 use super::body::Members;
 use super::problem::{Fault, Problem};
-use crate::driver::GivenCredential;
+use crate::check::LoadOperation;
+use crate::driver::{Extra, GivenCredential};
 use crate::key_store::{
     AccessKeyId, AccountId, Change, CloudHsmClusterId, ConnectivityKind, CustomKeyStoreId, CustomKeyStoreName,
     KeyStorePassword, Member, ProxyCredential, RawSecretAccessKey, Region, VpcEndpointServiceName, XksProxyUriEndpoint,
     XksProxyUriPath,
 };
-use crate::preflight::OfferedCredential;
+use crate::preflight::{Load, OfferedCredential};
 use crate::update::Options;
 
 const STORE: &str = "CustomKeyStoreId";
@@ -113,13 +114,17 @@ pub(super) fn change(map: Map<String, Value>, key_store: Option<CustomKeyStoreId
 /// Reads what to probe: with a key store a change of it, without one free-standing settings, whose values may be such
 /// as KMS refuses, because a pre-flight says so better.
 pub(super) fn preflight(
-    map: Map<String, Value>,
+    mut map: Map<String, Value>,
     key_store: Option<CustomKeyStoreId>,
-) -> Result<AskedPreflight, Problem> {
-    if key_store.is_some() || map.contains_key(STORE) {
-        return change(map, key_store).map(|asked| AskedPreflight::KeyStore(Box::new(asked)));
-    }
+) -> Result<(AskedPreflight, Extra), Problem> {
     let mut faults = Vec::new();
+    let extra = Extra { load: load(&mut map, &mut faults) };
+    if key_store.is_some() || map.contains_key(STORE) {
+        if !faults.is_empty() {
+            return Err(Problem::invalid(faults));
+        }
+        return change(map, key_store).map(|asked| (AskedPreflight::KeyStore(Box::new(asked)), extra));
+    }
     let mut body = Members::new(map, &mut faults);
     let endpoint = body.required(Member::Endpoint.as_str(), short);
     let path = body.required(Member::Path.as_str(), short);
@@ -130,20 +135,37 @@ pub(super) fn preflight(
     if credential.is_none() {
         body.fault(CREDENTIAL, "is missing");
     }
+    // What is known of it was taken out before.
+    body.object("options", |_| ());
     body.finish();
     match (endpoint, path, credential.flatten()) {
         (Some(endpoint), Some(path), Some(credential)) if faults.is_empty() => {
-            Ok(AskedPreflight::Free(Box::new(Free {
+            let free = Free {
                 endpoint,
                 path,
                 connectivity: connectivity.unwrap_or(ConnectivityKind::PublicEndpoint),
                 vpc_endpoint_service,
                 region,
                 credential,
-            })))
+            };
+            Ok((AskedPreflight::Free(Box::new(free)), extra))
         }
         _ => Err(Problem::invalid(faults)),
     }
+}
+
+/// Takes `options.capacity` out of a body, so that updates, which read the other options, do not know it.
+fn load(map: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<Load> {
+    let capacity = map.get_mut("options")?.as_object_mut()?.remove("capacity")?;
+    let Value::Object(alone) = json!({ "options": { "capacity": capacity } }) else { return None };
+    let mut body = Members::new(alone, faults);
+    let load = body.object("options", |options| {
+        let asked = options.object("capacity", |capacity| (capacity.number("rate"), capacity.number("seconds")));
+        let (Some(rate), Some(seconds)) = asked? else { return None };
+        let load = Load::new(rate, seconds, LoadOperation::GetHealthStatus);
+        load.map_err(|rule| options.fault("capacity", rule)).ok()
+    });
+    load.flatten()
 }
 
 fn short(text: &str) -> Result<String, &'static str> {

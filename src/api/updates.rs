@@ -17,7 +17,7 @@ use super::request::{self, Asked};
 use super::view::{self, UpdateView};
 use super::{Service, body, preflights};
 use crate::chain::Chain;
-use crate::driver::{GivenCredential, OrderError, SubmitError, UpdateRequest};
+use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, UpdateRequest};
 use crate::id::UpdateId;
 use crate::journal::{Idempotency, JournalError};
 use crate::key_store::CustomKeyStoreId;
@@ -62,7 +62,7 @@ pub(super) async fn submit(
     let request = update_request(&service, &asked, &admitted.name, idempotency);
     if asked.dry_run {
         let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
-        let report = preflights::planned(&service, &plan, &request).await?;
+        let report = preflights::planned(&service, &plan, &request, &Extra::default()).await?;
         let report = render::json::report(&report);
         return Ok(Json(json!({ "plan": view::plan(&plan), "report": report })).into_response());
     }

@@ -225,6 +225,12 @@ const PREFLIGHT: &[Key] = &[
         "name servers to ask instead of the machine's, IP:PORT or IP; KMS resolves from its own place",
     ),
     key("promote", Shape::Texts(100), Default("[]"), "checks of level should that block as if they were must"),
+    key(
+        "capacity_allow",
+        Shape::Texts(100),
+        Default("[]"),
+        "hosts of endpoints whose proxies may be put under load by POST /v1/preflights",
+    ),
     key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),
 ];

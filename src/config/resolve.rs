@@ -256,6 +256,7 @@ impl Resolver<'_> {
         let trust = trust.and_then(|trust| files::compared(self.directory, trust, listed.as_ref(), self.faults));
         let resolver = section.texts("resolver").and_then(|servers| self.name_servers(&servers));
         let promote = section.texts("promote").and_then(|ids| waiver::promoted(ids, self.faults));
+        let capacity_allow = section.texts("capacity_allow").and_then(|hosts| waiver::hosts(hosts, self.faults));
         let routes = section.sections("routes").and_then(|all| waiver::routes(all, self.faults));
         let waivers = section.sections("waivers").and_then(|all| waiver::waivers(all, stores, self.faults));
         section.finish(self.faults);
@@ -267,6 +268,7 @@ impl Resolver<'_> {
             trust: trust?,
             resolver: resolver?,
             promote: promote?,
+            capacity_allow: capacity_allow?,
             routes: routes?,
             waivers: waivers?,
         })

@@ -1,6 +1,6 @@
 //! What a configuration comes to: every value of its final type, every reference followed, every secret read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -151,6 +151,8 @@ pub struct PreflightSettings {
     pub resolver: ResolverSettings,
     /// `promote`: ids of checks of level should that block.
     pub promote: Vec<String>,
+    /// `capacity_allow`: hosts of endpoints whose proxies may be put under load, in lower case.
+    pub capacity_allow: BTreeSet<String>,
     /// `routes`: where to connect for a host, in place of what DNS says. Hosts are in lower case.
     pub routes: BTreeMap<String, Vec<SocketAddr>>,
     /// `waivers`, unique by check and key store.

@@ -28,17 +28,36 @@ pub(super) fn promoted(ids: Vec<Taken<String>>, faults: &mut Collector) -> Optio
     whole.then(|| ids.into_iter().map(|id| id.value).collect())
 }
 
+/// The hosts of `preflight.capacity_allow`, in lower case.
+pub(super) fn hosts(texts: Vec<Taken<String>>, faults: &mut Collector) -> Option<BTreeSet<String>> {
+    let mut hosts = BTreeSet::new();
+    let mut whole = true;
+    for text in texts {
+        let fault = match host(&text.value) {
+            Ok(host) if hosts.contains(&host) => "is there twice".to_owned(),
+            Ok(host) => {
+                hosts.insert(host);
+                continue;
+            }
+            Err(rule) => format!("{rule} {}", found(&text.value)),
+        };
+        faults.add(text.line, &text.path, fault);
+        whole = false;
+    }
+    whole.then_some(hosts)
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let endpoint = XksProxyUriEndpoint::parse(&format!("https://{text}"));
+    endpoint.map(|_| text.to_ascii_lowercase()).map_err(|_| "must be a host name without scheme or port".to_owned())
+}
+
 /// The tables of `preflight.routes`, by host in lower case.
 pub(super) fn routes(sections: Vec<Section>, faults: &mut Collector) -> Option<BTreeMap<String, Vec<SocketAddr>>> {
     let mut routes = BTreeMap::new();
     let mut whole = true;
     for mut section in sections {
-        let host = section.parse("host", faults, |text| {
-            let endpoint = XksProxyUriEndpoint::parse(&format!("https://{text}"));
-            endpoint
-                .map(|_| text.to_ascii_lowercase())
-                .map_err(|_| "must be a host name without scheme or port".to_owned())
-        });
+        let host = section.parse("host", faults, host);
         let addresses = section.texts("connect_to").and_then(|list| {
             if list.is_empty() {
                 faults.add(section.line, &format!("{}.connect_to", section.path), "must have at least one address");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
@@ -19,7 +19,7 @@ use crate::id::ReportId;
 use crate::journal::{Canary, CanaryKeeper};
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, ProxyCredential, XksConfiguration};
 use crate::kms::KeyStoreReader;
-use crate::preflight::{Baseline, Candidate, KeyThoroughness, Preflight, Surroundings, Thoroughness};
+use crate::preflight::{Baseline, Candidate, KeyThoroughness, Load, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
 
 /// How many reports are kept; the oldest make room.
@@ -49,6 +49,8 @@ pub struct ExaminerParts {
     pub clock: Arc<dyn Clock>,
     /// Cold samples of each address.
     pub samples: usize,
+    /// The most addresses that are probed of one candidate.
+    pub addresses: usize,
     /// Examinations at once.
     pub concurrency: usize,
     /// The longest that one may take, its waiting included.
@@ -66,10 +68,19 @@ pub struct KeyTests {
     pub every_key: bool,
 }
 
+/// What a caller asks for beyond the usual; nothing by default.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// Load on the candidate.
+    pub load: Option<Load>,
+}
+
 /// Examines candidates.
 pub struct Examiner {
     parts: ExaminerParts,
     places: Semaphore,
+    /// One load at a time: two would be seen in each other's latency.
+    loading: Semaphore,
     reports: Mutex<VecDeque<Arc<Report>>>,
 }
 
@@ -101,6 +112,14 @@ pub enum ExamineError {
         /// The credential whose secret is missing.
         access_key_id: String,
     },
+    /// The operator has not said that this proxy may be put under load.
+    #[error(
+        "load is put only on proxies whose host is among preflight.capacity_allow in the configuration, and this one is not"
+    )]
+    LoadNotAllowed,
+    /// Another load is being put on some proxy.
+    #[error("another load is being put on a proxy; only one is at a time")]
+    Loading,
 }
 
 impl std::fmt::Debug for Examiner {
@@ -113,7 +132,12 @@ impl Examiner {
     /// Ready to examine.
     pub fn new(parts: ExaminerParts) -> Self {
         let places = Semaphore::new(parts.concurrency.max(1));
-        Self { parts, places, reports: Mutex::new(VecDeque::new()) }
+        Self { parts, places, loading: Semaphore::new(1), reports: Mutex::new(VecDeque::new()) }
+    }
+
+    /// The longest that an examination with these extras takes, its waiting included.
+    pub fn limit(&self, extra: &Extra) -> Duration {
+        self.parts.timeout + extra.load.as_ref().map_or(Duration::ZERO, Load::longest)
     }
 
     /// The report with this id, if it is still kept.
@@ -123,9 +147,9 @@ impl Examiner {
     }
 
     /// Examines a candidate that belongs to no key store.
-    pub async fn candidate(&self, candidate: &Candidate) -> Result<Arc<Report>, ExamineError> {
+    pub async fn candidate(&self, candidate: &Candidate, extra: &Extra) -> Result<Arc<Report>, ExamineError> {
         let judging = (self.parts.surroundings.judging)(None, self.parts.clock.now());
-        self.examine(candidate, AwsEvidence::default(), judging).await
+        self.examine(candidate, AwsEvidence::default(), judging, extra).await
     }
 
     /// Examines what a plan would put in force. `credential` signs for the new settings, `former_credential` for the
@@ -136,6 +160,7 @@ impl Examiner {
         round: Round,
         credential: Option<ProxyCredential>,
         former_credential: Option<ProxyCredential>,
+        extra: &Extra,
     ) -> Result<Arc<Report>, ExamineError> {
         let new = plan.new.xks().ok_or_else(|| ExamineError::NoProxy {
             key_store: plan.key_store.clone(),
@@ -177,8 +202,13 @@ impl Examiner {
         let mut judging = (surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
         // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
         judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
-        self.examine(&candidate, AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() }, judging)
-            .await
+        self.examine(
+            &candidate,
+            AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() },
+            judging,
+            extra,
+        )
+        .await
     }
 
     /// What the present proxy encrypted while it was well, newest first.
@@ -201,19 +231,32 @@ impl Examiner {
         })
     }
 
+    /// Whether this candidate may be put under load now.
+    fn begin_load(&self, candidate: &Candidate) -> Result<SemaphorePermit<'_>, ExamineError> {
+        let host = candidate.endpoint.strip_prefix("https://").unwrap_or(&candidate.endpoint).to_ascii_lowercase();
+        if !self.parts.surroundings.capacity_allow.contains(&host) {
+            return Err(ExamineError::LoadNotAllowed);
+        }
+        self.loading.try_acquire().map_err(|_| ExamineError::Loading)
+    }
+
     async fn examine(
         &self,
         candidate: &Candidate,
         aws: AwsEvidence,
         judging: JudgingPolicy,
+        extra: &Extra,
     ) -> Result<Arc<Report>, ExamineError> {
-        let limit = self.parts.timeout;
+        let limit = self.limit(extra);
+        let _loading = extra.load.as_ref().map(|_| self.begin_load(candidate)).transpose()?;
         let examined = tokio::time::timeout(limit, async {
             // The semaphore is never closed.
             let _place = self.places.acquire().await.ok();
             let thoroughness = Thoroughness {
                 cold: self.parts.samples,
                 warm: self.parts.samples,
+                addresses: self.parts.addresses,
+                load: extra.load.clone(),
                 // The rest of the time is for everything else.
                 keys: KeyThoroughness { budget: limit / 2, ..KeyThoroughness::default() },
                 judging,
@@ -234,7 +277,7 @@ impl Examiner {
 impl Verifier for Examiner {
     async fn preflight(&self, request: PreflightRequest) -> Result<PreflightSummary, String> {
         let PreflightRequest { plan, round, credential, former_credential } = request;
-        let report = self.plan(&plan, round, credential, former_credential).await;
+        let report = self.plan(&plan, round, credential, former_credential, &Extra::default()).await;
         let report = report.map_err(|error| Chain(&error).to_string())?;
         Ok(PreflightSummary::of(&report))
     }

@@ -1,6 +1,6 @@
 //! What the operator told about the world around KMS: credentials by name, and where hosts are really found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub credentials: BTreeMap<String, ProxyCredential>,
     /// HOST:PORT to connect to, by the host name of an endpoint in lower case.
     pub routes: BTreeMap<String, Vec<String>>,
+    /// The hosts of endpoints whose proxies may be put under load, in lower case.
+    pub capacity_allow: BTreeSet<String>,
     /// How to judge.
     pub judging: Judging,
 }

@@ -1,6 +1,7 @@
 //! The HTTP API over real sockets: a KMS, its proxies, journal, driver and monitor behind it.
 
 pub(crate) mod bench;
+mod capacity;
 mod connections;
 mod documents;
 mod refusals;

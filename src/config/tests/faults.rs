@@ -79,6 +79,14 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "line 4: preflight.promote[1]: is there twice",
     ),
     (
+        "[preflight]\ncapacity_allow = [\"a.example\", \"A.example\"]",
+        "line 4: preflight.capacity_allow[1]: is there twice",
+    ),
+    (
+        "[preflight]\ncapacity_allow = [\"https://a.example\"]",
+        "line 4: preflight.capacity_allow[0]: must be a host name without scheme or port (found \"https://a.example\")",
+    ),
+    (
         "[[preflight.routes]]\nhost = \"https://x\"\nconnect_to = [\"127.0.0.1:1\"]",
         "line 4: preflight.routes[0].host: must be a host name without scheme or port (found \"https://x\")",
     ),

@@ -128,6 +128,7 @@ impl Bench {
                 ("current.example.com".to_owned(), vec![current.address().to_string()]),
                 ("candidate.example.com".to_owned(), vec![candidate.address().to_string()]),
             ]),
+            capacity_allow: ["candidate.example.com".to_owned()].into(),
             judging: Arc::new(|_, _| JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver()] }),
         });
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
@@ -266,6 +267,7 @@ impl ServiceParts<'_> {
             canaries: None,
             clock: clock.clone(),
             samples: 2,
+            addresses: 16,
             concurrency: 4,
             timeout: BOUND,
             observer: Arc::new(move |report| counting.preflighted(report.verdict())),
