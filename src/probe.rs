@@ -24,6 +24,7 @@ mod client_certificate;
 mod deadline;
 mod dns;
 mod exchange;
+mod old_suites;
 mod open;
 mod recorder;
 mod stranger;
@@ -282,7 +283,12 @@ impl Prober {
         let (took, answered) = self.ask_for_health(target, &mut connection, deadline).await;
         cold.attempt.request = Some(took);
         match answered {
-            Ok(exchange) => cold.attempt.exchange = Some(exchange),
+            Ok(exchange) => {
+                if let Some(stop) = classify::page_for_lack_of_certificate(&exchange, cold.tls.as_ref()) {
+                    return cold.stopped(stop);
+                }
+                cold.attempt.exchange = Some(exchange);
+            }
             Err(stop) => return cold.stopped(stop),
         }
         // The answer is in; whether the connection stays open shows at once.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, CertificateError, CipherSuite, InvalidMessage, PeerIncompatible};
 
 use super::recorder::Recorded;
-use crate::check::{LARGEST_BODY, Problem, ProblemKind, Stage, Stop};
+use crate::check::{ExchangeEvidence, LARGEST_BODY, Problem, ProblemKind, Stage, Stop, TlsEvidence};
 
 // === tcp ===
 
@@ -84,6 +84,11 @@ pub(super) fn no_common_suite(chosen: Option<&str>) -> Problem {
     Problem::target(ProblemKind::NoCipherSuite, detail)
 }
 
+pub(super) fn old_version() -> Problem {
+    let detail = "the server chose a TLS version below 1.2; KMS speaks 1.2 and 1.3 only";
+    Problem::target(ProblemKind::ProtocolVersion, detail)
+}
+
 /// A handshake that did not finish.
 pub(super) fn handshake(error: &io::Error, recorded: &Recorded) -> Problem {
     let broken = match tls_error(error) {
@@ -124,9 +129,12 @@ fn handshake_tls(error: &rustls::Error) -> Problem {
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => old_version(),
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
         ) => Problem::target(
-            ProblemKind::ProtocolVersion,
-            "the server chose a TLS version below 1.2; KMS speaks 1.2 and 1.3 only",
+            ProblemKind::TooLarge,
+            "the server's certificates have more than 64 KiB: it serves far more of them than its chain needs",
         ),
         Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => no_common_suite(None),
         Error::NoApplicationProtocol => alert_received(AlertDescription::NoApplicationProtocol),
@@ -272,6 +280,21 @@ pub(super) fn exchange(error: &hyper::Error, introduction: Introduction) -> Stop
         }
         _ => Stop { stage: Stage::Http, problem: broken },
     }
+}
+
+/// A server in front of the proxy asked for a client certificate, got none, and says so with a page rather than by TLS:
+/// nginx with 400, 495 or 496, others with 403. The proxy itself would have answered in JSON.
+pub(super) fn page_for_lack_of_certificate(exchange: &ExchangeEvidence, tls: Option<&TlsEvidence>) -> Option<Stop> {
+    let lacked = tls.is_some_and(|tls| tls.client_certificate_requested && !tls.client_certificate_presented);
+    let own = serde_json::from_slice::<serde_json::Map<_, _>>(&exchange.body).is_ok();
+    (lacked && matches!(exchange.status, 400 | 403 | 495 | 496) && !own).then(|| {
+        let detail = format!(
+            "the server asked for a client certificate, none is configured, and it answers {} with a page that is not \
+             the proxy's",
+            exchange.status
+        );
+        Stop { stage: Stage::Tls, problem: Problem::target(ProblemKind::ClientCertificate, detail) }
+    })
 }
 
 fn broken_exchange(error: &hyper::Error) -> Problem {

@@ -2,16 +2,20 @@
 //!
 //! A handshake tells what a server prefers of an offer, never what else it would take. So each version is offered
 //! alone, with the suites that KMS offers in it; where the server refuses without a reason, it is offered every suite
-//! that we can, to tell a lack of common suites from whatever else it did not like.
+//! that we can, and then those of former days, to tell a lack of common suites from whatever else it did not like.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::classify;
 use super::deadline::Deadline;
+use super::old_suites::{self, OldChoice};
 use super::tcp;
 use super::tls::{self, Breadth, Choice, Terms, Versions};
 use crate::check::{Problem, ProblemKind, SuiteEvidence, SuiteTrial, TlsEvidence};
+
+/// As the versions of TLS are numbered in its messages.
+const TLS12: [u8; 2] = [3, 3];
 
 /// Tries both versions at once, but for what a handshake that finished showed already.
 pub(super) async fn try_both(
@@ -44,6 +48,13 @@ async fn try_one(terms: &Terms, host: &str, address: SocketAddr, versions: Versi
         },
         Choice::Refused(problem) => match choice(terms, host, address, (Breadth::Wide, versions), limit).await {
             Choice::Made(chosen) => SuiteTrial::OtherSuites { chosen },
+            Choice::Refused(_) if versions == Versions::Tls12 => match old_choice(host, address, limit).await {
+                Some(OldChoice { version: TLS12, suite }) => {
+                    SuiteTrial::OtherSuites { chosen: classify::iana_name(suite) }
+                }
+                Some(_) => SuiteTrial::VersionRefused,
+                None => SuiteTrial::Untold(problem),
+            },
             Choice::Refused(_) | Choice::Broken(_) => SuiteTrial::Untold(problem),
         },
     }
@@ -54,8 +65,17 @@ pub(super) async fn beyond_kms(terms: &Terms, host: &str, address: SocketAddr, l
     match choice(terms, host, address, (Breadth::Wide, Versions::Both), limit).await {
         // Offered more, it chose: so it was the suites that it did not like.
         Choice::Made(chosen) => Some(classify::no_common_suite(chosen.as_deref())),
-        Choice::Refused(_) | Choice::Broken(_) => None,
+        Choice::Refused(_) => old_choice(host, address, limit).await.map(|chosen| match chosen {
+            OldChoice { version: TLS12, suite } => classify::no_common_suite(classify::iana_name(suite).as_deref()),
+            OldChoice { .. } => classify::old_version(),
+        }),
+        Choice::Broken(_) => None,
     }
+}
+
+async fn old_choice(host: &str, address: SocketAddr, limit: Duration) -> Option<OldChoice> {
+    let deadline = Deadline::after(limit);
+    old_suites::choice(tcp::connect(address, deadline).await.1.ok()?, host, deadline).await
 }
 
 async fn choice(terms: &Terms, host: &str, address: SocketAddr, offer: (Breadth, Versions), limit: Duration) -> Choice {

@@ -80,13 +80,30 @@ faults! {
         NotTls = "not-tls", "Greets with the banner of another protocol (SSH).";
         TlsAlert = "tls-alert", "Answers the ClientHello with a fatal handshake_failure alert.";
         Tls11Only = "tls11-only", "Answers the ClientHello with a TLS 1.1 ServerHello.";
+        Tls10Only = "tls10-only", "Answers the ClientHello with a TLS 1.0 ServerHello.";
+        TlsAlertProtocolVersion = "tls-alert-protocol-version", "Answers the ClientHello with a fatal protocol_version alert.";
+        TlsAlertInsufficientSecurity = "tls-alert-insufficient-security", "Answers the ClientHello with a fatal insufficient_security alert.";
+        TlsAlertUnrecognizedName = "tls-alert-unrecognized-name", "Answers the ClientHello with a fatal unrecognized_name alert.";
+        TlsAlertInternalError = "tls-alert-internal-error", "Answers the ClientHello with a fatal internal_error alert.";
+        TlsStallMidHandshake = "tls-stall-mid-handshake", "Sends half a ServerHello and then nothing more.";
+        TlsCbcOnly = "tls-cbc-only", "Takes ECDHE with AES in CBC mode only, with TLS 1.2.";
+        TlsDheOnly = "tls-dhe-only", "Takes finite-field Diffie-Hellman only, with TLS 1.2.";
+        TlsStaticRsaOnly = "tls-static-rsa-only", "Takes RSA key transport only, with TLS 1.2.";
+        Tls3desOnly = "tls-3des-only", "Takes triple DES only, with TLS 1.2.";
+        TlsRc4Only = "tls-rc4-only", "Takes RC4 only, with TLS 1.2.";
+        TlsNullOnly = "tls-null-only", "Takes suites without encryption only, with TLS 1.2.";
         TlsCloseMidHandshake = "tls-close-mid-handshake", "Closes after half a ServerHello.";
     }
     Tls {
         CipherSuitesUnsupported = "cipher-suites-unsupported", "Offers AES-128 suites only, none of those KMS uses.";
+        Tls13SuitesUnsupported = "tls13-suites-unsupported", "Prefers TLS 1.3 and offers no suite in it that KMS uses; with TLS 1.2 it would.";
+        Tls12SuitesUnsupported = "tls12-suites-unsupported", "Offers the right suites with TLS 1.3 and AES-128 only with TLS 1.2, which is allowed.";
+        Tls13Only = "tls13-only", "Speaks TLS 1.3 only, which is allowed.";
         Tls12Only = "tls12-only", "Speaks TLS 1.2 only, which is allowed.";
         AlpnHttp2Only = "alpn-http2-only", "Negotiates h2 only and refuses a client that offers just http/1.1.";
         ClientCertificateRequired = "client-certificate-required", "Demands a client certificate of the sandbox's own authority.";
+        ClientCertificateRequiredTls12 = "client-certificate-required-tls12", "The same with TLS 1.2 only, where the refusal comes within the handshake.";
+        ClientCertificateUnverified = "client-certificate-unverified", "Demands a client certificate and accepts any, whoever signed it.";
         ClientCertificateRequested = "client-certificate-requested", "Asks for a client certificate and accepts its absence.";
     }
     Certificate {
@@ -102,6 +119,25 @@ faults! {
         CertificateChainReversed = "certificate-chain-reversed", "The chain is sent root first and leaf last.";
         CertificateChainUnordered = "certificate-chain-unordered", "The root is sent between the leaf and the intermediate.";
         CertificateSha1Signature = "certificate-sha1-signature", "The leaf claims a SHA-1 signature.";
+        CertificateSha1Intermediate = "certificate-sha1-intermediate", "The intermediate claims a SHA-1 signature.";
+        CertificateNoCommonName = "certificate-no-common-name", "The leaf's subject has an organisation and no CN.";
+        CertificateNoSubject = "certificate-no-subject", "The leaf's subject is empty.";
+        CertificateWildcard = "certificate-wildcard", "The leaf is for every host of the parent domain.";
+        CertificateWildcardTooDeep = "certificate-wildcard-too-deep", "The leaf is for every host below this one, not for this one.";
+        CertificateCommonNameBeside = "certificate-common-name-beside", "The leaf names the host in its CN and another one in its SAN.";
+        CertificateThousandNames = "certificate-thousand-names", "The leaf has a thousand SANs, the host's among them.";
+        CertificateRsa = "certificate-rsa", "The leaf has an RSA key, which is allowed.";
+        CertificateOfAuthority = "certificate-of-authority", "The leaf is the certificate of an authority.";
+        CertificateForClients = "certificate-for-clients", "The leaf may be used for TLS clients only.";
+        CertificateForged = "certificate-forged", "An authority of the right name signed the leaf with a key of its own.";
+        CertificateForeignKey = "certificate-foreign-key", "The handshake is signed with a key that is not the leaf's.";
+        CertificateNotYetValidIntermediate = "certificate-not-yet-valid-intermediate", "The intermediate is valid from tomorrow on.";
+        CertificateGarbageIntermediate = "certificate-garbage-intermediate", "Bytes that are no certificate are sent after the leaf.";
+        CertificateRootWithoutIntermediate = "certificate-root-without-intermediate", "The root is sent after the leaf, and not what is between them.";
+        CertificateChainLong = "certificate-chain-long", "Ten unrelated certificates are sent after the chain.";
+        CertificateChainHuge = "certificate-chain-huge", "The certificate message has more than 64 KiB.";
+        CertificateReissued = "certificate-reissued", "Another leaf for the same names than every other proxy of the sandbox presents.";
+        CertificateOcspStaple = "certificate-ocsp-staple", "An OCSP response made an hour ago is stapled to the leaf.";
         CertificateSurplus = "certificate-surplus", "An unrelated certificate is sent after the chain.";
     }
     Authentication {
@@ -134,6 +170,7 @@ faults! {
         EndlessBody = "endless-body", "Sends a body in chunks that never ends.";
         EmptyBody = "empty-body", "Answers 200 with an empty body.";
         Html200 = "html-200", "Answers 200 with an HTML page.";
+        Html400 = "html-400", "Answers 400 with an HTML page, as a web server does that misses a client certificate.";
         Html403 = "html-403", "Answers 403 with an HTML page, as a web application firewall does.";
         Html404 = "html-404", "Answers 404 with an HTML page, as a web server does.";
         Html502 = "html-502", "Answers 502 with an HTML page, as a load balancer does.";

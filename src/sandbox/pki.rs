@@ -1,13 +1,16 @@
 //! The sandbox's public key infrastructure: a root, an intermediate, and server certificates right and wrong.
 //!
-//! Everything is made anew at start, with ECDSA P-256 throughout so that it takes milliseconds, and dated relative to
-//! the instant given to [`Pki::new`]. Keys live in memory only. RSA keys under
-//! 2048 bits are absent: the cryptography below makes none.
+//! Everything is made anew at start, with ECDSA P-256 unless told otherwise so that it takes milliseconds, and dated
+//! relative to the instant given to [`Pki::new`]. Keys live in memory only. RSA keys under 2048 bits are absent: the
+//! cryptography below makes none.
 
+mod chain;
 mod sha1;
 
 use std::{
+    collections::HashMap,
     fmt,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -17,6 +20,8 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
+
+pub use self::chain::Chain;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -34,45 +39,53 @@ pub struct Pki {
     now: SystemTime,
     trusted: Hierarchy,
     stranger: Hierarchy,
-}
-
-/// How a leaf is signed and what is sent along with it, in the order of the handshake message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Chain {
-    /// Leaf and intermediate: right.
-    #[default]
-    Complete,
-    /// Leaf, intermediate, and an unrelated certificate.
-    Surplus,
-    /// The leaf alone.
-    MissingIntermediate,
-    /// Leaf and an intermediate that expired a day before the sandbox's now.
-    ExpiredIntermediate,
-    /// Root, intermediate, leaf: the wrong way round.
-    Reversed,
-    /// Leaf, root, intermediate.
-    Unordered,
-    /// Leaf and intermediate of a hierarchy that [`Pki::root_pem`] knows nothing of.
-    UnknownRoot,
-    /// The leaf alone, signed by its own key.
-    SelfSigned,
-    /// Leaf and intermediate, where the leaf claims a SHA-1 signature.
-    Sha1Signature,
+    /// Bears the names of the trusted one and has keys of its own.
+    forger: Hierarchy,
+    /// What several servers present together.
+    shared: Mutex<HashMap<Leaf, Arc<IssuedCertificate>>>,
 }
 
 /// What to put into a server certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf {
     /// The DNS names of the subject alternative name extension; without any, the extension is left out.
     pub dns_names: Vec<String>,
     /// The common name of the subject, if it shall have one.
     pub common_name: Option<String>,
+    /// The organisation of the subject, if it shall have one.
+    pub organization: Option<String>,
+    /// What it may be used for.
+    pub purpose: Purpose,
+    /// The kind of its key.
+    pub key: KeyKind,
     /// Not valid before this instant.
     pub not_before: SystemTime,
     /// Not valid after this instant.
     pub not_after: SystemTime,
     /// How it is signed and what is sent along.
     pub chain: Chain,
+}
+
+/// What a certificate says that it may be used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// TLS servers: right.
+    #[default]
+    Server,
+    /// TLS clients only.
+    Client,
+    /// Signing certificates.
+    Authority,
+}
+
+/// The kind of a leaf's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// ECDSA with P-256.
+    #[default]
+    P256,
+    /// RSA with 2048 bits, which takes a while to make.
+    Rsa2048,
 }
 
 /// A certificate chain with the private key of its leaf.
@@ -88,7 +101,13 @@ pub struct IssuedCertificate {
 impl Pki {
     /// Makes a fresh authority, in which a root is a year and an intermediate half a year old at `now`.
     pub fn new(now: SystemTime) -> Result<Self, PkiError> {
-        Ok(Self { now, trusted: Hierarchy::new("Sandbox", now)?, stranger: Hierarchy::new("Stranger", now)? })
+        Ok(Self {
+            now,
+            trusted: Hierarchy::new("Sandbox", now)?,
+            stranger: Hierarchy::new("Stranger", now)?,
+            forger: Hierarchy::new("Sandbox", now)?,
+            shared: Mutex::default(),
+        })
     }
 
     /// The instant that the certificates' dates are relative to.
@@ -117,6 +136,9 @@ impl Pki {
         Leaf {
             common_name: dns_names.first().cloned(),
             dns_names,
+            organization: None,
+            purpose: Purpose::Server,
+            key: KeyKind::P256,
             not_before: self.now - DAY,
             not_after: self.now + 90 * DAY,
             chain: Chain::Complete,
@@ -127,17 +149,17 @@ impl Pki {
     pub fn issue(&self, leaf: &Leaf) -> Result<IssuedCertificate, PkiError> {
         let subject = leaf.common_name.as_ref().or(leaf.dns_names.first()).cloned().unwrap_or_default();
         let failed = |source| PkiError { subject: subject.clone(), source };
-        let key = KeyPair::generate().map_err(failed)?;
-        let mut params = CertificateParams::new(leaf.dns_names.clone()).map_err(failed)?;
-        params.distinguished_name = DistinguishedName::new();
-        if let Some(name) = &leaf.common_name {
-            params.distinguished_name.push(DnType::CommonName, name);
-        }
-        params.not_before = leaf.not_before.into();
-        params.not_after = leaf.not_after.into();
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let hierarchy = if leaf.chain == Chain::UnknownRoot { &self.stranger } else { &self.trusted };
+        let key = match leaf.key {
+            KeyKind::P256 => KeyPair::generate(),
+            KeyKind::Rsa2048 => KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256),
+        };
+        let key = key.map_err(failed)?;
+        let mut params = leaf.params().map_err(failed)?;
+        let hierarchy = match leaf.chain {
+            Chain::UnknownRoot => &self.stranger,
+            Chain::Forged => &self.forger,
+            _ => &self.trusted,
+        };
         let end = if leaf.chain == Chain::SelfSigned {
             params.self_signed(&key)
         } else {
@@ -145,20 +167,19 @@ impl Pki {
             params.signed_by(&key, &hierarchy.issuer)
         };
         let end = end.map_err(failed)?.der().clone();
-        let (root, intermediate) = (hierarchy.root.clone(), hierarchy.intermediate.clone());
-        let chain = match leaf.chain {
-            Chain::Complete | Chain::UnknownRoot => vec![end, intermediate],
-            Chain::Sha1Signature => {
-                let end = sha1::relabelled(&end, hierarchy.issuer.key()).map_err(failed)?;
-                vec![end, intermediate]
-            }
-            Chain::Surplus => vec![end, intermediate, self.stranger.intermediate.clone()],
-            Chain::MissingIntermediate | Chain::SelfSigned => vec![end],
-            Chain::ExpiredIntermediate => vec![end, hierarchy.expired_intermediate.clone()],
-            Chain::Reversed => vec![root, intermediate, end],
-            Chain::Unordered => vec![end, root, intermediate],
-        };
-        Ok(IssuedCertificate::new(chain, &key))
+        let served = chain::served(leaf.chain, end, hierarchy, &self.stranger).map_err(failed)?;
+        Ok(IssuedCertificate::new(served, &key))
+    }
+
+    /// The same for everybody who asks for the same leaf, as servers behind one name share a certificate.
+    pub fn issue_shared(&self, leaf: &Leaf) -> Result<Arc<IssuedCertificate>, PkiError> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(issued) = shared.get(leaf) {
+            return Ok(Arc::clone(issued));
+        }
+        let issued = Arc::new(self.issue(leaf)?);
+        shared.insert(leaf.clone(), Arc::clone(&issued));
+        Ok(issued)
     }
 
     /// Makes a key and a client certificate such as KMS presents when it is asked for one, where the common name is
@@ -173,6 +194,30 @@ impl Pki {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let end = params.signed_by(&key, &self.trusted.issuer).map_err(failed)?.der().clone();
         Ok(IssuedCertificate::new(vec![end, self.trusted.intermediate.clone()], &key))
+    }
+}
+
+impl Leaf {
+    fn params(&self) -> Result<CertificateParams, rcgen::Error> {
+        let mut params = CertificateParams::new(self.dns_names.clone())?;
+        params.distinguished_name = DistinguishedName::new();
+        if let Some(name) = &self.common_name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        if let Some(name) = &self.organization {
+            params.distinguished_name.push(DnType::OrganizationName, name);
+        }
+        (params.not_before, params.not_after) = (self.not_before.into(), self.not_after.into());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        match self.purpose {
+            Purpose::Server => params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Purpose::Client => params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Purpose::Authority => {
+                params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+                params.key_usages.push(KeyUsagePurpose::KeyCertSign);
+            }
+        }
+        Ok(params)
     }
 }
 
@@ -211,9 +256,11 @@ impl fmt::Debug for IssuedCertificate {
 struct Hierarchy {
     root: CertificateDer<'static>,
     root_pem: String,
+    root_issuer: Issuer<'static, KeyPair>,
     intermediate: CertificateDer<'static>,
-    /// The intermediate's key once more, in a certificate of the past.
+    /// The intermediate's key once more, in a certificate of the past and in one of the future.
     expired_intermediate: CertificateDer<'static>,
+    early_intermediate: CertificateDer<'static>,
     /// Signs leaves: name and key of the intermediate.
     issuer: Issuer<'static, KeyPair>,
 }
@@ -232,15 +279,24 @@ impl Hierarchy {
         let subject = format!("{owner} Intermediate CA");
         let failed = |source| PkiError { subject: subject.clone(), source };
         let key = KeyPair::generate().map_err(failed)?;
-        let signed = |until| {
-            let mut params = authority(&subject, now - year / 2, until, BasicConstraints::Constrained(0));
+        let signed = |from, until| {
+            let mut params = authority(&subject, from, until, BasicConstraints::Constrained(0));
             params.use_authority_key_identifier_extension = true;
             let certificate = params.signed_by(&key, &root_issuer).map_err(failed)?;
             Ok((certificate.der().clone(), params))
         };
-        let (expired_intermediate, _) = signed(now - DAY)?;
-        let (intermediate, params) = signed(now + 5 * year)?;
-        Ok(Self { root, root_pem, intermediate, expired_intermediate, issuer: Issuer::new(params, key) })
+        let (expired_intermediate, _) = signed(now - year / 2, now - DAY)?;
+        let (early_intermediate, _) = signed(now + DAY, now + 5 * year)?;
+        let (intermediate, params) = signed(now - year / 2, now + 5 * year)?;
+        Ok(Self {
+            root,
+            root_pem,
+            intermediate,
+            expired_intermediate,
+            early_intermediate,
+            issuer: Issuer::new(params, key),
+            root_issuer,
+        })
     }
 }
 
@@ -294,7 +350,7 @@ mod tests {
         let pki = Pki::new(SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)).unwrap();
         let right = pki.leaf(["xks.example.com"]);
         let with = |chain| Leaf { chain, ..right.clone() };
-        for good in [Chain::Complete, Chain::Surplus, Chain::Unordered] {
+        for good in [Chain::Complete, Chain::Surplus, Chain::Unordered, Chain::Long] {
             assert_eq!(verdict(&pki, &with(good)), Ok(()), "{good:?}");
         }
         let failures = [
@@ -302,7 +358,13 @@ mod tests {
             (with(Chain::UnknownRoot), "UnknownIssuer"),
             (with(Chain::ExpiredIntermediate), "Expired"),
             (with(Chain::SelfSigned), "UnknownIssuer"),
+            (with(Chain::EarlyIntermediate), "NotValidYet"),
+            (with(Chain::RootInsteadOfIntermediate), "UnknownIssuer"),
+            (with(Chain::Forged), "BadSignature"),
             (with(Chain::Sha1Signature), "UnsupportedSignatureAlgorithm"),
+            (with(Chain::Sha1Intermediate), "UnsupportedSignatureAlgorithm"),
+            (Leaf { purpose: Purpose::Client, ..right.clone() }, "Purpose"),
+            (Leaf { purpose: Purpose::Authority, ..right.clone() }, "CaUsedAsEndEntity"),
             (with(Chain::Reversed), "CaUsedAsEndEntity"),
             (Leaf { dns_names: vec!["other.example.com".into()], ..right.clone() }, "NotValidForName"),
             (Leaf { dns_names: Vec::new(), ..right.clone() }, "NotValidForName"),
@@ -313,6 +375,15 @@ mod tests {
             let error = format!("{:?}", verdict(&pki, &leaf).unwrap_err());
             assert!(error.contains(reason), "{leaf:?}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_shared_is_made_once() {
+        let pki = Pki::new(SystemTime::UNIX_EPOCH + Duration::from_hours(500_000)).unwrap();
+        let leaf = pki.leaf(["xks.example.com"]);
+        let one = pki.issue_shared(&leaf).unwrap();
+        assert_eq!(one.chain, pki.issue_shared(&leaf).unwrap().chain);
+        assert_ne!(one.chain, pki.issue(&leaf).unwrap().chain);
     }
 
     #[test]

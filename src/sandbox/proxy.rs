@@ -51,7 +51,7 @@ pub use self::{
     wire::{EkmHealth, ErrorName, Fleet, KeyManager},
 };
 use super::{
-    fault::Misbehaviour,
+    fault::{Layer, Misbehaviour},
     pki::{Pki, PkiError},
 };
 
@@ -214,7 +214,11 @@ impl SandboxProxy {
     /// Replaces all faults; their counts begin anew. Of several in one layer the first that acts wins. Returns once
     /// they are in force, that is, with the port closed or open again if that is what they change.
     pub async fn set_faults(&self, misbehaviours: impl IntoIterator<Item = Misbehaviour>) {
-        self.shared.board.set(misbehaviours.into_iter().collect());
+        let misbehaviours: Vec<Misbehaviour> = misbehaviours.into_iter().collect();
+        // Certificates are made now rather than in the first handshake, whose time is not theirs.
+        let in_layer = |layer| misbehaviours.iter().map(|set| set.fault).find(|fault| fault.layer() == layer);
+        let _ = self.shared.tls.config(in_layer(Layer::Tls), in_layer(Layer::Certificate));
+        self.shared.board.set(misbehaviours);
         self.listening.follow(self.shared.board.closes_listener()).await;
     }
 

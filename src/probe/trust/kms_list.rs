@@ -100,7 +100,8 @@ impl KmsTrustList {
                 begun.get_or_insert(number);
                 names.insert(name(owner));
             } else if let Some(fingerprint) = line.strip_prefix("SHA256:") {
-                let fingerprint = hexadecimal(fingerprint.trim());
+                // The published file has stray characters after one of its fingerprints.
+                let fingerprint = fingerprint.split_whitespace().next().and_then(hexadecimal);
                 fingerprints.insert(fingerprint.ok_or(KmsTrustListError::Fingerprint { line: number })?);
                 begun = None;
             }

@@ -66,16 +66,22 @@ async fn answer_hello(tcp: &mut TcpStream, fault: Fault) -> io::Result<()> {
     let mut hello = [0_u8; 4096];
     if fault == Fault::NotTls {
         // A greeting protocol does not wait for the client.
-        tcp.write_all(&tls::instead_of_handshake(fault).unwrap_or_default()).await?;
+        tcp.write_all(&tls::instead_of_handshake(fault, &[]).unwrap_or_default()).await?;
     }
-    if tcp.read(&mut hello).await? == 0 {
+    let read = tcp.read(&mut hello).await?;
+    if read == 0 {
         return Ok(());
     }
-    match tls::instead_of_handshake(fault) {
-        Some(bytes) if fault != Fault::NotTls => tcp.write_all(&bytes).await?,
-        _ => {}
+    let answer = tls::instead_of_handshake(fault, &hello[..read]);
+    if let Some(answer) = answer.as_ref().filter(|_| fault != Fault::NotTls) {
+        tcp.write_all(answer).await?;
     }
-    if matches!(fault, Fault::TlsStall | Fault::Tls11Only) {
+    let waits = match fault {
+        Fault::TlsStall | Fault::TlsStallMidHandshake => true,
+        // After a ServerHello, a server waits for its client; after half of one, this one has gone.
+        _ => fault != Fault::TlsCloseMidHandshake && answer.is_some_and(|bytes| bytes.first() == Some(&22)),
+    };
+    if waits {
         while tcp.read(&mut hello).await? > 0 {}
     }
     tcp.shutdown().await

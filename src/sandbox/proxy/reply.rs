@@ -148,6 +148,7 @@ fn bend(fault: Fault, mut content: Content, acting: &Acting, now: SystemTime) ->
         }
         Fault::EmptyBody => content = Content::json(200, Bytes::new()),
         Fault::Html200 => content = Content::html(200, "Welcome"),
+        Fault::Html400 => content = Content::html(400, "400 No required SSL certificate was sent"),
         Fault::Html403 => content = Content::html(403, "403 Forbidden"),
         Fault::Html404 => content = Content::html(404, "404 Not Found"),
         Fault::Html502 => content = Content::html(502, "502 Bad Gateway"),

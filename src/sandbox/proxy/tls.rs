@@ -1,14 +1,19 @@
 //! The proxy's TLS: a right configuration, the wrong ones, and the bytes of servers that do not manage a handshake.
 
+mod any_client;
+mod instead;
+mod leaf;
+mod staple;
+
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use rustls::{
-    CipherSuite, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    CipherSuite, ProtocolVersion, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::UnixTime,
     server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -16,20 +21,10 @@ use rustls::{
     time_provider::TimeProvider,
 };
 
+pub(super) use self::instead::instead_of_handshake;
+use self::{any_client::AnyClient, leaf::leaf};
 use super::{ProxyError, WallClock};
-use crate::sandbox::{
-    fault::Fault,
-    pki::{Chain, Leaf, Pki},
-};
-
-const DAY: Duration = Duration::from_hours(24);
-
-/// A ServerHello of a server that knows nothing newer than TLS 1.1: version 3.2, no session, ECDHE-ECDSA with
-/// AES-128-CBC. Such a server disregards the `supported_versions` extension, so it answers instead of alerting.
-const TLS11_SERVER_HELLO_HEAD: [u8; 11] = [22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
-const TLS11_SERVER_HELLO_TAIL: [u8; 4] = [0, 0xc0, 0x09, 0];
-/// A record header that announces more of a ServerHello than follows.
-const HALF_SERVER_HELLO: [u8; 9] = [22, 3, 3, 0, 122, 2, 0, 0, 118];
+use crate::sandbox::{fault::Fault, pki::Pki};
 
 /// The faults of the layers `Tls` and `Certificate`.
 type Combination = (Option<Fault>, Option<Fault>);
@@ -65,21 +60,30 @@ impl Tls {
 
     fn make(&self, handshake: Option<Fault>, certificate: Option<Fault>) -> Result<ServerConfig, ProxyError> {
         let mut provider = aws_lc_rs::default_provider();
-        if handshake == Some(Fault::CipherSuitesUnsupported) {
-            let weaker = [
-                CipherSuite::TLS13_AES_128_GCM_SHA256,
-                CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-                CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-            ];
-            provider.cipher_suites.retain(|suite| weaker.contains(&suite.suite()));
-        }
+        provider.cipher_suites.retain(|suite| offers(handshake, suite));
         let provider = Arc::new(provider);
-        let only_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
-        let versions = if handshake == Some(Fault::Tls12Only) { only_12 } else { rustls::ALL_VERSIONS };
-        let issued = self.pki.issue(&self.leaf(certificate))?;
-        let key = provider.key_provider.load_private_key(issued.key)?;
+        let versions: &[&SupportedProtocolVersion] = match handshake {
+            Some(Fault::Tls12Only | Fault::ClientCertificateRequiredTls12) => &[&rustls::version::TLS12],
+            Some(Fault::Tls13Only) => &[&rustls::version::TLS13],
+            _ => rustls::ALL_VERSIONS,
+        };
+        let leaf = leaf(&self.pki, &self.host_names, certificate);
+        // Proxies of one name share their certificate, unless a roll-out has come half way.
+        let issued = match certificate {
+            Some(Fault::CertificateReissued) => Arc::new(self.pki.issue(&leaf)?),
+            _ => self.pki.issue_shared(&leaf)?,
+        };
+        let key = match certificate {
+            Some(Fault::CertificateForeignKey) => self.pki.issue(&leaf)?.key,
+            _ => issued.key.clone_key(),
+        };
+        let key = provider.key_provider.load_private_key(key)?;
         // Unchecked on purpose: a reversed chain does not begin with the certificate of the key.
-        let resolver = SingleCertAndKey::from(CertifiedKey::new(issued.chain, key));
+        let mut certified = CertifiedKey::new(issued.chain.clone(), key);
+        if certificate == Some(Fault::CertificateOcspStaple) {
+            certified.ocsp = Some(staple::response(self.pki.now()));
+        }
+        let resolver = SingleCertAndKey::from(certified);
         let mut config =
             ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(WallTime(self.clock.clone())))
                 .with_protocol_versions(versions)?
@@ -95,8 +99,14 @@ impl Tls {
         handshake: Option<Fault>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ClientCertVerifier>, ProxyError> {
-        if !matches!(handshake, Some(Fault::ClientCertificateRequired | Fault::ClientCertificateRequested)) {
-            return Ok(Arc::new(NoClientAuth));
+        match handshake {
+            Some(Fault::ClientCertificateUnverified) => return Ok(Arc::new(AnyClient::new(&provider))),
+            Some(
+                Fault::ClientCertificateRequired
+                | Fault::ClientCertificateRequiredTls12
+                | Fault::ClientCertificateRequested,
+            ) => {}
+            _ => return Ok(Arc::new(NoClientAuth)),
         }
         let mut roots = RootCertStore::empty();
         roots.add(self.pki.root_der().clone())?;
@@ -106,50 +116,28 @@ impl Tls {
         }
         Ok(builder.build()?)
     }
+}
 
-    fn leaf(&self, fault: Option<Fault>) -> Leaf {
-        let now = self.pki.now();
-        let right = self.pki.leaf(self.host_names.iter().cloned());
-        let with = |chain| Leaf { chain, ..right.clone() };
-        match fault {
-            Some(Fault::CertificateExpired) => Leaf { not_before: now - 91 * DAY, not_after: now - DAY, ..right },
-            Some(Fault::CertificateExpiringSoon) => Leaf { not_after: now + 5 * DAY, ..right },
-            Some(Fault::CertificateNotYetValid) => Leaf { not_before: now + DAY, ..right },
-            Some(Fault::CertificateWrongName) => self.pki.leaf(["another-host.example.net"]),
-            Some(Fault::CertificateCommonNameOnly) => Leaf { dns_names: Vec::new(), ..right },
-            Some(Fault::CertificateSelfSigned) => with(Chain::SelfSigned),
-            Some(Fault::CertificateUnknownRoot) => with(Chain::UnknownRoot),
-            Some(Fault::CertificateMissingIntermediate) => with(Chain::MissingIntermediate),
-            Some(Fault::CertificateExpiredIntermediate) => with(Chain::ExpiredIntermediate),
-            Some(Fault::CertificateChainReversed) => with(Chain::Reversed),
-            Some(Fault::CertificateChainUnordered) => with(Chain::Unordered),
-            Some(Fault::CertificateSha1Signature) => with(Chain::Sha1Signature),
-            Some(Fault::CertificateSurplus) => with(Chain::Surplus),
-            _ => right,
-        }
+/// Whether a proxy with this fault offers this suite.
+fn offers(fault: Option<Fault>, suite: &SupportedCipherSuite) -> bool {
+    let weaker = matches!(
+        suite.suite(),
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    );
+    let version = suite.version().version;
+    match fault {
+        Some(Fault::CipherSuitesUnsupported) => weaker,
+        Some(Fault::Tls13SuitesUnsupported) => weaker || version == ProtocolVersion::TLSv1_2,
+        Some(Fault::Tls12SuitesUnsupported) => weaker || version == ProtocolVersion::TLSv1_3,
+        _ => true,
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("host_names", &self.host_names).finish_non_exhaustive()
-    }
-}
-
-/// What a server that does not speak TLS, or not well, sends in answer to a ClientHello; None sends nothing.
-pub(super) fn instead_of_handshake(fault: Fault) -> Option<Vec<u8>> {
-    match fault {
-        Fault::PlainHttp => {
-            let body = "The plain HTTP request was expected on this port\n";
-            let head =
-                format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            Some([head.as_bytes(), body.as_bytes()].concat())
-        }
-        Fault::NotTls => Some(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
-        Fault::TlsAlert => Some(vec![21, 3, 3, 0, 2, 2, 40]),
-        Fault::Tls11Only => Some([&TLS11_SERVER_HELLO_HEAD[..], &[0x5a; 32], &TLS11_SERVER_HELLO_TAIL].concat()),
-        Fault::TlsCloseMidHandshake => Some([&HALF_SERVER_HELLO[..], &[0x5a; 60]].concat()),
-        _ => None,
     }
 }
 

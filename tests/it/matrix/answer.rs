@@ -33,4 +33,5 @@ pub(super) const ROWS: &[Row] = &[
     proxy("json-not-object", blocked("health.schema", "schema", INVALID_RESPONSE)),
     proxy("content-type-wrong", warned("http.content_type", "content_type")),
     proxy("connection-close-after-each", Permitted),
+    proxy("html-400", blocked("http.status", "status", INVALID_RESPONSE)),
 ];
