@@ -101,6 +101,7 @@ faults! {
         Tls13Only = "tls13-only", "Speaks TLS 1.3 only, which is allowed.";
         Tls12Only = "tls12-only", "Speaks TLS 1.2 only, which is allowed.";
         AlpnHttp2Only = "alpn-http2-only", "Negotiates h2 only and refuses a client that offers just http/1.1.";
+        AlpnRequired = "alpn-required", "Closes after the handshake unless http/1.1 was agreed on by ALPN.";
         ClientCertificateRequired = "client-certificate-required", "Demands a client certificate of the sandbox's own authority.";
         ClientCertificateRequiredTls12 = "client-certificate-required-tls12", "The same with TLS 1.2 only, where the refusal comes within the handshake.";
         ClientCertificateUnverified = "client-certificate-unverified", "Demands a client certificate and accepts any, whoever signed it.";
@@ -143,8 +144,9 @@ faults! {
     Authentication {
         ClockAhead = "clock-ahead", "The proxy's clock is ten minutes ahead, in Date and in the signature check.";
         ClockBehind = "clock-behind", "The proxy's clock is ten minutes behind, in Date and in the signature check.";
-        WrongRegion = "wrong-region", "Expects another Region in the credential scope.";
+        WrongRegion = "wrong-region", "Expects another Region in the credential scope: eu-west-1, or us-east-1 if that is its own.";
         HostRewritten = "host-rewritten", "A load balancer rewrites Host before the signature is checked.";
+        HostWithPort = "host-with-port", "A load balancer appends the port 443 to Host before the signature is checked.";
         AcceptsAnything = "accepts-anything", "Carries out every request, signed or not.";
         AcceptsUnsigned = "accepts-unsigned", "Carries out requests without an Authorization header.";
         AcceptsWrongSecret = "accepts-wrong-secret", "Looks at the access key id and the date, never at the signature.";

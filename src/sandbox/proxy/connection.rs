@@ -45,6 +45,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut tcp: TcpStream, number: u64) 
         Err(error) => return tracing::error!(%error, "sandbox proxy cannot configure TLS"),
     };
     match TlsAcceptor::from(config).accept(tcp).await {
+        Ok(stream) if acting.has(Fault::AlpnRequired) && stream.get_ref().1.alpn_protocol().is_none() => {}
         Ok(stream) => serve_http(shared, stream, number).await,
         Err(error) => tracing::debug!(%error, "sandbox proxy's handshake failed"),
     }

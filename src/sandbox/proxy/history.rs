@@ -22,6 +22,8 @@ pub struct SeenRequest {
     pub path: String,
     /// The Host header as sent.
     pub host: Option<String>,
+    /// The User-Agent header as sent.
+    pub user_agent: Option<String>,
     /// What the path asks for; None for a path the proxy does not serve.
     pub operation: Option<Operation>,
     /// The external key id in the path.

@@ -96,6 +96,7 @@ pub(super) fn answer(shared: &Shared, received: &Received<'_>, acting: &Acting) 
         method: parts.method.to_string(),
         path: parts.uri.to_string(),
         host: parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned),
+        user_agent: parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned),
         operation: received.route.map(|route| route.operation),
         external_key_id: received.route.and_then(|route| route.external_key_id.clone()),
         access_key_id: signature::claimed_access_key_id(&parts.headers).map(str::to_owned),
@@ -123,12 +124,26 @@ fn authenticate(shared: &Shared, received: &Received<'_>, acting: &Acting) -> Re
         accepts_wrong_secret: acting.has(Fault::AcceptsWrongSecret),
         accepts_unknown_key_id: acting.has(Fault::AcceptsUnknownKeyId),
         accepts_stale: acting.has(Fault::AcceptsStale),
-        host: acting.has(Fault::HostRewritten).then_some("xks-proxy.internal:8443"),
+        host: rewritten_host(received.parts, acting),
     };
-    let region = if acting.has(Fault::WrongRegion) { "xx-elsewhere-1" } else { &shared.region };
+    let region = match (acting.has(Fault::WrongRegion), shared.region.as_str()) {
+        (false, own) => own,
+        (true, "eu-west-1") => "us-east-1",
+        (true, _) => "eu-west-1",
+    };
     let credentials = shared.credentials.read().unwrap_or_else(PoisonError::into_inner);
     let body = received.body.unwrap_or_default();
-    signature::verify(received.parts, body, &credentials, region, received.now, laxity)
+    signature::verify(received.parts, body, &credentials, region, received.now, &laxity)
+}
+
+/// What a load balancer made of Host, if one did.
+fn rewritten_host(parts: &Parts, acting: &Acting) -> Option<String> {
+    let sent = || parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    match (acting.has(Fault::HostRewritten), acting.has(Fault::HostWithPort)) {
+        (true, _) => Some("xks-proxy.internal:8443".to_owned()),
+        (false, true) => sent().map(|host| format!("{host}:443")),
+        (false, false) => None,
+    }
 }
 
 fn carry_out(shared: &Shared, received: &Received<'_>, acting: &Acting) -> Result<Answer, Refusal> {

@@ -47,7 +47,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// What the check leaves out or gets wrong.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own and any may meet any")]
 pub(super) struct Laxity {
     pub(super) accepts_unsigned: bool,
@@ -55,7 +55,7 @@ pub(super) struct Laxity {
     pub(super) accepts_unknown_key_id: bool,
     pub(super) accepts_stale: bool,
     /// Verify as if this had been the Host header.
-    pub(super) host: Option<&'static str>,
+    pub(super) host: Option<String>,
 }
 
 /// Why a signature was refused; goes to the history, never to the client.
@@ -103,7 +103,7 @@ pub(super) fn verify(
     credentials: &Credentials,
     region: &str,
     now: SystemTime,
-    laxity: Laxity,
+    laxity: &Laxity,
 ) -> Result<(), Distrust> {
     let Some(header) = parts.headers.get(http::header::AUTHORIZATION) else {
         return if laxity.accepts_unsigned { Ok(()) } else { Err(Distrust::Unsigned) };
@@ -133,7 +133,7 @@ pub(super) fn verify(
     if laxity.accepts_wrong_secret {
         return Ok(());
     }
-    let request = canonical_request(parts, body, &signed, laxity.host).ok_or(Distrust::Malformed)?;
+    let request = canonical_request(parts, body, &signed, laxity.host.as_deref()).ok_or(Distrust::Malformed)?;
     let expected = authorization.expected_signature(secret, date_time, &request);
     constant_time::verify_slices_are_equal(expected.as_bytes(), authorization.signature.as_bytes())
         .map_err(|_| Distrust::WrongSignature)

@@ -251,6 +251,7 @@ async fn laxity_shows_in_what_is_accepted() {
         (Some(Fault::AcceptsAnyPath), [200, 401, 401, 401, 401, 405, 200]),
         (Some(Fault::WrongRegion), [401, 401, 401, 401, 401, 401, 404]),
         (Some(Fault::HostRewritten), [401, 401, 401, 401, 401, 401, 404]),
+        (Some(Fault::HostWithPort), [401, 401, 401, 401, 401, 401, 404]),
     ];
     for (fault, statuses) in expectations {
         bench.proxy.set_fault(fault).await;
