@@ -76,6 +76,14 @@ identifier!(
     "xks-preflight"
 );
 
+impl RequestId {
+    /// The printed form with a word after the prefix, which tells the proxy's owner what the request was for:
+    /// `xks-preflight-<mark>-<uuid>`.
+    pub fn marked(&self, mark: &str) -> String {
+        format!("xks-preflight-{mark}-{}", self.0)
+    }
+}
+
 /// Where identifiers come from: seedable, so that a test can repeat a run.
 #[derive(Debug)]
 pub struct IdSource(Mutex<StdRng>);

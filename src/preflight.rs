@@ -5,8 +5,10 @@
 //! The values are judged first, without the network. If they are fit for it, the name is resolved and every IPv4
 //! address behind it is probed at once, because KMS may take any: one cold sample after the other on each address
 //! (fresh connection, KMS's limit, its one retry), then warm ones on the last connection. When a sample ran out of
-//! time, one patient look tells slow from dead. The keys are looked at last (`keys`). All of it is evidence; the checks
-//! judge it. If load was asked for (`capacity`), a candidate that is ready by then is put under it.
+//! time, one patient look tells slow from dead. Then come requests unlike those of the samples (`refusals`): what the
+//! proxy must refuse, if asked for, and what tells why it refuses a right one. The keys are looked at last (`keys`). All
+//! of it is evidence; the checks judge it. If load was asked for (`capacity`), a candidate that is ready by then is put
+//! under it.
 //!
 //! # What can go wrong
 //!
@@ -17,6 +19,7 @@ mod candidate;
 mod capacity;
 mod gather;
 mod keys;
+mod refusals;
 mod surroundings;
 
 use std::sync::Arc;
@@ -47,6 +50,8 @@ pub struct Thoroughness {
     pub addresses: usize,
     /// Whether to send requests that a proxy must refuse; they look like an attack in its log.
     pub refusals: bool,
+    /// Whether to find out why a signature is refused, by at most four more requests.
+    pub diagnosis: bool,
     /// What load to put on a candidate that was found fit; `None` means none.
     pub load: Option<Load>,
     /// How much to look at keys.
@@ -62,6 +67,7 @@ impl Default for Thoroughness {
             warm: 5,
             addresses: MOST_ADDRESSES,
             refusals: false,
+            diagnosis: true,
             load: None,
             keys: KeyThoroughness::default(),
             judging: JudgingPolicy::default(),

@@ -12,6 +12,8 @@
 //! just an error. Then the chain is judged (`trust`), and only an authenticated server gets a signed request: the
 //! function that sends takes a value that only that judgement hands out.
 //!
+//! What is asked besides the samples (`trial`) starts from the right request (`draft`) and changes exactly one thing.
+//!
 //! # What can go wrong
 //!
 //! A failed target is a value here: every sample yields what was seen and, at most, a [`Stop`] that says at which stage
@@ -23,6 +25,7 @@ mod classify;
 mod client_certificate;
 mod deadline;
 mod dns;
+mod draft;
 mod exchange;
 mod old_suites;
 mod open;
@@ -31,6 +34,7 @@ mod stranger;
 mod suites;
 mod tcp;
 mod tls;
+mod trial;
 mod trust;
 
 #[cfg(test)]
@@ -43,7 +47,7 @@ use std::time::Duration;
 
 use self::deadline::Deadline;
 use self::dns::NameResolver;
-use self::exchange::Post;
+use self::draft::Draft;
 use self::tls::Terms;
 use crate::check::{
     Attempt, ExchangeEvidence, Fault, Problem, ProblemKind, Resolution, Sample, SampleKind, Stage, Stop, StrangerTrial,
@@ -52,7 +56,7 @@ use crate::check::{
 use crate::clock::Clock;
 use crate::id::{IdSource, RequestId};
 use crate::key_store::{ProxyCredential, Region, XksProxyUriEndpoint, XksProxyUriPath};
-use crate::xks::{SigningScope, XksOperation, health_request, sign};
+use crate::xks::{XksOperation, health_request};
 
 pub use self::client_certificate::{ClientCertificate, ClientCertificateError};
 pub use self::dns::ResolverSettings;
@@ -318,18 +322,23 @@ impl Prober {
         request_id: String,
         deadline: Deadline,
     ) -> (Duration, Result<ExchangeEvidence, Stop>) {
-        let host = target.endpoint.host();
-        let path = operation.path(&target.path);
-        let scope = SigningScope { region: &target.region, host, path: &path, body: &body };
-        let signed = match sign(&target.credential, &scope, self.clock.now()) {
-            Ok(signed) => signed,
+        let draft = Draft::right(target, operation, body, request_id, self.clock.now());
+        self.send_draft(connection, draft, deadline).await
+    }
+
+    async fn send_draft(
+        &self,
+        connection: &mut KeptConnection,
+        draft: Draft,
+        deadline: Deadline,
+    ) -> (Duration, Result<ExchangeEvidence, Stop>) {
+        match draft.sign() {
+            Ok(outgoing) => exchange::send(connection, outgoing, self.clock.as_ref(), deadline).await,
             Err(error) => {
                 let problem = Problem::own(ProblemKind::LocalResources, error.to_string());
-                return (Duration::ZERO, Err(Stop { stage: Stage::Http, problem }));
+                (Duration::ZERO, Err(Stop { stage: Stage::Http, problem }))
             }
-        };
-        let post = Post { host, path: &path, signed, body, request_id };
-        exchange::send(connection, post, self.clock.as_ref(), deadline).await
+        }
     }
 }
 

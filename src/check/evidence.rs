@@ -2,8 +2,10 @@
 
 mod capacity;
 mod cloudhsm;
+mod http1;
 mod key;
 mod refusal;
+mod sigv4;
 mod tls;
 pub mod vpc;
 
@@ -17,8 +19,10 @@ pub use self::capacity::{CapacityEvidence, LoadEvidence, LoadLatency, LoadOperat
 pub use self::cloudhsm::{
     CloudHsmEvidence, Cluster, ClusterSettings, ClusterState, ClusterSubject, Hsm, SecurityGroupRules,
 };
+pub use self::http1::OfferEvidence;
 pub use self::key::{CurrentProxy, Enumeration, KeyEvidence, KeyFailure, KeyProofs, KeyTally, KeysAtAddress, Proving};
 pub use self::refusal::{Deviation, RefusalEvidence, Trial};
+pub use self::sigv4::{FormerSettings, FormerTrial, Guess, Guessed, SignatureEvidence, TOLERATED_SKEW};
 pub use self::tls::{
     Certificate, KmsList, KmsListing, OcspStaple, PublicKey, StrangerTrial, SuiteEvidence, SuiteTrial, TlsEvidence,
     Trust,
@@ -55,6 +59,10 @@ pub struct Evidence {
     pub baseline_health: Option<HealthStatus>,
     /// What came of requests that the proxy must refuse, if they were asked for.
     pub refusals: Option<RefusalEvidence>,
+    /// What the addresses that answered make of other protocol offers.
+    pub offers: Vec<OfferEvidence>,
+    /// What further requests told of the signature.
+    pub signature: SignatureEvidence,
     /// What was seen of the keys behind the candidate.
     pub keys: KeyEvidence,
     /// What was seen under load, if that was asked for.
@@ -74,6 +82,8 @@ impl Evidence {
             left_out: None,
             baseline_health: None,
             refusals: None,
+            offers: Vec::new(),
+            signature: SignatureEvidence::default(),
             keys: KeyEvidence::default(),
             capacity: None,
             aws: AwsEvidence::default(),

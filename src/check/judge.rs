@@ -13,6 +13,7 @@ pub(super) mod input;
 pub(super) mod key;
 pub(super) mod kms;
 pub(super) mod latency;
+mod refusal;
 pub(super) mod sigv4;
 pub(super) mod tcp;
 pub(super) mod tls;
@@ -111,6 +112,16 @@ fn passed(detail: impl Into<String>) -> Outcome {
 /// A failure of the target or the path; a fault of ours is told as such.
 fn failed(problem: Problem) -> Outcome {
     if problem.fault == Fault::Own { Outcome::OwnFault(problem) } else { Outcome::Failed(problem) }
+}
+
+/// What was not tried at an address: where its samples stopped, or that nothing went on from `stage`.
+fn untried(address: &AddressEvidence, stage: Stage) -> Outcome {
+    Outcome::NotReached { stopped_at: address.first_stop().map_or(stage, |stop| stop.stage) }
+}
+
+/// What could not be told, whoever's fault it was: no pass, and no failure of the target either.
+fn untold(problem: &Problem, what: &str) -> Outcome {
+    Outcome::OwnFault(Problem::own(problem.kind, format!("{what} could not be told: {}", problem.detail)))
 }
 
 fn not_applicable(why: impl Into<String>) -> Outcome {

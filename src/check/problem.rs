@@ -83,6 +83,7 @@ problem_kinds! {
     StrangerAccepted => "stranger_accepted", "a client certificate that nobody vouches for is accepted";
     DifferentCertificates => "different_certificates", "the addresses present different certificates";
     // http
+    NoHttp1 => "no_http1", "HTTP/1.1, which KMS speaks, is not served";
     NotHttp => "not_http", "the answer is not HTTP";
     Redirected => "redirected", "the answer is a redirect, which KMS does not follow";
     Status => "status", "an HTTP status other than 200";
@@ -92,6 +93,8 @@ problem_kinds! {
     // sigv4
     AuthenticationFailed => "authentication_failed", "the proxy refused the credential";
     ClockSkew => "clock_skew", "the clocks differ";
+    NotRefused => "not_refused", "the proxy carries out a request that it must refuse";
+    OldCredentialRefused => "old_credential_refused", "the settings that KMS still uses are refused already";
     // the proxy's own words
     ProxyError => "proxy_error", "the proxy answered with an error of its own";
     // health

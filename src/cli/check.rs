@@ -73,6 +73,10 @@ pub struct Arguments {
     /// Cold samples for each address, and as many warm ones.
     #[arg(long, env = "XKS_PREFLIGHT_SAMPLES", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     samples: u8,
+    /// Also send requests that the proxy must refuse: unsigned, wrongly signed, stale, GET, unknown path. They look
+    /// like an attack in its log; their kmsRequestIds begin with xks-preflight-refusal.
+    #[arg(long, env = "XKS_PREFLIGHT_REFUSALS")]
+    refusals: bool,
     /// External key whose metadata the candidate must have right. Repeatable.
     #[arg(long, env = "XKS_PREFLIGHT_KEY_ID", value_name = "ID", value_delimiter = ',')]
     key_id: Vec<String>,
@@ -229,6 +233,7 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         return Err(Usage(faults.join("\n       ")).into());
     };
     let samples = usize::from(arguments.samples);
+    let refusals = arguments.refusals;
     let candidate = Candidate {
         endpoint: arguments.endpoint,
         path,
@@ -242,7 +247,7 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         kms_operation: "UpdateCustomKeyStore".to_owned(),
     };
     let judging = JudgingPolicy { promoted: Vec::new(), waivers };
-    Ok((candidate, Thoroughness { cold: samples, warm: samples, load, judging, ..Thoroughness::default() }))
+    Ok((candidate, Thoroughness { cold: samples, warm: samples, refusals, load, judging, ..Thoroughness::default() }))
 }
 
 fn waiver(text: &str) -> Result<Waiver, String> {

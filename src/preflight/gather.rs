@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Baseline, Candidate, Thoroughness, keys};
+use super::{Baseline, Candidate, Thoroughness, keys, refusals};
 use crate::check::{
-    AddressEvidence, Evidence, KMS_TIME_LIMIT, Problem, ProblemKind, Resolution, Stage, is_globally_routable,
+    AddressEvidence, Evidence, KMS_TIME_LIMIT, Problem, ProblemKind, RefusalEvidence, Resolution, Stage,
+    is_globally_routable,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectivityKind, Region};
@@ -28,6 +29,7 @@ pub(super) async fn gather(
 ) -> Evidence {
     let mut evidence = Evidence::new(at, candidate.subject(prober.is_lab()));
     evidence.keys = keys::asked(candidate);
+    evidence.refusals = thoroughness.refusals.then(RefusalEvidence::default);
     let Some(target) = candidate.target() else { return evidence };
     let destinations =
         destinations(prober, &target, &candidate.connect_to, candidate.connectivity, thoroughness.addresses).await;
@@ -40,6 +42,7 @@ pub(super) async fn gather(
     );
     evidence.baseline_health = baseline_health;
     evidence.addresses = answers;
+    refusals::look_further(prober, &target, candidate, thoroughness, &mut evidence).await;
     keys::look(prober, candidate, &target, thoroughness, &mut evidence).await;
     evidence
 }

@@ -193,7 +193,9 @@ fn alert_received(alert: AlertDescription) -> Problem {
             (ProblemKind::Alert, "it could not agree with us; its log may say on what")
         }
         AlertDescription::UnrecognisedName => (ProblemKind::Alert, "it does not know the host name (SNI)"),
-        AlertDescription::NoApplicationProtocol => (ProblemKind::Alert, "it does not offer HTTP/1.1 by ALPN"),
+        AlertDescription::NoApplicationProtocol => {
+            (ProblemKind::NoHttp1, "it does not offer HTTP/1.1 by ALPN, only other protocols such as HTTP/2")
+        }
         AlertDescription::InternalError => (ProblemKind::Alert, "it failed inside; its log may say why"),
         _ => (ProblemKind::Alert, "its log may say why"),
     };

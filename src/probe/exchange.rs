@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderName, LOCATION, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -28,7 +28,6 @@ use super::deadline::Deadline;
 use super::tls::Secured;
 use crate::check::{ExchangeEvidence, LARGEST_BODY, Problem, ProblemKind, Stage, Stop, TlsEvidence};
 use crate::clock::{Clock, Timestamp};
-use crate::xks::SignedRequest;
 
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
@@ -60,11 +59,16 @@ impl fmt::Debug for KeptConnection {
     }
 }
 
-/// A signed request, ready to be written.
-pub(super) struct Post<'a> {
-    pub(super) host: &'a str,
-    pub(super) path: &'a str,
-    pub(super) signed: SignedRequest,
+/// A request, ready to be written.
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    pub(super) host: String,
+    pub(super) path: String,
+    /// `None` leaves the header out.
+    pub(super) authorization: Option<String>,
+    pub(super) x_amz_date: String,
+    /// A comment in `User-Agent`.
+    pub(super) remark: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) request_id: String,
 }
@@ -93,12 +97,12 @@ pub(super) async fn open(secured: Secured) -> Result<(KeptConnection, TlsEvidenc
 /// Sends one request and reads the whole answer. The time is from the first byte sent to the last byte read.
 pub(super) async fn send(
     kept: &mut KeptConnection,
-    post: Post<'_>,
+    outgoing: Outgoing,
     clock: &dyn Clock,
     deadline: Deadline,
 ) -> (Duration, Result<ExchangeEvidence, Stop>) {
     let interim = Arc::new(AtomicUsize::new(0));
-    let request = match request(&post, &interim) {
+    let request = match request(&outgoing, &interim) {
         Ok(request) => request,
         Err(error) => {
             let problem = Problem::own(ProblemKind::LocalResources, format!("the request could not be made ({error})"));
@@ -114,7 +118,7 @@ pub(super) async fn send(
     match outcome {
         Ok(answer) => {
             kept.introduction.answered = true;
-            (timed.took, Ok(answer.evidence(post.request_id)))
+            (timed.took, Ok(answer.evidence(outgoing.request_id)))
         }
         Err(stop) => {
             // Whatever else may come on it belongs to a question that nobody asks any more.
@@ -170,16 +174,22 @@ impl Answer {
     }
 }
 
-fn request(post: &Post<'_>, interim: &Arc<AtomicUsize>) -> Result<Request<Full<Bytes>>, http::Error> {
-    let mut authorization = HeaderValue::try_from(&post.signed.authorization)?;
-    authorization.set_sensitive(true);
-    let mut request = Request::post(post.path)
-        .header(HOST, post.host)
+fn request(outgoing: &Outgoing, interim: &Arc<AtomicUsize>) -> Result<Request<Full<Bytes>>, http::Error> {
+    const AGENT: &str = concat!("xks-preflight/", env!("CARGO_PKG_VERSION"));
+    let agent = outgoing.remark.as_ref().map_or_else(|| AGENT.to_owned(), |remark| format!("{AGENT} ({remark})"));
+    let mut builder = Request::builder()
+        .method(outgoing.method.clone())
+        .uri(&outgoing.path)
+        .header(HOST, &outgoing.host)
         .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("xks-preflight/", env!("CARGO_PKG_VERSION")))
-        .header(X_AMZ_DATE, &post.signed.x_amz_date)
-        .header(AUTHORIZATION, authorization)
-        .body(Full::new(Bytes::copy_from_slice(&post.body)))?;
+        .header(USER_AGENT, agent)
+        .header(X_AMZ_DATE, &outgoing.x_amz_date);
+    if let Some(authorization) = &outgoing.authorization {
+        let mut authorization = HeaderValue::try_from(authorization)?;
+        authorization.set_sensitive(true);
+        builder = builder.header(AUTHORIZATION, authorization);
+    }
+    let mut request = builder.body(Full::new(Bytes::copy_from_slice(&outgoing.body)))?;
     let interim = Arc::clone(interim);
     hyper::ext::on_informational(&mut request, move |_| {
         interim.fetch_add(1, Ordering::Relaxed);

@@ -155,6 +155,28 @@ fn provider() -> CryptoProvider {
     provider
 }
 
+/// The protocols that a handshake offers by ALPN, the preferred one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alpn {
+    /// `http/1.1`, as samples do.
+    Http1,
+    /// The extension is left out.
+    None,
+    /// `h2` and `http/1.1`, to see what the server prefers; for handshakes after which nothing is sent.
+    Http2OrHttp1,
+}
+
+impl Alpn {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let offered: &[&[u8]] = match self {
+            Self::Http1 => &[b"http/1.1"],
+            Self::None => &[],
+            Self::Http2OrHttp1 => &[b"h2", b"http/1.1"],
+        };
+        offered.iter().map(|protocol| protocol.to_vec()).collect()
+    }
+}
+
 /// Shakes hands as `host` and judges what was presented. A stream is handed out only if the server proved to be `host`.
 /// Where a client certificate is asked for, `client` is presented.
 pub(super) async fn secure(
@@ -164,12 +186,25 @@ pub(super) async fn secure(
     client: Option<&ClientCertificate>,
     deadline: Deadline,
 ) -> (Duration, Result<Secured, Box<Unsecured>>) {
+    secure_offering(terms, socket, host, client, Alpn::Http1, deadline).await
+}
+
+/// The same with another offer of protocols.
+pub(super) async fn secure_offering(
+    terms: &Terms,
+    socket: TcpStream,
+    host: &str,
+    client: Option<&ClientCertificate>,
+    alpn: Alpn,
+    deadline: Deadline,
+) -> (Duration, Result<Secured, Box<Unsecured>>) {
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
         let problem = Problem::target(ProblemKind::NotFullyQualified, format!("{host:?} is no name for a TLS server"));
         let stop = Stop { stage: Stage::Tls, problem };
         return (Duration::ZERO, Err(Box::new(Unsecured { stop, evidence: None, refused_offer: false })));
     };
-    let (handshake, config) = recording(&terms.kms.both, terms, client);
+    let (handshake, mut config) = recording(&terms.kms.both, terms, client);
+    config.alpn_protocols = alpn.protocols();
     let timed = deadline.bound(TlsConnector::from(Arc::new(config)).connect(name, socket)).await;
     let recorded = handshake.recorded();
     let refused_offer =

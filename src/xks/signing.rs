@@ -22,6 +22,8 @@ const WINDOW: Duration = Duration::from_mins(5);
 /// What the signature is about, besides the secret.
 #[derive(Clone, Copy, Debug)]
 pub struct SigningScope<'a> {
+    /// The HTTP method: the API knows only POST.
+    pub method: &'a str,
     /// The Region of KMS.
     pub region: &'a Region,
     /// The host as sent in the `Host` header.
@@ -52,7 +54,7 @@ impl std::fmt::Debug for SignedRequest {
 #[error("cannot sign the request ({0}); this is a fault of xks-preflight")]
 pub struct SigningError(String);
 
-/// Signs a POST as KMS would at the instant `at`.
+/// Signs a request as KMS would at the instant `at`.
 pub fn sign(
     credential: &ProxyCredential,
     scope: &SigningScope<'_>,
@@ -76,7 +78,7 @@ pub fn sign(
         .map_err(|error| SigningError(error.to_string()))?;
     let uri = format!("https://{}{}", scope.host, scope.path);
     let headers = std::iter::once(("host", scope.host));
-    let request = SignableRequest::new("POST", uri, headers, SignableBody::Bytes(scope.body))
+    let request = SignableRequest::new(scope.method, uri, headers, SignableBody::Bytes(scope.body))
         .map_err(|error| SigningError(error.to_string()))?;
     let (instructions, _) = aws_sigv4::http_request::sign(request, &params.into())
         .map_err(|error| SigningError(error.to_string()))?
@@ -148,7 +150,13 @@ mod tests {
     #[test]
     fn the_form_is_the_specifications() {
         let region = Region::parse("us-east-1").unwrap();
-        let scope = SigningScope { region: &region, host: "xks.example.com", path: "/kms/xks/v1/health", body: b"{}" };
+        let scope = SigningScope {
+            method: "POST",
+            region: &region,
+            host: "xks.example.com",
+            path: "/kms/xks/v1/health",
+            body: b"{}",
+        };
         let signed = sign(&credential(SECRET), &scope, Timestamp::from_unix(1_700_000_000)).unwrap();
         assert_eq!(signed.x_amz_date, "20231114T221320Z");
         let expected = "AWS4-HMAC-SHA256 Credential=AKIAI2SFODNN7EXAMPLE/20231114/us-east-1/kms-xks-proxy/aws4_request, \
@@ -166,7 +174,7 @@ mod tests {
             skew in -299_i64..=299,
         ) {
             let region = Region::parse("eu-central-1").unwrap();
-            let scope = SigningScope { region: &region, host: "xks.example.com", path: &path, body: &body };
+            let scope = SigningScope { method: "POST", region: &region, host: "xks.example.com", path: &path, body: &body };
             let signed = sign(&credential(SECRET), &scope, Timestamp::from_unix(at)).unwrap();
             let now = Timestamp::from_unix(at + skew);
             prop_assert_eq!(verify(&credential(SECRET), &scope, &signed, now), Ok(()));
@@ -178,13 +186,15 @@ mod tests {
             prop_assert_eq!(verify(&credential(SECRET), &other, &signed, now), Err(VerificationError::Mismatch));
             let other = SigningScope { host: "xks.example.org", ..scope };
             prop_assert_eq!(verify(&credential(SECRET), &other, &signed, now), Err(VerificationError::Mismatch));
+            let other = SigningScope { method: "GET", ..scope };
+            prop_assert_eq!(verify(&credential(SECRET), &other, &signed, now), Err(VerificationError::Mismatch));
         }
     }
 
     #[test]
     fn old_signatures_are_refused() {
         let region = Region::parse("us-east-1").unwrap();
-        let scope = SigningScope { region: &region, host: "h", path: "/kms/xks/v1/health", body: b"" };
+        let scope = SigningScope { method: "POST", region: &region, host: "h", path: "/kms/xks/v1/health", body: b"" };
         let signed = sign(&credential(SECRET), &scope, Timestamp::from_unix(1_700_000_000)).unwrap();
         let verified = |now| verify(&credential(SECRET), &scope, &signed, Timestamp::from_unix(now));
         assert_eq!(verified(1_700_000_301), Err(VerificationError::OutsideWindow));

@@ -36,5 +36,8 @@ mod peers;
 /// The README does not drift from the code.
 mod readme;
 
+/// Requests that a proxy must refuse, and why it refuses one that it should not.
+mod refusals;
+
 /// Updates from request to ending, through the AWS SDK against the simulated KMS, with faults, races and restarts.
 mod update;

@@ -1,19 +1,22 @@
-//! Judges of the answer as HTTP, and of whether the signature was accepted.
+//! Judges of the answer as HTTP.
 
-use super::{Judgement, each_address, each_address_with_kms, failed, not_applicable, passed, stopped_before};
-use crate::check::{AddressEvidence, Evidence, ExchangeEvidence, Outcome, Problem, ProblemKind, Stage, Stop};
+use super::refusal::{RightAnswer, refused};
+use super::{
+    Judgement, each_address, each_address_with_kms, failed, not_applicable, passed, stopped_before, untold, untried,
+};
+use crate::check::{
+    AddressEvidence, Deviation, Evidence, ExchangeEvidence, Fault, OfferEvidence, Outcome, Problem, ProblemKind, Stage,
+    Stop,
+};
 use crate::key_store::{ConnectionErrorCode, KmsException, KmsOutcome};
 use crate::xks::{ErrorName, Refusal};
-
-/// Beyond this, clocks are told to differ; signatures are refused from 300 s.
-const TOLERATED_SKEW: f64 = 60.0;
 
 fn http_stop(address: &AddressEvidence) -> Option<&Stop> {
     address.cold().find_map(|sample| sample.last().stop.as_ref().filter(|stop| stop.stage == Stage::Http))
 }
 
 /// Judges every complete answer; the first outcome that is no pass decides.
-fn each_exchange(address: &AddressEvidence, judge: impl Fn(&ExchangeEvidence) -> Outcome) -> Outcome {
+pub(super) fn each_exchange(address: &AddressEvidence, judge: impl Fn(&ExchangeEvidence) -> Outcome) -> Outcome {
     if let Some(unreached) = stopped_before(address, Stage::Http) {
         return unreached;
     }
@@ -58,6 +61,53 @@ fn kms_of_stop(problem: &Problem) -> Option<KmsOutcome> {
         ),
         _ => None,
     }
+}
+
+/// The samples offer `http/1.1` by ALPN; whether it works without ALPN, too, is seen once for each address.
+pub(in crate::check) fn http1(evidence: &Evidence) -> Vec<Judgement> {
+    each_address(evidence, |address| {
+        let refused = address.cold().filter_map(|sample| sample.last().stop.as_ref());
+        if let Some(stop) = refused.into_iter().find(|stop| stop.problem.kind == ProblemKind::NoHttp1) {
+            return failed(stop.problem.clone());
+        }
+        if let Some(unreached) = stopped_before(address, Stage::Http) {
+            return unreached;
+        }
+        let offer = evidence.offers.iter().find(|offer| offer.address == address.address);
+        offer.map_or_else(|| untried(address, Stage::Http), without_alpn)
+    })
+}
+
+fn without_alpn(offer: &OfferEvidence) -> Outcome {
+    match &offer.without_alpn {
+        Ok(_) => {
+            let http2 = match offer.preferred.as_deref() {
+                Some("h2") => "; offered HTTP/2, too, it prefers that",
+                Some(_) => "; offered HTTP/2, too, it stays with HTTP/1.1",
+                None => "; it takes no part in ALPN",
+            };
+            passed(format!("HTTP/1.1 works with ALPN and without{http2}"))
+        }
+        Err(Stop { stage, problem })
+            if *stage == Stage::Tcp
+                || problem.fault != Fault::Target
+                || problem.kind == ProblemKind::ClientCertificate =>
+        {
+            untold(problem, "HTTP/1.1 without ALPN")
+        }
+        Err(stop) => {
+            let detail = format!("HTTP/1.1 works with ALPN, but not when ALPN is left out: {}", stop.problem.detail);
+            failed(Problem::target(ProblemKind::NoHttp1, detail))
+        }
+    }
+}
+
+pub(in crate::check) fn get_refused(evidence: &Evidence) -> Vec<Judgement> {
+    refused(evidence, Deviation::Get, RightAnswer { status: 405, name: None })
+}
+
+pub(in crate::check) fn unknown_path_refused(evidence: &Evidence) -> Vec<Judgement> {
+    refused(evidence, Deviation::UnknownPath, RightAnswer::of(ErrorName::InvalidUriPath))
 }
 
 pub(in crate::check) fn no_redirect(evidence: &Evidence) -> Vec<Judgement> {
@@ -121,7 +171,8 @@ fn failing_refusal(address: &AddressEvidence) -> Option<Refusal> {
         .find(|refusal| refusal.name != Some(ErrorName::AuthenticationFailed))
 }
 
-fn shortened(text: &str) -> String {
+/// The beginning of a text from outside, fit for a line.
+pub(super) fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
@@ -171,49 +222,6 @@ pub(in crate::check) fn error_message(evidence: &Evidence) -> Vec<Judgement> {
                 }
                 None => passed("within the rules"),
             },
-        })
-    })
-}
-
-pub(in crate::check) fn accepted(evidence: &Evidence) -> Vec<Judgement> {
-    each_address(evidence, |address| {
-        each_exchange(address, |exchange| match Refusal::parse(&exchange.body) {
-            Ok(Refusal { name: Some(ErrorName::AuthenticationFailed), .. }) => {
-                let skew = skew_of(exchange).filter(|skew| skew.abs() > TOLERATED_SKEW);
-                let detail = format!(
-                    "the proxy refuses the signature of access key id {} for Region {}{}",
-                    evidence.subject.access_key_id,
-                    evidence.subject.region,
-                    skew.map(|skew| format!("; its clock is {skew:+.0} s from ours, which alone may be the reason"))
-                        .unwrap_or_default()
-                );
-                failed(Problem::target(ProblemKind::AuthenticationFailed, detail))
-            }
-            // Routing and refusals by others may come before authentication: then nothing is known of it.
-            Ok(Refusal { name: Some(ErrorName::InvalidUriPath), .. }) => {
-                not_applicable("the proxy does not serve the path, so it did not look at the signature")
-            }
-            Ok(_) => passed("the proxy got past the signature"),
-            Err(_) if exchange.status == 200 => passed("accepted"),
-            Err(_) => not_applicable("it is not the proxy that answers"),
-        })
-    })
-}
-
-fn skew_of(exchange: &ExchangeEvidence) -> Option<f64> {
-    exchange.date.map(|date| date.seconds_since(exchange.received_at))
-}
-
-pub(in crate::check) fn clock_skew(evidence: &Evidence) -> Vec<Judgement> {
-    each_address(evidence, |address| {
-        each_exchange(address, |exchange| match skew_of(exchange) {
-            None => not_applicable("the answer has no Date header"),
-            Some(skew) if skew.abs() < TOLERATED_SKEW => passed(format!("{skew:+.0} s")),
-            Some(skew) => {
-                let detail =
-                    format!("the proxy's clock is {skew:+.0} s from ours; from 300 s on it refuses signatures");
-                failed(Problem::target(ProblemKind::ClockSkew, detail))
-            }
         })
     })
 }

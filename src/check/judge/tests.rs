@@ -157,6 +157,7 @@ fn good() -> Evidence {
         addresses: vec![address(1)],
         keys: key::good(),
         baseline_health: Some(crate::xks::HealthStatus::parse(HEALTHY.as_bytes()).unwrap()),
+        offers: refusal::offers(),
         aws: AwsEvidence { control_plane: Some(control_plane()), ..AwsEvidence::default() },
         ..Evidence::new(now(), subject)
     }

@@ -17,7 +17,7 @@ const STOPS: &[(ProxyFault, Stage, ProblemKind, &str)] = &[
     (ProxyFault::Tls11Only, Stage::Tls, ProblemKind::ProtocolVersion, "below 1.2"),
     (ProxyFault::TlsCloseMidHandshake, Stage::Tls, ProblemKind::Closed, "during the TLS handshake"),
     (ProxyFault::CipherSuitesUnsupported, Stage::Tls, ProblemKind::NoCipherSuite, "TLS_AES_128_GCM_SHA256"),
-    (ProxyFault::AlpnHttp2Only, Stage::Tls, ProblemKind::Alert, "no_application_protocol"),
+    (ProxyFault::AlpnHttp2Only, Stage::Tls, ProblemKind::NoHttp1, "no_application_protocol"),
     (ProxyFault::CertificateExpired, Stage::Tls, ProblemKind::Expired, HOST),
     (ProxyFault::CertificateNotYetValid, Stage::Tls, ProblemKind::NotYetValid, HOST),
     (ProxyFault::CertificateWrongName, Stage::Tls, ProblemKind::NameMismatch, "another-host.example.net"),

@@ -47,13 +47,6 @@ const NOT_YET: &[Gap] = &[
 
 /// Faults of the sandbox's proxy that no row brings about yet.
 const FAULTS_NOT_YET: &[Fault] = &[
-    Fault::AcceptsAnything,
-    Fault::AcceptsUnsigned,
-    Fault::AcceptsWrongSecret,
-    Fault::AcceptsUnknownKeyId,
-    Fault::AcceptsStale,
-    Fault::AcceptsGet,
-    Fault::AcceptsAnyPath,
     Fault::KeySpecRsa,
     Fault::KeySpecMissing,
     Fault::KeyDisabled,
