@@ -178,6 +178,7 @@ impl App {
             clock: Arc::clone(&parts.clock),
             samples: preflight.samples,
             addresses: preflight.addresses,
+            refusals: key_stores.iter().filter(|store| store.refusals).map(|store| store.id.clone()).collect(),
             concurrency: preflight.concurrency,
             timeout: preflight.timeout,
             observer: Arc::new(move |report| counted.preflighted(report.verdict())),
@@ -226,6 +227,8 @@ impl App {
                     // An error in the proxy's log at every probe would look like an attack.
                     keys: KeyThoroughness { tampering: false, ..KeyThoroughness::default() },
                     addresses: preflight.addresses,
+                    // Guesses at a refused signature at every probe might lock the credential out.
+                    diagnosis: false,
                     ..Thoroughness::default()
                 },
             },

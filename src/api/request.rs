@@ -118,7 +118,7 @@ pub(super) fn preflight(
     key_store: Option<CustomKeyStoreId>,
 ) -> Result<(AskedPreflight, Extra), Problem> {
     let mut faults = Vec::new();
-    let extra = Extra { load: load(&mut map, &mut faults) };
+    let extra = extra(&mut map, &mut faults);
     if key_store.is_some() || map.contains_key(STORE) {
         if !faults.is_empty() {
             return Err(Problem::invalid(faults));
@@ -154,18 +154,21 @@ pub(super) fn preflight(
     }
 }
 
-/// Takes `options.capacity` out of a body, so that updates, which read the other options, do not know it.
-fn load(map: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Option<Load> {
-    let capacity = map.get_mut("options")?.as_object_mut()?.remove("capacity")?;
-    let Value::Object(alone) = json!({ "options": { "capacity": capacity } }) else { return None };
-    let mut body = Members::new(alone, faults);
-    let load = body.object("options", |options| {
-        let asked = options.object("capacity", |capacity| (capacity.number("rate"), capacity.number("seconds")));
-        let (Some(rate), Some(seconds)) = asked? else { return None };
-        let load = Load::new(rate, seconds, LoadOperation::GetHealthStatus);
-        load.map_err(|rule| options.fault("capacity", rule)).ok()
-    });
-    load.flatten()
+/// Takes out of a body the options that updates, which read the others, do not know.
+fn extra(map: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Extra {
+    let Some(options) = map.get_mut("options").and_then(Value::as_object_mut) else { return Extra::default() };
+    let taken: Map<String, Value> =
+        ["capacity", "refusals"].into_iter().filter_map(|name| options.remove_entry(name)).collect();
+    let mut body = Members::new(Map::from_iter([("options".to_owned(), Value::Object(taken))]), faults);
+    let extra = body.object("options", |options| Extra { load: load(options), refusals: options.flag("refusals") });
+    extra.unwrap_or_default()
+}
+
+fn load(options: &mut Members<'_>) -> Option<Load> {
+    let asked = options.object("capacity", |capacity| (capacity.number("rate"), capacity.number("seconds")));
+    let (Some(rate), Some(seconds)) = asked? else { return None };
+    let load = Load::new(rate, seconds, LoadOperation::GetHealthStatus);
+    load.map_err(|rule| options.fault("capacity", rule)).ok()
 }
 
 fn short(text: &str) -> Result<String, &'static str> {

@@ -199,6 +199,12 @@ const KEY_STORE: &[Key] = &[
         Default("\"test_key\""),
         "which keys of a candidate are proven to be the same; every_key shows in the key manager's audit log",
     ),
+    key(
+        "refusals",
+        Shape::Flag,
+        Default("false"),
+        "whether pre-flights of its updates also send requests that a proxy must refuse",
+    ),
 ];
 
 const PREFLIGHT: &[Key] = &[

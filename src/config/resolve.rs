@@ -221,9 +221,10 @@ impl Resolver<'_> {
             let has_test_key = section.has("test_key_id");
             let test_key = section.parse("test_key_id", self.faults, rule(ExternalKeyId::parse));
             let prove_every_key = section.text("continuity").is_some_and(|word| word.value == "every_key");
+            let refusals = section.flag("refusals");
             section.finish(self.faults);
             whole &= has_test_key == test_key.is_some();
-            let (Some(id), Some(region), Some(credential)) = (id, region, credential) else {
+            let (Some(id), Some(region), Some(credential), Some(refusals)) = (id, region, credential, refusals) else {
                 whole = false;
                 continue;
             };
@@ -236,6 +237,7 @@ impl Resolver<'_> {
                 credential: credential.value,
                 test_key: test_key.map(|key| key.value),
                 prove_every_key,
+                refusals,
             });
         }
         whole.then_some(stores)

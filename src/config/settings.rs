@@ -131,6 +131,8 @@ pub struct WatchedKeyStore {
     pub test_key: Option<ExternalKeyId>,
     /// `continuity` is `every_key`: test operations may be made with every key of the store.
     pub prove_every_key: bool,
+    /// `refusals`: pre-flights of updates also send requests that a proxy must refuse.
+    pub refusals: bool,
 }
 
 /// `[preflight]`.

@@ -3,7 +3,7 @@
 //! A plan is examined by its candidate settings, its present ones for comparison, and everything KMS tells of the
 //! account's key stores. A few examinations run at once; more wait for their turn within the time that one may take.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct ExaminerParts {
     pub samples: usize,
     /// The most addresses that are probed of one candidate.
     pub addresses: usize,
+    /// The key stores whose proxies are also sent requests that they must refuse, whenever a plan is examined.
+    pub refusals: BTreeSet<CustomKeyStoreId>,
     /// Examinations at once.
     pub concurrency: usize,
     /// The longest that one may take, its waiting included.
@@ -73,6 +75,8 @@ pub struct KeyTests {
 pub struct Extra {
     /// Load on the candidate.
     pub load: Option<Load>,
+    /// Requests that the proxy must refuse, even if its key store is not configured for them.
+    pub refusals: bool,
 }
 
 /// Examines candidates.
@@ -153,7 +157,8 @@ impl Examiner {
     }
 
     /// Examines what a plan would put in force. `credential` signs for the new settings, `former_credential` for the
-    /// present ones.
+    /// present ones. `refusals` says whether to send requests that the proxy must refuse, even if the key store is not
+    /// configured for it.
     pub async fn plan(
         &self,
         plan: &Plan,
@@ -202,13 +207,9 @@ impl Examiner {
         let mut judging = (surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
         // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
         judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
-        self.examine(
-            &candidate,
-            AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() },
-            judging,
-            extra,
-        )
-        .await
+        let aws = AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() };
+        let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
+        self.examine(&candidate, aws, judging, &Extra { refusals, ..extra.clone() }).await
     }
 
     /// What the present proxy encrypted while it was well, newest first.
@@ -257,6 +258,7 @@ impl Examiner {
                 warm: self.parts.samples,
                 addresses: self.parts.addresses,
                 load: extra.load.clone(),
+                refusals: extra.refusals,
                 // The rest of the time is for everything else.
                 keys: KeyThoroughness { budget: limit / 2, ..KeyThoroughness::default() },
                 judging,

@@ -37,6 +37,26 @@ async fn a_blocked_update_changes_nothing_and_names_the_exception() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_store_configured_for_refusals_gets_no_proxy_that_accepts_anybody() {
+    let stage = Stage::refusing("refusing").await;
+    stage.new.set_fault("accepts-unsigned".parse::<xks_preflight::sandbox::fault::Fault>().unwrap()).await;
+    let daemon = Daemon::start(&stage, None).await;
+    let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    let ended = daemon.follow(&id).await;
+    assert_eq!(ended["status"], "blocked", "{ended:#}");
+    assert!(ended["message"].as_str().is_some_and(|text| text.starts_with("sigv4.refuses_unsigned")), "{ended:#}");
+    assert!(stage.mutations().is_empty(), "{:?}", stage.mutations());
+    // The monitor, which looks at the present proxy all the time, does not send them.
+    let marked = |proxy: &xks_preflight::sandbox::proxy::SandboxProxy| {
+        let ids = proxy.history().into_iter().filter_map(|request| request.kms_request_id);
+        ids.filter(|id| id.starts_with("xks-preflight-refusal-")).count()
+    };
+    assert_eq!(marked(&stage.old), 0);
+    assert!(marked(&stage.new) >= 4);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hot_update_is_made_in_place_with_a_secret_that_stays_sealed() {
     let stage = Stage::new("hot").await;
     let (id, secret) = ("SANDBOXSECONDACCESSKEYID", "TestSecretDoNotLeakSecond0123456789abcdefghijklm");

@@ -227,6 +227,7 @@ struct ServiceParts<'a> {
 }
 
 impl ServiceParts<'_> {
+    #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     async fn service(self, surroundings: Arc<Surroundings>, callers: Vec<Caller>, bounds: Bounds) -> Service {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids = Arc::new(IdSource::from_entropy());
@@ -268,6 +269,7 @@ impl ServiceParts<'_> {
             clock: clock.clone(),
             samples: 2,
             addresses: 16,
+            refusals: std::collections::BTreeSet::new(),
             concurrency: 4,
             timeout: BOUND,
             observer: Arc::new(move |report| counting.preflighted(report.verdict())),

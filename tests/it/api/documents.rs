@@ -30,6 +30,31 @@ async fn pre_flights_of_all_kinds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_tried_when_a_call_asks_for_them() {
+    let bench = Bench::new("api-refusals").await;
+    bench.candidate.set_fault(xks_preflight::sandbox::fault::Fault::AcceptsUnsigned).await;
+    let credential = json!({ "Source": "main" });
+    let free =
+        json!({ "XksProxyUriEndpoint": NEW, "XksProxyUriPath": PATH, "XksProxyAuthenticationCredential": credential });
+    let change = json!({ "CustomKeyStoreId": bench.store, "XksProxyUriEndpoint": NEW });
+    for body in [free, change] {
+        for (refusals, verdict) in [(true, "blocked"), (false, "ready")] {
+            let mut body = body.clone();
+            body["options"] = json!({ "refusals": refusals });
+            if body["CustomKeyStoreId"].is_string() {
+                body["options"]["acknowledge_outage"] = json!(true);
+            }
+            let report = bench.post("/v1/preflights", &body).await.json();
+            assert_eq!(report["verdict"], verdict, "{body}: {report:#}");
+        }
+    }
+    let present = json!({ "CustomKeyStoreId": bench.store, "options": { "refusals": true } });
+    let report = bench.post("/v1/preflights", &present).await.json();
+    let told = report["findings"].as_array().unwrap().iter().find(|f| f["check"] == "sigv4.refuses_unsigned").unwrap();
+    assert_eq!((&report["verdict"], &told["outcome"]), (&json!("ready"), &json!("passed")), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn key_stores_show_what_kms_tells_and_what_probes_found() {
     let bench = Bench::new("api-stores").await;
     let path = format!("/v1/key-stores/{}", bench.store);

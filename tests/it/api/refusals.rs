@@ -70,6 +70,7 @@ async fn every_refusal_is_a_problem_document() {
         post(updates, &json!({ "CustomKeyStoreId": store, "Unknown": 1 }), 422, "invalid_body"),
         post(updates, &json!({ "CustomKeyStoreId": store, "XksProxyUriEndpoint": "http://x" }), 422, "invalid_body"),
         post(updates, &json!({ "CustomKeyStoreId": store, "options": { "force": true } }), 422, "invalid_body"),
+        post(updates, &json!({ "CustomKeyStoreId": store, "options": { "refusals": true } }), 422, "invalid_body"),
         post(updates, &json!({ "CustomKeyStoreId": store }), 409, "nothing_to_change"),
         post(
             updates,

@@ -35,15 +35,20 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new(name: &str) -> Self {
-        Self::with(name, "").await
+        Self::with(name, "", "").await
     }
 
     /// With a daemon that may only look.
     pub(crate) async fn observing(name: &str) -> Self {
-        Self::with(name, "observe_only = true").await
+        Self::with(name, "observe_only = true", "").await
     }
 
-    async fn with(name: &str, kms_settings: &str) -> Self {
+    /// With a daemon that also sends what the proxy must refuse.
+    pub(crate) async fn refusing(name: &str) -> Self {
+        Self::with(name, "", "refusals = true").await
+    }
+
+    async fn with(name: &str, kms_settings: &str, store_settings: &str) -> Self {
         let pki = Arc::new(Pki::new(wall_clock()()).unwrap());
         let start = |endpoint: &str| {
             let host = endpoint.trim_start_matches("https://");
@@ -70,11 +75,11 @@ impl Stage {
         private(&directory.join("sealing-key.secret"));
         std::fs::write(directory.join("sealing-key.secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
         let stage = Self { kms, old, new, key_store, directory };
-        std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings)).unwrap();
+        std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings, store_settings)).unwrap();
         stage
     }
 
-    fn configuration(&self, kms_settings: &str) -> String {
+    fn configuration(&self, kms_settings: &str, store_settings: &str) -> String {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, TOKEN.as_bytes());
         let hash: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         format!(
@@ -94,6 +99,7 @@ console_file = "proxy.secret.json"
 [[key_stores]]
 id = "{key_store}"
 credential = "proxy"
+{store_settings}
 [preflight]
 ca_files = ["ca.pem"]
 samples = 1
