@@ -232,7 +232,8 @@ impl Prober {
     }
 
     async fn cold_attempt(&self, target: &Target, address: SocketAddr, limit: Duration) -> ColdAttempt {
-        let cold = self.go_through_the_stages(target, address, self.terms.client_certificate(), limit).await;
+        let client = self.terms.client_certificate();
+        let cold = Box::pin(self.go_through_the_stages(target, address, client, limit)).await;
         let stop = cold.attempt.stop.as_ref();
         tracing::debug!(
             %address,
@@ -268,7 +269,7 @@ impl Prober {
                 cold.tls = unsecured.evidence;
                 let mut stop = unsecured.stop;
                 if unsecured.refused_offer
-                    && let Some(problem) = suites::beyond_kms(&self.terms, host, address, limit).await
+                    && let Some(problem) = Box::pin(suites::beyond_kms(&self.terms, host, address, limit)).await
                 {
                     stop.problem = problem;
                 }

@@ -150,10 +150,10 @@ async fn probe_address(
         }
     }
     if may_shake_hands(&seen) {
-        seen.suites = Some(prober.try_suites(target, address, seen.tls.as_ref(), PATIENCE).await);
+        seen.suites = Some(Box::pin(prober.try_suites(target, address, seen.tls.as_ref(), PATIENCE)).await);
         let asks = seen.tls.as_ref().is_some_and(|tls| tls.client_certificate_requested);
         if asks && thoroughness.refusals {
-            seen.stranger = Some(prober.try_stranger(target, address, PATIENCE).await);
+            seen.stranger = Some(Box::pin(prober.try_stranger(target, address, PATIENCE)).await);
         }
     }
     if timed_out {

@@ -6,6 +6,7 @@ mod client_certificate;
 mod name;
 mod sample;
 mod stop;
+mod stranger;
 
 use super::*;
 use crate::clock::{SetClock, Timestamp};

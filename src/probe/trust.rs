@@ -156,21 +156,25 @@ pub(super) fn judge(
             Ok(facts) => chain.push(facts),
             Err(unreadable) => {
                 let detail = format!("certificate {} of those served is {unreadable}", chain.len() + 1);
-                return refused(chain, Problem::target(ProblemKind::BadCertificate, detail));
+                return refused(chain, host, Problem::target(ProblemKind::BadCertificate, detail));
             }
         }
     }
     let Some((leaf, others)) = served.split_first().filter(|_| !chain.is_empty()) else {
-        return refused(chain, Problem::target(ProblemKind::BadCertificate, "the server presented no certificate"));
+        return refused(
+            chain,
+            host,
+            Problem::target(ProblemKind::BadCertificate, "the server presented no certificate"),
+        );
     };
     if let Some(problem) = wrong_order(&chain, host) {
-        return refused(chain, problem);
+        return refused(chain, host, problem);
     }
     let end_entity = match EndEntityCert::try_from(leaf) {
         Ok(end_entity) => end_entity,
         Err(error) => {
             let problem = untrusted(roots, &chain, &error);
-            return refused(chain, problem);
+            return refused(chain, host, problem);
         }
     };
     let name_matches = covers(&end_entity, &chain[0], host);
@@ -204,9 +208,10 @@ pub(super) fn judge(
     ChainVerdict { chain, trust, surplus, name_matches, objection }
 }
 
-fn refused(chain: Vec<Certificate>, problem: Problem) -> ChainVerdict {
+fn refused(chain: Vec<Certificate>, host: &str, problem: Problem) -> ChainVerdict {
+    let name_matches = chain.first().is_some_and(|leaf| seems_for(leaf, host));
     let trust = Trust::Untrusted(problem.clone());
-    ChainVerdict { chain, trust, surplus: 0, name_matches: false, objection: Some(problem) }
+    ChainVerdict { chain, trust, surplus: 0, name_matches, objection: Some(problem) }
 }
 
 /// A path at `now`; failing that, at an instant when all of its members are valid. If a set of validities has an

@@ -38,6 +38,8 @@ mod readme;
 
 /// Requests that a proxy must refuse, and why it refuses one that it should not.
 mod refusals;
+/// TLS as KMS sees it: AWS's list, several addresses, facts of refused certificates.
+mod tls;
 
 /// Updates from request to ending, through the AWS SDK against the simulated KMS, with faults, races and restarts.
 mod update;

@@ -1,5 +1,6 @@
 //! A sandbox proxy with all that `check` needs to know of it, and the real binary run against it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub(crate) fn wall_clock() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
 pub(crate) struct Peer {
     pub(crate) proxy: SandboxProxy,
     pub(crate) directory: PathBuf,
+    /// SHA-256 of the root, hexadecimal.
+    pub(crate) root_sha256: String,
+    settings: ProxySettings,
 }
 
 /// What a run of the binary gave.
@@ -71,7 +75,14 @@ impl Peer {
         let directory = output_directory(name);
         std::fs::write(directory.join("ca.pem"), pki.root_pem()).unwrap();
         write_console_file(&directory.join("proxy.secret.json"), PATH, SECRET);
-        Self { proxy: SandboxProxy::start(settings).await.unwrap(), directory }
+        let root_sha256 = fingerprint(pki.root_der());
+        Self { proxy: SandboxProxy::start(settings.clone()).await.unwrap(), directory, root_sha256, settings }
+    }
+
+    /// One more proxy of the same name, keys and authority, on another address.
+    pub(crate) async fn second(&self, bind: &str) -> SandboxProxy {
+        let settings = ProxySettings { bind: bind.parse().unwrap(), ..self.settings.clone() };
+        SandboxProxy::start(settings).await.unwrap()
     }
 
     /// Runs `check` against the proxy with more arguments; logs at trace level are kept for the search for secrets.
@@ -92,6 +103,14 @@ impl Peer {
         keep(&self.directory, &run);
         run
     }
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 /// Leaves what a run printed where the search for secrets finds it.

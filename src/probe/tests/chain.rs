@@ -2,6 +2,8 @@
 
 use rustls::pki_types::CertificateDer;
 
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
 use super::*;
 use crate::check::Trust;
 use crate::probe::trust::{ChainVerdict, judge};
@@ -94,4 +96,51 @@ fn bytes_that_are_no_certificate_are_objected_to() {
     assert!(verdict.objection.unwrap().detail.contains("certificate 3"));
     assert_eq!(verdict.chain.len(), 2);
     assert_eq!(objection(&judged(&pki, &[], HOST)), Some(ProblemKind::BadCertificate));
+}
+
+/// An authority of this name, dated like the sandbox's.
+fn authority(name: &str, until: Timestamp) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let date = |at: Timestamp| time::OffsetDateTime::from_unix_timestamp(at.unix()).unwrap();
+    (params.not_before, params.not_after) = (date(now().minus(10 * DAY)), date(until));
+    params
+}
+
+#[test]
+fn a_root_that_kms_knows_counts_where_browsers_take_a_shorter_way() {
+    let later = now().plus(10 * DAY);
+    let [old_key, new_key, leaf_key] = [(); 3].map(|()| KeyPair::generate().unwrap());
+    let [old, new] = [("Old Root", &old_key), ("New Root", &new_key)]
+        .map(|(name, key)| authority(name, later).self_signed(key).unwrap());
+    let old_issuer = Issuer::new(authority("Old Root", later), old_key);
+    let crossed = |until| authority("New Root", until).signed_by(&new_key, &old_issuer).unwrap();
+    let [good_cross, expired_cross] = [crossed(later), crossed(now().minus(DAY))];
+    let new_issuer = Issuer::new(authority("New Root", later), &new_key);
+    let mut leaf = authority("leaf", later);
+    (leaf.is_ca, leaf.subject_alt_names) =
+        (IsCa::NoCa, CertificateParams::new([HOST.to_owned()]).unwrap().subject_alt_names);
+    let leaf = leaf.signed_by(&leaf_key, &new_issuer).unwrap();
+
+    let roots = TrustRoots::laboratory((old.pem() + &new.pem()).as_bytes()).unwrap();
+    let pairs: Vec<String> = crate::probe::certificate::sha256(old.der())
+        .as_bytes()
+        .chunks(2)
+        .map(|p| String::from_utf8_lossy(p).into())
+        .collect();
+    let list = format!("Alias name: old\nOwner: CN=Old Root\nSHA256: {}\n", pairs.join(":"));
+    let roots = roots.with_kms_list(crate::probe::KmsTrustList::parse(list.as_bytes()).unwrap());
+    let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let root_of = |served: &[&Certificate]| {
+        let served: Vec<_> = served.iter().map(|certificate| certificate.der().clone()).collect();
+        let verdict = judge(&roots, &algorithms, &served, HOST, now());
+        assert_eq!(objection(&verdict), None);
+        let Trust::Trusted { root, listing, .. } = verdict.trust else { panic!("{:?}", verdict.trust) };
+        (root.contains("Old Root"), listing.unwrap().listed, verdict.surplus)
+    };
+    assert_eq!(root_of(&[&leaf]), (false, false, 0));
+    assert_eq!(root_of(&[&leaf, &good_cross]), (true, true, 0));
+    // A way that KMS cannot go today is none, and does not spoil the other one.
+    assert_eq!(root_of(&[&leaf, &expired_cross]), (false, false, 1));
 }

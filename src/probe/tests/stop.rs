@@ -63,13 +63,16 @@ async fn each_fault_stops_the_probe_where_and_why_it_should() {
 async fn a_bad_certificate_is_evidence() {
     let bench = Bench::new();
     let proxy = bench.proxy().await;
-    for fault in ProxyFault::ALL.iter().filter(|fault| fault.name().starts_with("certificate-")) {
+    // A message of more than 64 KiB is not read.
+    let huge = ProxyFault::CertificateChainHuge;
+    for fault in ProxyFault::ALL.iter().filter(|fault| fault.name().starts_with("certificate-") && **fault != huge) {
         proxy.set_fault(*fault).await;
         let cold = bench.cold(proxy.address()).await;
         let tls = cold.tls.as_ref().unwrap();
         assert!(!tls.chain.is_empty() && tls.version.as_deref() == Some("TLSv1.3"), "{fault}");
         // The reversed chain begins with a certificate that did not sign the handshake.
-        assert_eq!(tls.handshake_complete, *fault != ProxyFault::CertificateChainReversed, "{fault}");
+        let foreign = matches!(fault, ProxyFault::CertificateChainReversed | ProxyFault::CertificateForeignKey);
+        assert_eq!(tls.handshake_complete, !foreign, "{fault}");
         let trusted = matches!(tls.trust, Trust::Trusted { .. });
         let may_be = matches!(
             fault,
@@ -81,9 +84,30 @@ async fn a_bad_certificate_is_evidence() {
                 | ProxyFault::CertificateExpiredIntermediate
                 | ProxyFault::CertificateChainUnordered
                 | ProxyFault::CertificateSurplus
+                | ProxyFault::CertificateChainLong
+                | ProxyFault::CertificateNotYetValidIntermediate
+                | ProxyFault::CertificateNoCommonName
+                | ProxyFault::CertificateNoSubject
+                | ProxyFault::CertificateCommonNameBeside
+                | ProxyFault::CertificateWildcard
+                | ProxyFault::CertificateWildcardTooDeep
+                | ProxyFault::CertificateThousandNames
+                | ProxyFault::CertificateRsa
+                | ProxyFault::CertificateForeignKey
+                | ProxyFault::CertificateReissued
+                | ProxyFault::CertificateOcspStaple
         );
         assert_eq!(trusted, may_be, "{fault}: {:?}", tls.trust);
-        assert_eq!(tls.name_matches, tls.chain[0].common_name.as_deref() == Some(HOST), "{fault}");
+        let surplus = match fault {
+            ProxyFault::CertificateSurplus => 1,
+            ProxyFault::CertificateChainLong => 10,
+            _ => 0,
+        };
+        assert_eq!(tls.surplus, surplus, "{fault}");
+        let san = &tls.chain[0].san;
+        let named = san.is_empty() && tls.chain[0].common_name.as_deref() == Some(HOST)
+            || san.iter().any(|name| name == HOST || name == "*.example.com");
+        assert_eq!(tls.name_matches, named, "{fault}");
     }
 }
 

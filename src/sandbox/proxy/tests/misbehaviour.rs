@@ -72,15 +72,26 @@ async fn every_certificate_and_handshake_fault_is_seen_by_a_client_that_verifies
     let bench = Bench::start().await;
     let harmless = [
         Fault::Tls12Only,
+        Fault::Tls13Only,
         Fault::CipherSuitesUnsupported,
+        Fault::Tls12SuitesUnsupported,
+        Fault::Tls13SuitesUnsupported,
         Fault::ClientCertificateRequested,
         Fault::CertificateExpiringSoon,
         Fault::CertificateChainUnordered,
         Fault::CertificateSurplus,
+        Fault::CertificateChainLong,
+        Fault::CertificateNoCommonName,
+        Fault::CertificateNoSubject,
+        Fault::CertificateWildcard,
+        Fault::CertificateThousandNames,
+        Fault::CertificateRsa,
+        Fault::CertificateReissued,
+        Fault::CertificateOcspStaple,
     ];
     for fault in Fault::ALL {
         if !matches!(fault.layer(), Layer::Listener | Layer::Connection | Layer::Tls | Layer::Certificate)
-            || matches!(fault, Fault::TlsStall | Fault::AlpnHttp2Only)
+            || matches!(fault, Fault::TlsStall | Fault::TlsStallMidHandshake | Fault::AlpnHttp2Only)
         {
             continue;
         }
@@ -110,9 +121,49 @@ async fn servers_without_tls_send_what_they_are() {
         timeout(BOUND, tcp.read_to_end(&mut received)).await.unwrap().unwrap();
         assert!(received.starts_with(beginning), "{fault}: {received:?}");
     }
-    bench.proxy.set_fault(Fault::Tls11Only).await;
-    let error = bench.connect().await.unwrap_err().to_string();
-    assert!(error.contains("ServerDoesNotSupportTls12Or13"), "{error}");
+    for (fault, said) in [
+        (Fault::Tls10Only, "ServerDoesNotSupportTls12Or13"),
+        (Fault::Tls11Only, "ServerDoesNotSupportTls12Or13"),
+        (Fault::TlsAlertProtocolVersion, "ProtocolVersion"),
+        (Fault::TlsAlertInsufficientSecurity, "InsufficientSecurity"),
+        (Fault::TlsAlertUnrecognizedName, "UnrecognisedName"),
+        (Fault::TlsAlertInternalError, "InternalError"),
+    ] {
+        bench.proxy.set_fault(fault).await;
+        let error = bench.connect().await.unwrap_err().to_string();
+        assert!(error.contains(said), "{fault}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_former_days_takes_what_it_knows_and_nothing_else() {
+    let bench = Bench::start().await;
+    let answer = async |suites: [u8; 4]| {
+        let mut tcp = TcpStream::connect(bench.proxy.address()).await.unwrap();
+        let body = [&[3, 3][..], &[0; 32], &[1, 9], &[0, 4], &suites, &[1, 0]].concat();
+        let length = u8::try_from(body.len()).unwrap();
+        tcp.write_all(&[&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat()).await.unwrap();
+        let mut received = vec![0; 7];
+        timeout(BOUND, tcp.read_exact(&mut received)).await.unwrap().unwrap();
+        if received[0] == 22 {
+            received.resize(47, 0);
+            timeout(BOUND, tcp.read_exact(&mut received[7..])).await.unwrap().unwrap();
+        }
+        received
+    };
+    for (fault, suite) in [
+        (Fault::TlsCbcOnly, [0xc0, 0x13]),
+        (Fault::TlsDheOnly, [0x00, 0x39]),
+        (Fault::TlsStaticRsaOnly, [0x00, 0x2f]),
+        (Fault::Tls3desOnly, [0x00, 0x0a]),
+        (Fault::TlsRc4Only, [0x00, 0x05]),
+        (Fault::TlsNullOnly, [0x00, 0x02]),
+    ] {
+        bench.proxy.set_fault(fault).await;
+        let chosen = answer([0x13, 0x02, suite[0], suite[1]]).await;
+        assert_eq!((chosen[0], &chosen[44..46]), (22, &suite[..]), "{fault}");
+        assert_eq!(answer([0x13, 0x02, 0xc0, 0x30]).await, [21, 3, 3, 0, 2, 2, 40], "{fault}");
+    }
 }
 
 #[tokio::test]
@@ -180,6 +231,7 @@ async fn answers_that_are_http_but_wrong_come_as_named() {
     };
     for (fault, status) in [
         (Fault::Html200, 200),
+        (Fault::Html400, 400),
         (Fault::Html403, 403),
         (Fault::Html404, 404),
         (Fault::Html502, 502),
