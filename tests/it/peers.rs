@@ -1,6 +1,5 @@
 //! A sandbox proxy with all that `check` needs to know of it, and the real binary run against it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -38,8 +37,6 @@ pub(crate) fn wall_clock() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
 pub(crate) struct Peer {
     pub(crate) proxy: SandboxProxy,
     pub(crate) directory: PathBuf,
-    /// SHA-256 of the root, hexadecimal.
-    pub(crate) root_sha256: String,
     settings: ProxySettings,
 }
 
@@ -75,8 +72,8 @@ impl Peer {
         let directory = output_directory(name);
         std::fs::write(directory.join("ca.pem"), pki.root_pem()).unwrap();
         write_console_file(&directory.join("proxy.secret.json"), PATH, SECRET);
-        let root_sha256 = fingerprint(pki.root_der());
-        Self { proxy: SandboxProxy::start(settings.clone()).await.unwrap(), directory, root_sha256, settings }
+        write_kms_lists(&directory, &pki);
+        Self { proxy: SandboxProxy::start(settings.clone()).await.unwrap(), directory, settings }
     }
 
     /// One more proxy of the same name, keys and authority, on another address.
@@ -105,12 +102,23 @@ impl Peer {
     }
 }
 
-fn fingerprint(der: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
-    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
+/// Lists of authorities in the form in which AWS publishes its own: `kms-list.own` has the root of this authority and
+/// one that does not exist, `kms-list.other` that one only.
+pub(crate) fn write_kms_lists(directory: &Path, pki: &Pki) {
+    let entry = |alias: &str, owner: &str, sha256: &[u8]| {
+        let pairs: Vec<String> = sha256.iter().map(|byte| format!("{byte:02X}")).collect();
+        let stars = "*".repeat(86);
+        format!(
+            "Alias name: {alias}\nOwner: {owner}\nIssuer: {owner}\nValid from: Thu May 05 02:37:37 PDT 2011 until: Tue \
+             Dec 31 01:37:37 PST 2030\nCertificate fingerprints:\n\t SHA1: 01:02\n\t SHA256: {}\n{stars}\n{stars}\n",
+            pairs.join(":"),
+        )
+    };
+    let other = entry("nobodysroot1", "CN=Nobody's Root 1, O=Nobody's Authority, C=ZZ", &[0xa1; 32]);
+    let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pki.root_der());
+    let own = entry("sandboxrootca", "CN=Sandbox Root CA, O=XKS sandbox", root.as_ref());
+    std::fs::write(directory.join("kms-list.other"), &other).unwrap();
+    std::fs::write(directory.join("kms-list.own"), other + &own).unwrap();
 }
 
 /// Leaves what a run printed where the search for secrets finds it.

@@ -15,22 +15,8 @@ use xks_preflight::sandbox::proxy::SandboxProxy;
 
 use crate::peers::{ACCESS_KEY_ID, HOST, PATH, Peer, Run, SECRET};
 
-/// The list in AWS's form, with an authority that does not exist and, if wanted, the laboratory's root.
 fn list(peer: &Peer, with_root: bool) -> String {
-    let entry = |alias: &str, owner: &str, sha256: &str| {
-        let pairs: Vec<String> = sha256.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into()).collect();
-        format!(
-            "Alias name: {alias}\nOwner: {owner}\nIssuer: {owner}\nValid from: Thu May 05 02:37:37 PDT 2011 until: Tue \
-             Dec 31 01:37:37 PST 2030\nCertificate fingerprints:\n\t SHA1: 01:02\n\t SHA256: {}\n{stars}{stars}",
-            pairs.join(":").to_uppercase(),
-            stars = "*".repeat(86) + "\n",
-        )
-    };
-    let other = entry("nobodysroot1", "CN=Nobody's Root 1, O=Nobody's Authority, C=ZZ", &"a1".repeat(32));
-    let own = with_root.then(|| entry("laboratory", "CN=Sandbox Root CA, O=XKS sandbox", &peer.root_sha256));
-    let file = peer.directory.join(format!("list-{with_root}"));
-    std::fs::write(&file, other + &own.unwrap_or_default()).unwrap();
-    file.display().to_string()
+    peer.directory.join(if with_root { "kms-list.own" } else { "kms-list.other" }).display().to_string()
 }
 
 fn finding(run: &Run, check: &str) -> Value {

@@ -35,5 +35,11 @@ pub(super) const ROWS: &[Row] = &[
     proxy("certificate-thousand-names", Permitted),
     proxy("certificate-rsa", Permitted),
     proxy("certificate-reissued", Permitted),
+    values(
+        "a root that AWS does not list for KMS",
+        &["--kms-trusted-roots", "{directory}/kms-list.other"],
+        warned("tls.kms_trusted_root", "not_on_kms_list"),
+    ),
+    values("a root that AWS lists for KMS", &["--kms-trusted-roots", "{directory}/kms-list.own"], Permitted),
     proxy("certificate-ocsp-staple", Permitted),
 ];

@@ -32,6 +32,7 @@ pub(super) const ROWS: &[Row] = &[
         blocked("tls.chain_complete", "missing_intermediate", INVALID_TLS),
     ),
     second_address("certificate-unknown-root", blocked("tls.chain_trusted", "unknown_issuer", INVALID_TLS)),
+    second_address("certificate-reissued", warned("tls.same_everywhere", "different_certificates")),
     second_address("certificate-expiring-soon", warned("tls.same_everywhere", "different_certificates")),
     second_address("wrong-region", blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL)),
     second_address("clock-behind", blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL)),
