@@ -136,7 +136,9 @@ impl App {
         let address = listener.local_addr().map_err(listening)?;
         let metrics = Arc::new(Metrics::new()?);
         let ids = Arc::new(IdSource::from_entropy());
-        let (journal, canaries) = open_journal(journal, &parts, &metrics)?;
+        let sqlite = open_journal(journal, &parts)?;
+        let canaries: Arc<dyn CanaryKeeper> = Arc::new(sqlite.clone());
+        let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(Arc::new(sqlite), Arc::clone(&metrics)));
         let endpoint_url = kms.endpoint_url.clone();
         let settings = AwsKmsSettings {
             region: kms.region.clone(),
@@ -300,11 +302,7 @@ fn is_simulation(endpoint_url: &str) -> bool {
     endpoint_url.starts_with("http://")
 }
 
-fn open_journal(
-    settings: config::JournalSettings,
-    parts: &Parts,
-    metrics: &Arc<Metrics>,
-) -> Result<(Arc<dyn Journal>, Arc<dyn CanaryKeeper>), BuildError> {
+fn open_journal(settings: config::JournalSettings, parts: &Parts) -> Result<SqliteJournal, BuildError> {
     let sealing_key = settings.sealing_key.map(|key| SealingKey::from_bytes(key.expose())).transpose()?;
     let journal = SqliteJournal::open(SqliteOptions {
         path: settings.path,
@@ -314,8 +312,7 @@ fn open_journal(
     })?;
     #[cfg(not(feature = "sandbox"))]
     let _ = parts;
-    let canaries = Arc::new(journal.clone());
-    Ok((Arc::new(CountedJournal::new(Arc::new(journal), Arc::clone(metrics))), canaries))
+    Ok(journal)
 }
 
 fn key_tests(store: &config::WatchedKeyStore) -> KeyTests {

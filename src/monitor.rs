@@ -167,7 +167,7 @@ impl Monitor {
             tasks.spawn(async move {
                 let patrol = Box::pin(async {
                     monitor.first_description().await;
-                    patrol::patrol(rhythm, &gate, || monitor.probe(&store)).await;
+                    patrol::patrol(rhythm, &gate, || Box::pin(monitor.probe(&store))).await;
                 });
                 until.run_until_cancelled(patrol).await.unwrap_or(());
             });

@@ -28,7 +28,6 @@ mod dns;
 mod draft;
 mod exchange;
 mod old_suites;
-mod open;
 mod recorder;
 mod stranger;
 mod suites;
@@ -215,6 +214,16 @@ impl Prober {
             }
             Err(problem) => StrangerTrial::Untold(problem),
         }
+    }
+
+    /// Opens a connection within `limit` and asks nothing on it yet. The server is authenticated.
+    pub async fn open(&self, target: &Target, address: SocketAddr, limit: Duration) -> Result<KeptConnection, Stop> {
+        let deadline = Deadline::after(limit);
+        let socket = tcp::connect(address, deadline).await.1?;
+        let certificate = self.terms.client_certificate();
+        let secured = tls::secure(&self.terms, socket, target.endpoint.host(), certificate, deadline).await.1;
+        let secured = secured.map_err(|unsecured| unsecured.stop)?;
+        exchange::open(secured).await.map(|(connection, _)| connection).map_err(|failed| failed.0)
     }
 
     /// Carries out any operation on a kept connection within `limit`. The body is the caller's, complete with

@@ -75,3 +75,61 @@ fn keys_are_well(report: &Report) -> bool {
     };
     proofs().next().is_some() && proofs().all(round) && !failing("key.continuity")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{
+        AddressEvidence, Attempt, Evidence, JudgingPolicy, KeyProofs, KeyTally, KeysAtAddress, Problem, ProblemKind,
+        Proving, Sample, SampleKind, SecretEvidence, Subject, judge,
+    };
+    use crate::clock::Timestamp;
+    use crate::id::{IdSource, ReportId};
+    use crate::key_store::{ConnectivityKind, ExternalKeyId, Region};
+
+    fn report(round_trip: KeyTally, continuity: Option<KeyTally>) -> Report {
+        let at = Timestamp::from_unix(1_800_000_000);
+        let subject = Subject {
+            endpoint: "https://xks.example.com".into(),
+            path: "/kms/xks/v1".into(),
+            connectivity: ConnectivityKind::PublicEndpoint,
+            vpc_endpoint_service: None,
+            region: Region::parse("us-east-1").unwrap(),
+            access_key_id: "AKIAI2SFODNN7EXAMPLE".into(),
+            secret: SecretEvidence::Malformed("a test".into()),
+            connect_to: Vec::new(),
+            longest_key_id: None,
+            cluster: None,
+            lab: false,
+        };
+        let mut evidence = Evidence::new(at, subject);
+        let address = "192.0.2.1:443".parse().unwrap();
+        let sample = Sample { kind: SampleKind::Cold, first: Attempt::default(), retry: None };
+        evidence.addresses =
+            vec![AddressEvidence { address, tls: None, suites: None, stranger: None, samples: vec![sample] }];
+        evidence.keys.proving = Proving::TestKey(ExternalKeyId::parse("k").unwrap());
+        let proofs = Some(KeyProofs { round_trip, continuity, ..KeyProofs::default() });
+        evidence.keys.addresses = vec![KeysAtAddress { address, metadata: None, proofs }];
+        Report {
+            id: ReportId::new(&IdSource::from_seed(1), at),
+            findings: judge(&evidence, &JudgingPolicy::default()),
+            evidence,
+            promoted: Vec::new(),
+            perspective: String::new(),
+            took: Duration::ZERO,
+            settings_digest: String::new(),
+        }
+    }
+
+    #[test]
+    fn no_canary_is_made_of_keys_that_fail_or_are_not_those_of_the_last_one() {
+        let passed = KeyTally { passed: 1, ..KeyTally::of(1) };
+        let mut failed = KeyTally::of(1);
+        failed.fail(&ExternalKeyId::parse("k").unwrap(), Problem::target(ProblemKind::DifferentKeys, "other keys"));
+        assert!(keys_are_well(&report(passed.clone(), None)));
+        assert!(keys_are_well(&report(passed.clone(), Some(passed.clone()))));
+        assert!(!keys_are_well(&report(passed, Some(failed.clone()))));
+        assert!(!keys_are_well(&report(failed, None)));
+        assert!(!keys_are_well(&report(KeyTally::of(1), None)));
+    }
+}

@@ -185,7 +185,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("key-usage-without-decrypt", "key.metadata", "unusable_key"),
     ("key-usage-eleven", "key.metadata", "schema"),
     ("key-not-found-exception:operation=metadata", "key.metadata", "not_found"),
-    ("throttling-exception:operation=metadata", "key.metadata", "proxy_error"),
+    ("throttling-exception:operation=metadata", "key.metadata", "throttled"),
     ("stall-after-request:operation=metadata", "key.metadata", "timed_out"),
     ("key-material-swapped", "key.continuity", "different_keys"),
     ("cdiv-wrong", "key.round_trip", "integrity_value"),

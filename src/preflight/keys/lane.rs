@@ -116,7 +116,8 @@ impl<'a> Lane<'a> {
                 Err(stop) => stop,
             };
             let timed_out = stop.problem.kind == ProblemKind::TimedOut && stop.problem.fault != Fault::Own;
-            if !reused && !(timed_out && may_retry) {
+            let again = reused || (timed_out && may_retry);
+            if !again {
                 let detail = format!("{}: {}", operation.name(), stop.problem.detail);
                 return Err(Problem { detail, ..stop.problem }.into());
             }
@@ -125,12 +126,14 @@ impl<'a> Lane<'a> {
     }
 
     async fn attempt(&mut self, operation: XksOperation<'_>, body: Vec<u8>) -> Result<ExchangeEvidence, Stop> {
-        let connection = match self.connection.take() {
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.prober.open(self.target, self.address, self.limit).await?,
         };
-        let (answer, kept) = self.prober.exchange_and_keep(self.target, connection, operation, body, self.limit).await;
-        self.connection = kept;
+        let answer = self.prober.exchange(self.target, &mut connection, operation, body, self.limit).await;
+        if answer.is_ok() && connection.stays_open(self.limit).await {
+            self.connection = Some(connection);
+        }
         answer
     }
 }

@@ -89,7 +89,7 @@ fn note<I>(round: &Mutex<Round<I>>, key: &ExternalKeyId, outcome: Result<(), Tro
     if name == Some(ErrorName::Throttling) {
         let detail = "the proxy throttles GetKeyMetadata; KMS would be throttled with every such key as well, and \
                       asking on would only make it worse";
-        round.tally.leave(Problem::target(ProblemKind::ProxyError, detail));
+        round.tally.leave(Problem::target(ProblemKind::Throttled, detail));
         round.over = true;
     } else if problem.fault == Fault::Own {
         round.tally.leave(problem);

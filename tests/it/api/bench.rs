@@ -25,15 +25,17 @@ use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, Exami
 use xks_preflight::enumeration::{Enumerator, Pace};
 use xks_preflight::id::IdSource;
 use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
-use xks_preflight::key_store::{AccessKeyId, CustomKeyStoreId, ProxyCredential, RawSecretAccessKey, Region};
+use xks_preflight::key_store::{
+    AccessKeyId, CustomKeyStoreId, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region,
+};
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
-use xks_preflight::monitor::{self, Monitor, Schedule, WatchedStore};
+use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
 use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::kms::{KmsSettings, Operation, SandboxKms, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
-use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
+use xks_preflight::sandbox::proxy::{Credentials, ExternalKey, KeyMaterials, ProxySettings, SandboxProxy};
 use xks_preflight::update::Policy;
 
 use crate::peers;
@@ -44,6 +46,7 @@ pub(crate) const PATH: &str = "/kms/xks/v1";
 pub(crate) const KEY_ID: &str = "AKIAI2SFODNN7EXAMPLE";
 pub(crate) const SECRET: &str = "TestSecretDoNotLeak7dHk2Lq9ZtRw4XyBn6MvCs3PjFg1";
 pub(crate) const NEW_SECRET: &str = "TestSecretDoNotLeak8eIl3Mr0AuSx5YzCo7NwDt4QkGh2";
+const TEST_KEY: &str = "xks-preflight-test";
 /// Longer than anything a test waits for on purpose.
 pub(crate) const BOUND: Duration = Duration::from_mins(1);
 
@@ -102,6 +105,7 @@ impl Bench {
         let start = |host: &str| {
             let mut settings = ProxySettings::new(pki.clone(), peers::wall_clock(), host, PATH);
             settings.credentials = Credentials::default().with(KEY_ID, SECRET);
+            settings.keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
             SandboxProxy::start(settings)
         };
         let (current, candidate) =
@@ -278,9 +282,10 @@ impl ServiceParts<'_> {
             path: self.directory.join("journal.sqlite"),
             sealing_key: Some(SealingKey::parse(&"0a".repeat(32).into()).unwrap()),
             crash_after_writes: None,
-        });
+        })
+        .unwrap();
         let driver = Driver::new(driver::Parts {
-            journal: Arc::new(CountedJournal::new(Arc::new(journal.unwrap()), metrics.clone())),
+            journal: Arc::new(CountedJournal::new(Arc::new(journal.clone()), metrics.clone())),
             reader: reader.clone(),
             writer: Some(writer),
             verifier: examiner.clone(),
@@ -303,9 +308,9 @@ impl ServiceParts<'_> {
                     id: CustomKeyStoreId::parse(self.store).unwrap(),
                     credential: Some("main".to_owned()),
                     settings: None,
-                    test_key: None,
+                    test_key: Some(ExternalKeyId::parse(TEST_KEY).unwrap()),
                 }],
-                canaries: None,
+                canaries: Some(Canaries { keeper: Arc::new(journal), every: Duration::from_hours(6) }),
                 observer: Arc::new(move |id, report| counting.probed(id, report)),
             },
             Schedule {

@@ -15,7 +15,9 @@ use super::bench::{Bench, NEW};
 async fn every_metric_of_the_list_is_exposed_as_the_list_says() {
     let bench = Bench::new("metrics").await;
     let healthy = "xks_preflight_external_key_manager_state{";
-    let before = bench.until("/metrics", |answer| answer.body.contains(healthy)).await.body;
+    let canary = "xks_preflight_canary_timestamp_seconds{";
+    let probed = |body: &str| body.contains(healthy) && body.contains(canary);
+    let before = bench.until("/metrics", |answer| probed(&answer.body)).await.body;
     bench.kms.set_delays(Duration::from_millis(300), Duration::from_millis(300));
     let body = json!({ "CustomKeyStoreId": bench.store, "XksProxyUriEndpoint": NEW, "options": { "acknowledge_outage": true } });
     let id = bench.post("/v1/updates", &body).await.json()["id"].as_str().unwrap().to_owned();

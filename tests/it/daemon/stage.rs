@@ -13,12 +13,13 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
-use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
+use xks_preflight::sandbox::proxy::{Credentials, ExternalKey, KeyMaterials, ProxySettings, SandboxProxy};
 
 use crate::peers::{ACCESS_KEY_ID, BINARY, PATH, SECRET, output_directory, wall_clock, write_console_file};
 
 pub(crate) const OLD: &str = "https://old.xks.example.com";
 pub(crate) const NEW: &str = "https://new.xks.example.com";
+const TEST_KEY: &str = "xks-preflight-test";
 const AWS_ACCESS_KEY_ID: &str = "AKIASANDBOXKMSCALLER";
 const AWS_SECRET: &str = "AwsSecretDoNotLeak0123456789";
 const TOKEN: &str = "xkspf_TestTokenDoNotLeak0123456789012345678901234";
@@ -38,6 +39,11 @@ impl Stage {
         Self::with(name, "", "").await
     }
 
+    /// With a test key, and a monitor that hurries.
+    pub(crate) async fn with_test_key(name: &str) -> Self {
+        Self::with(name, "", &format!("test_key_id = \"{TEST_KEY}\"\n[monitor]\ninterval = \"1s\"")).await
+    }
+
     /// With a daemon that may only look.
     pub(crate) async fn observing(name: &str) -> Self {
         Self::with(name, "observe_only = true", "").await
@@ -48,12 +54,13 @@ impl Stage {
         Self::with(name, "", "refusals = true").await
     }
 
-    async fn with(name: &str, kms_settings: &str, store_settings: &str) -> Self {
+    async fn with(name: &str, kms_settings: &str, key_store_settings: &str) -> Self {
         let pki = Arc::new(Pki::new(wall_clock()()).unwrap());
         let start = |endpoint: &str| {
             let host = endpoint.trim_start_matches("https://");
             let mut settings = ProxySettings::new(Arc::clone(&pki), wall_clock(), host, PATH);
             settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET.to_owned());
+            settings.keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
             SandboxProxy::start(settings)
         };
         let (old, new) = (start(OLD).await.unwrap(), start(NEW).await.unwrap());
@@ -75,11 +82,12 @@ impl Stage {
         private(&directory.join("sealing-key.secret"));
         std::fs::write(directory.join("sealing-key.secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
         let stage = Self { kms, old, new, key_store, directory };
-        std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings, store_settings)).unwrap();
+        std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings, key_store_settings))
+            .unwrap();
         stage
     }
 
-    fn configuration(&self, kms_settings: &str, store_settings: &str) -> String {
+    fn configuration(&self, kms_settings: &str, key_store_settings: &str) -> String {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, TOKEN.as_bytes());
         let hash: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         format!(
@@ -99,7 +107,7 @@ console_file = "proxy.secret.json"
 [[key_stores]]
 id = "{key_store}"
 credential = "proxy"
-{store_settings}
+{key_store_settings}
 [preflight]
 ca_files = ["ca.pem"]
 samples = 1

@@ -319,7 +319,7 @@ async fn every_key_fault_shows_in_metadata_or_in_a_round_trip() {
     let encrypt = Call::key(
         "encrypt",
         json!({
-            "plaintext": "SGVsbG8gV29ybGQh", "encryptionAlgorithm": "AES_GCM",
+            "plaintext": "SGVsbG8gV29ybGQh", "encryptionAlgorithm": "AES_GCM", "additionalAuthenticatedData": "YWFk",
             "ciphertextDataIntegrityValueAlgorithm": "SHA_256",
         }),
     );
@@ -339,11 +339,13 @@ async fn every_key_fault_shows_in_metadata_or_in_a_round_trip() {
     let decrypts = async |sealed: &Value| {
         let mut members = sealed.clone();
         members["encryptionAlgorithm"] = "AES_GCM".into();
+        members["additionalAuthenticatedData"] = "YWFk".into();
         bench.send(&Call::key("decrypt", members)).await.json()["plaintext"] == "SGVsbG8gV29ybGQh"
     };
     let integrity = |answer: &Value| {
         let part = |name: &str| STANDARD.decode(answer[name].as_str().unwrap_or_default()).unwrap_or_default();
-        let hashed = [part("initializationVector"), part("ciphertext"), part("authenticationTag")].concat();
+        let hashed =
+            [b"aad".to_vec(), part("initializationVector"), part("ciphertext"), part("authenticationTag")].concat();
         ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, &hashed).as_ref()
             == part("ciphertextDataIntegrityValue")
     };
