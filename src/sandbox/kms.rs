@@ -36,12 +36,13 @@ use rustls::RootCertStore;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{fault::Faults, health::HealthCaller, history::History, region::Region, signature::Verifier};
+use self::{fault::Faults, health::HealthCaller, history::History, region::Region};
 pub use self::{
     fault::{KmsFault, MAX_HANG},
     history::{Call, Operation, Outcome},
     store::{Backing, CloudHsm, ConnectionState, Connectivity, ExternalKeyStore, Secret, SeedStore, Store},
 };
+pub(super) use self::{signature::Verifier, wire::Failure};
 
 /// Where the simulated KMS takes the wall clock from, for signatures, certificates and dates.
 pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;

@@ -25,11 +25,11 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
 
 /// Who may call, and for what the signature must be made.
 #[derive(Debug)]
-pub(super) struct Verifier {
-    pub(super) access_key_id: String,
-    pub(super) secret: Secret,
-    pub(super) region: String,
-    pub(super) service: &'static str,
+pub(in crate::sandbox) struct Verifier {
+    pub(in crate::sandbox) access_key_id: String,
+    pub(in crate::sandbox) secret: Secret,
+    pub(in crate::sandbox) region: String,
+    pub(in crate::sandbox) service: &'static str,
 }
 
 /// How far the caller's clock may be off.
@@ -70,7 +70,7 @@ fn parse(authorization: &str) -> Result<Authorization<'_>, Failure> {
 
 impl Verifier {
     /// Verifies the signature of a request with this head and body at this instant.
-    pub(super) fn verify(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(), Failure> {
+    pub(in crate::sandbox) fn verify(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(), Failure> {
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let authorization = text("authorization")
             .ok_or_else(|| Failure::new("MissingAuthenticationTokenException", "Missing Authentication Token"))?;

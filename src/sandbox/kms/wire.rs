@@ -15,10 +15,10 @@ use super::{
 
 /// An exception of KMS on its way to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) name: Cow<'static, str>,
-    pub(super) message: String,
-    pub(super) status: StatusCode,
+pub(in crate::sandbox) struct Failure {
+    pub(in crate::sandbox) name: Cow<'static, str>,
+    pub(in crate::sandbox) message: String,
+    pub(in crate::sandbox) status: StatusCode,
 }
 
 impl Failure {
