@@ -129,6 +129,7 @@ fn candidate(address: SocketAddr) -> Candidate {
         path: PATH.to_owned(),
         connectivity: ConnectivityKind::PublicEndpoint,
         vpc_endpoint_service: None,
+        vpc_endpoint_service_owner: None,
         region: Region::parse("us-east-1").unwrap(),
         credential: OfferedCredential::new(ACCESS_KEY_ID, SECRET),
         connect_to: vec![address.to_string()],

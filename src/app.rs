@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
 use crate::api::{self, Bounds, Connections, Service};
-use crate::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
+use crate::aws::{AwsCredentials, AwsKms, AwsKmsSettings, AwsVpc, AwsVpcSettings};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, OrderError, Pace};
@@ -31,9 +31,13 @@ use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
 use crate::update::{ApprovalRule, Policy};
+use crate::vpc::VpcReader;
 
 /// KMS calls the proxy during an update, with a retry; this leaves it time.
 const KMS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// EC2 and Elastic Load Balancing answer what they know.
+const VPC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests may go on once the daemon is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -96,6 +100,12 @@ pub enum BuildError {
          set kms.observe_only, or let kms.endpoint_url be a simulation on loopback"
     )]
     LaboratoryGate,
+    /// A simulated EC2 or Elastic Load Balancing before a KMS that is none.
+    #[error(
+        "vpc.ec2_endpoint_url or vpc.elbv2_endpoint_url is a simulation, and KMS here is a real one: leave it out, set \
+         kms.observe_only, or let kms.endpoint_url be a simulation on loopback, too"
+    )]
+    SimulatedVpc,
     /// Open updates cannot be read.
     #[error("cannot take up open updates")]
     Resume(#[source] OrderError),
@@ -123,13 +133,19 @@ impl App {
     /// Opens what must be opened and puts the parts together. Nothing is probed, served or changed yet.
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
-        let Config { listen, http, journal, kms, credentials, key_stores, preflight, monitor, update, tokens } = config;
+        let Config { listen, http, journal, kms, vpc, credentials, key_stores, preflight, monitor, update, tokens } =
+            config;
         if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
             let (key_store, region) = (other.id.clone(), other.region.clone());
             return Err(BuildError::OtherRegion { key_store, region, kms: kms.region });
         }
         if preflight.trust.is_lab() && !kms.observe_only && !kms.endpoint_url.as_deref().is_some_and(is_simulation) {
             return Err(BuildError::LaboratoryGate);
+        }
+        let is_simulated = |url: &Option<String>| url.as_deref().is_some_and(is_simulation);
+        let simulated_vpc = is_simulated(&vpc.ec2_endpoint_url) || is_simulated(&vpc.elbv2_endpoint_url);
+        if simulated_vpc && !kms.observe_only && !is_simulated(&kms.endpoint_url) {
+            return Err(BuildError::SimulatedVpc);
         }
         let listening = |source| BuildError::Listen { address: listen.api, source };
         let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
@@ -140,6 +156,7 @@ impl App {
         let canaries: Arc<dyn CanaryKeeper> = Arc::new(sqlite.clone());
         let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(Arc::new(sqlite), Arc::clone(&metrics)));
         let endpoint_url = kms.endpoint_url.clone();
+        let vpc = vpc_reader(vpc, &kms, &parts).await;
         let settings = AwsKmsSettings {
             region: kms.region.clone(),
             endpoint_url,
@@ -177,6 +194,7 @@ impl App {
             enumerator: Arc::clone(&enumerator),
             key_tests: key_stores.iter().map(|store| (store.id.clone(), key_tests(store))).collect(),
             canaries: Some(Arc::clone(&canaries)),
+            vpc: vpc.clone(),
             clock: Arc::clone(&parts.clock),
             samples: preflight.samples,
             addresses: preflight.addresses,
@@ -203,6 +221,7 @@ impl App {
                 preflight: engine,
                 surroundings: Arc::clone(&surroundings),
                 reader: Some(Arc::clone(&reader)),
+                vpc,
                 clock: Arc::clone(&parts.clock),
                 seed: parts.seed,
                 stores: key_stores
@@ -300,6 +319,24 @@ impl App {
 /// Plain HTTP is accepted on loopback only, and AWS's own endpoints speak HTTPS.
 fn is_simulation(endpoint_url: &str) -> bool {
     endpoint_url.starts_with("http://")
+}
+
+/// Whoever reads VPC endpoint services, if that is wanted. Before a simulated KMS AWS itself is left alone: it knows
+/// nothing of simulated services.
+async fn vpc_reader(vpc: config::VpcSettings, kms: &config::KmsSettings, parts: &Parts) -> Option<Arc<dyn VpcReader>> {
+    let simulated = kms.endpoint_url.as_deref().is_some_and(is_simulation);
+    if !vpc.check_service || (simulated && (vpc.ec2_endpoint_url.is_none() || vpc.elbv2_endpoint_url.is_none())) {
+        return None;
+    }
+    let settings = AwsVpcSettings {
+        region: kms.region.clone(),
+        ec2_endpoint_url: vpc.ec2_endpoint_url,
+        elbv2_endpoint_url: vpc.elbv2_endpoint_url,
+        credentials: parts.aws_credentials.clone(),
+        timeout: VPC_TIMEOUT,
+        clock: Arc::clone(&parts.clock),
+    };
+    Some(Arc::new(AwsVpc::new(settings).await))
 }
 
 fn open_journal(settings: config::JournalSettings, parts: &Parts) -> Result<SqliteJournal, BuildError> {

@@ -32,7 +32,7 @@ pub use schema::schema;
 pub use secret::{Environment, SealingKey};
 pub use settings::{
     ApprovalRule, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
-    PreflightSettings, ServerTls, UpdatePolicy, Waiver, WatchedKeyStore,
+    PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver, WatchedKeyStore,
 };
 
 /// The largest configuration file that is read, in bytes.

@@ -9,6 +9,9 @@
 //! canary is kept now and then ([`Canaries`]), and the latest one must decrypt at every probe: key material that was
 //! swapped behind unchanged settings shows at once.
 //!
+//! A store behind a VPC endpoint service is judged by that service, too, which is read anew every five minutes: a lost
+//! principal or a lost verification shows nowhere else before the store has to connect again.
+//!
 //! # What can go wrong
 //!
 //! - KMS cannot be read: the last description is used, or the settings in the configuration if there never was one.
@@ -19,6 +22,7 @@ mod board;
 mod canary;
 mod history;
 mod patrol;
+mod service_watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,12 +38,14 @@ use tokio_util::sync::CancellationToken;
 use board::Board;
 pub use board::Sighting;
 pub use canary::Canaries;
+use service_watch::ServiceWatch;
 
 use crate::check::{AwsEvidence, Report};
 use crate::clock::Clock;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, XksConfiguration};
 use crate::kms::KeyStoreReader;
 use crate::preflight::{Candidate, Preflight, Surroundings, Thoroughness};
+use crate::vpc::VpcReader;
 
 /// When and how much to probe.
 #[derive(Clone, Debug)]
@@ -96,6 +102,8 @@ pub struct Parts {
     pub surroundings: Arc<Surroundings>,
     /// Reads KMS, if that is allowed.
     pub reader: Option<Arc<dyn KeyStoreReader>>,
+    /// Reads VPC endpoint services, if that is wanted.
+    pub vpc: Option<Arc<dyn VpcReader>>,
     /// Dates descriptions.
     pub clock: Arc<dyn Clock>,
     /// Seeds phases and jitter.
@@ -113,6 +121,7 @@ pub struct Monitor {
     parts: Parts,
     schedule: Schedule,
     board: Board,
+    services: ServiceWatch,
     described: watch::Sender<bool>,
     running: AtomicBool,
 }
@@ -127,7 +136,8 @@ impl Monitor {
     /// Knows its key stores, and nothing of them yet.
     pub fn new(parts: Parts, schedule: Schedule) -> Self {
         let board = Board::new(parts.stores.iter().map(|store| store.id.clone()), schedule.history);
-        Self { parts, schedule, board, described: watch::Sender::new(false), running: AtomicBool::new(false) }
+        let services = ServiceWatch::new(parts.vpc.clone());
+        Self { parts, schedule, board, services, described: watch::Sender::new(false), running: AtomicBool::new(false) }
     }
 
     /// What is known of every key store: the configured ones and those that KMS told of.
@@ -218,7 +228,9 @@ impl Monitor {
                 }
                 let judging = (self.parts.surroundings.judging)(Some(&store.id), self.parts.clock.now());
                 let thoroughness = Thoroughness { judging, ..self.schedule.thoroughness.clone() };
-                let report = self.parts.preflight.run(&candidate, AwsEvidence::default(), &thoroughness).await;
+                let vpc = self.services.look(&store.id, &candidate).await;
+                let aws = AwsEvidence { vpc, ..AwsEvidence::default() };
+                let report = self.parts.preflight.run(&candidate, aws, &thoroughness).await;
                 (self.parts.observer)(&store.id, &report);
                 let report = Arc::new(report);
                 self.board.probed(&store.id, Arc::clone(&report));

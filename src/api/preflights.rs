@@ -142,6 +142,7 @@ fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {
         path: free.path,
         connectivity: free.connectivity,
         vpc_endpoint_service: free.vpc_endpoint_service,
+        vpc_endpoint_service_owner: free.vpc_endpoint_service_owner,
         region: free.region.unwrap_or_else(|| service.surroundings.region.clone()),
         credential,
         keys: CandidateKeys::default(),

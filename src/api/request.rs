@@ -51,6 +51,7 @@ pub(super) struct Free {
     pub(super) path: String,
     pub(super) connectivity: ConnectivityKind,
     pub(super) vpc_endpoint_service: Option<String>,
+    pub(super) vpc_endpoint_service_owner: Option<AccountId>,
     pub(super) region: Option<Region>,
     pub(super) credential: FreeCredential,
 }
@@ -130,6 +131,7 @@ pub(super) fn preflight(
     let path = body.required(Member::Path.as_str(), short);
     let connectivity = body.text(Member::Connectivity.as_str(), ConnectivityKind::parse);
     let vpc_endpoint_service = body.text(Member::ServiceName.as_str(), short);
+    let vpc_endpoint_service_owner = body.text(Member::ServiceOwner.as_str(), AccountId::parse);
     let region = body.text("Region", Region::parse);
     let credential = body.object(CREDENTIAL, free_credential);
     if credential.is_none() {
@@ -145,6 +147,7 @@ pub(super) fn preflight(
                 path,
                 connectivity: connectivity.unwrap_or(ConnectivityKind::PublicEndpoint),
                 vpc_endpoint_service,
+                vpc_endpoint_service_owner,
                 region,
                 credential,
             };

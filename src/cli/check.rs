@@ -239,6 +239,8 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         path,
         connectivity: arguments.connectivity.into(),
         vpc_endpoint_service: arguments.vpc_endpoint_service,
+        // Needed only where AWS is asked.
+        vpc_endpoint_service_owner: None,
         region,
         credential: offered.credential,
         connect_to: arguments.connect_to,

@@ -96,6 +96,7 @@ pub(super) const ROOT: &[Key] = &[
     key("http", Shape::Section(HTTP), Optional, "limits on what callers of the API may use up"),
     key("journal", Shape::Section(JOURNAL), Optional, "where updates are recorded"),
     key("kms", Shape::Section(KMS), Optional, "how AWS KMS is asked and told"),
+    key("vpc", Shape::Section(VPC), Optional, "how AWS is asked about VPC endpoint services"),
     key("credentials", Shape::Named(CREDENTIAL, 1_000), Optional, "proxy credentials, by a name of your choice"),
     key("key_stores", Shape::Sections(KEY_STORE, 1_000), Optional, "the external key stores to watch and to gate"),
     key("preflight", Shape::Section(PREFLIGHT), Optional, "how a candidate is probed and judged"),
@@ -164,6 +165,17 @@ const KMS: &[Key] = &[
         "how many requests a second may be spent on finding the KMS keys of the key stores",
     ),
     key("observe_only", Shape::Flag, Default("false"), "never change a key store: updates end at the plan"),
+];
+
+const VPC: &[Key] = &[
+    key(
+        "check_service",
+        Shape::Flag,
+        Default("true"),
+        "whether EC2 and Elastic Load Balancing are asked about the VPC endpoint services of key stores",
+    ),
+    key("ec2_endpoint_url", Shape::Private, Optional, "an EC2 endpoint instead of AWS's own, such as a VPC endpoint"),
+    key("elbv2_endpoint_url", Shape::Private, Optional, "an Elastic Load Balancing endpoint instead of AWS's own"),
 ];
 
 const CREDENTIAL: &[Key] = &[

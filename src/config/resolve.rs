@@ -13,7 +13,7 @@ use super::raw::{Section, Taken};
 use super::secret::{self, Environment, SealingKey};
 use super::settings::{
     ApprovalRule, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
-    PreflightSettings, UpdatePolicy, WatchedKeyStore,
+    PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
 use super::waiver;
 use crate::api::{Caller, Role, TokenHash};
@@ -38,6 +38,7 @@ impl Resolver<'_> {
         let http = root.section("http").and_then(|section| self.http(section));
         let journal = root.section("journal").and_then(|section| self.journal(section));
         let kms = root.section("kms").and_then(|section| self.kms(section));
+        let vpc = root.section("vpc").and_then(|section| self.vpc(section));
         let credentials = root.named("credentials");
         let names: Option<BTreeSet<String>> =
             credentials.as_ref().map(|named| named.iter().map(|(name, _)| name.clone()).collect());
@@ -55,6 +56,7 @@ impl Resolver<'_> {
             http: http?,
             journal: journal?,
             kms: kms?,
+            vpc: vpc?,
             credentials: credentials?,
             key_stores: key_stores?,
             preflight: preflight?,
@@ -150,6 +152,22 @@ impl Resolver<'_> {
             poll_interval: poll_interval?,
             describe_key_rate: describe_key_rate?,
             observe_only: observe_only?,
+        })
+    }
+
+    fn vpc(&mut self, mut section: Section) -> Option<VpcSettings> {
+        let url = |text: &str| {
+            let rule = "must be https://HOST[:PORT], or http:// with a loopback address";
+            endpoint_url(text).map_err(|_| rule.to_owned())
+        };
+        let check_service = section.flag("check_service");
+        let ec2_endpoint_url = section.parse("ec2_endpoint_url", self.faults, url);
+        let elbv2_endpoint_url = section.parse("elbv2_endpoint_url", self.faults, url);
+        section.finish(self.faults);
+        Some(VpcSettings {
+            check_service: check_service?,
+            ec2_endpoint_url: ec2_endpoint_url.map(|url| url.value),
+            elbv2_endpoint_url: elbv2_endpoint_url.map(|url| url.value),
         })
     }
 

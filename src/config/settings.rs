@@ -29,6 +29,8 @@ pub struct Config {
     pub journal: JournalSettings,
     /// `[kms]`: how AWS KMS is asked and told.
     pub kms: KmsSettings,
+    /// `[vpc]`: how AWS is asked about VPC endpoint services.
+    pub vpc: VpcSettings,
     /// `[credentials.NAME]`: proxy credentials by name.
     pub credentials: BTreeMap<String, NamedCredential>,
     /// `[[key_stores]]`: unique by Region and id.
@@ -98,6 +100,17 @@ pub struct KmsSettings {
     pub describe_key_rate: u32,
     /// `observe_only`: make no writer at all.
     pub observe_only: bool,
+}
+
+/// `[vpc]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VpcSettings {
+    /// `check_service`: ask EC2 and Elastic Load Balancing about VPC endpoint services.
+    pub check_service: bool,
+    /// `ec2_endpoint_url`: `https://`, or `http://` on a loopback address.
+    pub ec2_endpoint_url: Option<String>,
+    /// `elbv2_endpoint_url`: `https://`, or `http://` on a loopback address.
+    pub elbv2_endpoint_url: Option<String>,
 }
 
 /// `[credentials.NAME]`, with its secret.

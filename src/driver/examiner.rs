@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
-use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Report};
+use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Report, VpcEvidence};
 use crate::clock::Clock;
 use crate::enumeration::Enumerator;
 use crate::id::ReportId;
@@ -21,6 +21,7 @@ use crate::key_store::{CustomKeyStoreId, ExternalKeyId, ProxyCredential, XksConf
 use crate::kms::KeyStoreReader;
 use crate::preflight::{Baseline, Candidate, KeyThoroughness, Load, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
+use crate::vpc::VpcReader;
 
 /// How many reports are kept; the oldest make room.
 const KEPT: usize = 1_000;
@@ -45,6 +46,8 @@ pub struct ExaminerParts {
     pub key_tests: BTreeMap<CustomKeyStoreId, KeyTests>,
     /// Has the canaries of present settings, if any are kept.
     pub canaries: Option<Arc<dyn CanaryKeeper>>,
+    /// Reads VPC endpoint services, if that is wanted.
+    pub vpc: Option<Arc<dyn VpcReader>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Cold samples of each address.
@@ -153,7 +156,8 @@ impl Examiner {
     /// Examines a candidate that belongs to no key store.
     pub async fn candidate(&self, candidate: &Candidate, extra: &Extra) -> Result<Arc<Report>, ExamineError> {
         let judging = (self.parts.surroundings.judging)(None, self.parts.clock.now());
-        self.examine(candidate, AwsEvidence::default(), judging, extra).await
+        let aws = AwsEvidence { vpc: self.endpoint_service(candidate).await, ..AwsEvidence::default() };
+        self.examine(candidate, aws, judging, extra).await
     }
 
     /// Examines what a plan would put in force. `credential` signs for the new settings, `former_credential` for the
@@ -187,9 +191,10 @@ impl Examiner {
             candidate.baseline =
                 plan.expected.xks().and_then(|xks| self.baseline(xks, former_credential)).map(Box::new);
         }
-        let (stores, enumeration) = tokio::join!(
+        let (stores, enumeration, vpc) = tokio::join!(
             self.parts.reader.key_stores(),
             self.parts.enumerator.refreshed(&plan.key_store, KEYS_WITHIN.min(self.parts.timeout)),
+            self.endpoint_service(&candidate),
         );
         candidate.keys.enumeration = Some(enumeration);
         let control_plane = ControlPlane {
@@ -207,9 +212,15 @@ impl Examiner {
         let mut judging = (surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
         // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
         judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
-        let aws = AwsEvidence { control_plane: Some(control_plane), ..AwsEvidence::default() };
+        let aws = AwsEvidence { control_plane: Some(control_plane), vpc, ..AwsEvidence::default() };
         let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
         self.examine(&candidate, aws, judging, &Extra { refusals, ..extra.clone() }).await
+    }
+
+    /// What AWS tells of the candidate's VPC endpoint service; services of other Regions are out of our sight.
+    async fn endpoint_service(&self, candidate: &Candidate) -> Option<VpcEvidence> {
+        let reader = self.parts.vpc.as_ref().filter(|_| candidate.region == self.parts.surroundings.region)?;
+        candidate.endpoint_service(reader.as_ref()).await
     }
 
     /// What the present proxy encrypted while it was well, newest first.

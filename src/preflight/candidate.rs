@@ -2,13 +2,14 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::check::{Enumeration, SecretEvidence, Subject};
+use crate::check::{Enumeration, SecretEvidence, Subject, VpcEvidence};
 use crate::journal::Canary;
 use crate::key_store::{
-    AccessKeyId, ConnectivityKind, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region, XksProxyUriEndpoint,
-    XksProxyUriPath,
+    AccessKeyId, AccountId, ConnectivityKind, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region,
+    VpcEndpointServiceName, XksProxyUriEndpoint, XksProxyUriPath,
 };
 use crate::probe::Target;
+use crate::vpc::VpcReader;
 
 /// Examples that AWS's documents print; whoever copied one has a secret that everybody knows.
 const DOCUMENTED_SECRETS: [&str; 3] = [
@@ -28,6 +29,8 @@ pub struct Candidate {
     pub connectivity: ConnectivityKind,
     /// `XksProxyVpcEndpointServiceName`
     pub vpc_endpoint_service: Option<String>,
+    /// `XksProxyVpcEndpointServiceOwner`
+    pub vpc_endpoint_service_owner: Option<AccountId>,
     /// The Region of KMS.
     pub region: Region,
     /// `XksProxyAuthenticationCredential`
@@ -142,6 +145,15 @@ impl Candidate {
         })
     }
 
+    /// What AWS tells of its VPC endpoint service; `None` if it has none, or none that AWS could know.
+    pub async fn endpoint_service(&self, reader: &dyn VpcReader) -> Option<VpcEvidence> {
+        if self.connectivity == ConnectivityKind::PublicEndpoint {
+            return None;
+        }
+        let name = VpcEndpointServiceName::parse(self.vpc_endpoint_service.as_deref()?).ok()?;
+        Some(reader.endpoint_service(&name, self.vpc_endpoint_service_owner.as_ref()).await)
+    }
+
     pub(super) fn subject(&self, lab: bool) -> Subject {
         Subject {
             endpoint: self.endpoint.clone(),
@@ -169,6 +181,7 @@ mod tests {
             path: "/kms/xks/v1".into(),
             connectivity: ConnectivityKind::PublicEndpoint,
             vpc_endpoint_service: None,
+            vpc_endpoint_service_owner: None,
             region: Region::parse("us-east-1").unwrap(),
             credential: OfferedCredential::new("AKIAI2SFODNN7EXAMPLE", secret),
             connect_to: Vec::new(),

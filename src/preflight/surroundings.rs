@@ -58,15 +58,16 @@ impl Surroundings {
 
     /// The candidate that these settings are. `kms_operation` is what KMS would be doing.
     pub fn candidate(&self, xks: &XksConfiguration, credential: OfferedCredential, kms_operation: &str) -> Candidate {
-        let vpc_endpoint_service = match &xks.connectivity {
-            Connectivity::PublicEndpoint => None,
-            Connectivity::VpcEndpointService { name, .. } => Some(name.to_string()),
+        let (vpc_endpoint_service, vpc_endpoint_service_owner) = match &xks.connectivity {
+            Connectivity::PublicEndpoint => (None, None),
+            Connectivity::VpcEndpointService { name, owner } => (Some(name.to_string()), owner.clone()),
         };
         Candidate {
             endpoint: xks.endpoint.to_string(),
             path: xks.path.to_string(),
             connectivity: xks.connectivity.kind(),
             vpc_endpoint_service,
+            vpc_endpoint_service_owner,
             region: self.region.clone(),
             credential,
             connect_to: self.connect_to(&xks.endpoint),

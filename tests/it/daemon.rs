@@ -1,7 +1,7 @@
 //! The real daemon, as a process: from request to ending, through signals and kill -9.
 
 mod keys;
-mod stage;
+pub(crate) mod stage;
 
 use std::time::Duration;
 

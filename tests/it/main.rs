@@ -40,6 +40,8 @@ mod readme;
 mod refusals;
 /// TLS as KMS sees it: AWS's list, several addresses, facts of refused certificates.
 mod tls;
+/// VPC endpoint services: what EC2 and Elastic Load Balancing tell, and updates that it blocks.
+mod vpc;
 
 /// Updates from request to ending, through the AWS SDK against the simulated KMS, with faults, races and restarts.
 mod update;

@@ -52,6 +52,7 @@ async fn report(addresses: Vec<Ipv4Addr>, connectivity: ConnectivityKind) -> Rep
         connectivity,
         vpc_endpoint_service: Some("com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0".into())
             .filter(|_| connectivity == ConnectivityKind::VpcEndpointService),
+        vpc_endpoint_service_owner: None,
         region: Region::parse("us-east-1").unwrap(),
         credential: OfferedCredential::new("AKIAI2SFODNN7EXAMPLE", "TestSecretDoNotLeak0123456789012345678901234567"),
         connect_to: Vec::new(),

@@ -270,6 +270,7 @@ impl ServiceParts<'_> {
             enumerator: enumerator.clone(),
             key_tests: BTreeMap::new(),
             canaries: None,
+            vpc: None,
             clock: clock.clone(),
             samples: 2,
             addresses: 16,
@@ -302,6 +303,7 @@ impl ServiceParts<'_> {
                 preflight,
                 surroundings: surroundings.clone(),
                 reader: Some(reader),
+                vpc: None,
                 clock: clock.clone(),
                 seed: 7,
                 stores: vec![WatchedStore {

@@ -20,8 +20,8 @@ use crate::peers::{ACCESS_KEY_ID, BINARY, PATH, SECRET, output_directory, wall_c
 pub(crate) const OLD: &str = "https://old.xks.example.com";
 pub(crate) const NEW: &str = "https://new.xks.example.com";
 const TEST_KEY: &str = "xks-preflight-test";
-const AWS_ACCESS_KEY_ID: &str = "AKIASANDBOXKMSCALLER";
-const AWS_SECRET: &str = "AwsSecretDoNotLeak0123456789";
+pub(crate) const AWS_ACCESS_KEY_ID: &str = "AKIASANDBOXKMSCALLER";
+pub(crate) const AWS_SECRET: &str = "AwsSecretDoNotLeak0123456789";
 const TOKEN: &str = "xkspf_TestTokenDoNotLeak0123456789012345678901234";
 /// Longer than anything here takes on a busy machine.
 const BOUND: Duration = Duration::from_mins(2);
@@ -54,7 +54,22 @@ impl Stage {
         Self::with(name, "", "refusals = true").await
     }
 
+    /// With a key store behind a VPC endpoint service, and a daemon that asks these endpoints about the service.
+    pub(crate) async fn behind_service(name: &str, service: &str, ec2: &str, elbv2: &str) -> Self {
+        let more = format!("[vpc]\nec2_endpoint_url = \"{ec2}\"\nelbv2_endpoint_url = \"{elbv2}\"");
+        Self::made(name, &more, "", |store| store.behind_service(service, "111122223333")).await
+    }
+
     async fn with(name: &str, kms_settings: &str, key_store_settings: &str) -> Self {
+        Self::made(name, kms_settings, key_store_settings, |store| store).await
+    }
+
+    async fn made(
+        name: &str,
+        kms_settings: &str,
+        key_store_settings: &str,
+        place: impl FnOnce(SeedStore) -> SeedStore,
+    ) -> Self {
         let pki = Arc::new(Pki::new(wall_clock()()).unwrap());
         let start = |endpoint: &str| {
             let host = endpoint.trim_start_matches("https://");
@@ -74,7 +89,7 @@ impl Stage {
         settings.routes.insert("new.xks.example.com".to_owned(), new.address());
         let kms = SandboxKms::start(settings).await.unwrap();
         let store = SeedStore::public("payments", OLD, PATH, ACCESS_KEY_ID, SECRET);
-        let key_store = kms.add_store(store.in_state(ConnectionState::Connected));
+        let key_store = kms.add_store(place(store).in_state(ConnectionState::Connected));
         let directory = output_directory(name);
         std::fs::write(directory.join("ca.pem"), pki.root_pem()).unwrap();
         private(&directory.join("proxy.secret.json"));
