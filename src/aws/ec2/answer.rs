@@ -1,4 +1,5 @@
-//! The XML of EC2's answers, as far as we read it. Unknown elements are passed over; absent lists are empty.
+//! The XML of EC2's answers, as far as we read it. Unknown elements are passed over and absent lists
+//! are empty, but for the one that the answer is about: without it the answer is another one.
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -36,7 +37,6 @@ struct ServiceType {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Configurations {
-    #[serde(default)]
     service_configuration_set: List<Configuration>,
     next_token: Option<String>,
 }
@@ -59,7 +59,8 @@ pub(super) struct Configuration {
     #[serde(default)]
     supported_ip_address_type_set: List<String>,
     private_dns_name: Option<String>,
-    private_dns_name_configuration: Option<PrivateDnsNameConfiguration>,
+    #[serde(rename = "privateDnsNameConfiguration")]
+    private_dns_verification: Option<PrivateDnsNameConfiguration>,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +89,7 @@ impl From<Configuration> for OwnService {
             region: None,
             acceptance_required: found.acceptance_required,
             private_dns_names: found.private_dns_name.into_iter().filter(|name| !name.is_empty()).collect(),
-            private_dns_state: found.private_dns_name_configuration.and_then(|configuration| configuration.state),
+            private_dns_state: found.private_dns_verification.and_then(|configuration| configuration.state),
             zones: found.availability_zone_set.item,
             ip_address_types: found.supported_ip_address_type_set.item,
         };
@@ -105,7 +106,6 @@ impl From<Configuration> for OwnService {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Offers {
-    #[serde(default)]
     service_detail_set: List<Offer>,
     next_token: Option<String>,
 }
@@ -173,7 +173,6 @@ impl From<Offer> for OfferedService {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Permissions {
-    #[serde(default)]
     allowed_principals: List<Permission>,
     next_token: Option<String>,
 }
@@ -204,7 +203,6 @@ impl Permission {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SecurityGroups {
-    #[serde(default)]
     security_group_info: List<Group>,
     next_token: Option<String>,
 }
@@ -300,5 +298,57 @@ impl Failure {
         let response: Response = quick_xml::de::from_str(text).ok()?;
         let first = response.errors.error.into_iter().next()?;
         Some(Self { code: first.code, message: first.message.unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "<DescribeVpcEndpointServiceConfigurationsResponse><requestId>1</requestId>\
+        <serviceConfigurationSet><item><serviceType><item><serviceType>Interface</serviceType></item></serviceType>\
+        <serviceId>vpce-svc-1</serviceId><serviceName>a.vpce-svc-1</serviceName><acceptanceRequired>true\
+        </acceptanceRequired><availabilityZoneSet><item>us-east-1a</item><item>us-east-1b</item></availabilityZoneSet>\
+        <tagSet><item><key>unknown</key><value>&amp;</value></item></tagSet></item></serviceConfigurationSet>\
+        </DescribeVpcEndpointServiceConfigurationsResponse>";
+
+    fn read(text: &str) -> Option<Vec<OwnService>> {
+        let page: Configurations = quick_xml::de::from_str(text).ok()?;
+        Some(page.take().0.into_iter().map(OwnService::from).collect())
+    }
+
+    #[test]
+    fn an_answer_is_read_and_what_it_lacks_is_not_invented() {
+        let found = read(GOOD).unwrap();
+        assert_eq!(found[0].id, "vpce-svc-1");
+        assert_eq!(found[0].service.acceptance_required, Some(true));
+        assert_eq!(found[0].service.zones, ["us-east-1a", "us-east-1b"]);
+        assert_eq!((found[0].state.as_deref(), found[0].service.ip_address_types.len()), (None, 0));
+        assert!(read("<R><serviceConfigurationSet/></R>").unwrap().is_empty());
+        assert!(read("<R><regionInfo/></R>").is_none());
+        assert!(read(&GOOD.replace("true", "perhaps")).is_none());
+    }
+
+    #[test]
+    fn depth_and_entities_do_no_harm() {
+        let deep = format!("<tagSet>{}{}</tagSet>", "<a>".repeat(100_000), "</a>".repeat(100_000));
+        assert!(read(&GOOD.replace("<tagSet>", &format!("{deep}<tagSet>"))).is_some() || read(&deep).is_none());
+        let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\">]>";
+        let found = read(&format!("{bomb}{}", GOOD.replace("vpce-svc-1", "&b;")));
+        assert!(found.is_none_or(|found| found[0].id.len() < 20), "entities are not expanded");
+    }
+
+    proptest! {
+        #[test]
+        fn broken_answers_are_refused_or_read_and_never_panic(at in 0..GOOD.len(), text in "\\PC{0,12}|[<>/&;a-z]{0,12}") {
+            let mut broken = GOOD.to_owned();
+            broken.insert_str(at, &text);
+            let _ = read(&broken);
+            let _ = read(&GOOD[..at]);
+            let _ = Failure::parse(&broken);
+            prop_assert!(read(&GOOD[..at]).is_none(), "an answer that ends in the middle is no answer");
+        }
     }
 }

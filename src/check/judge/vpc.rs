@@ -10,7 +10,7 @@ pub(in crate::check) use self::balancer::{
 use super::{Judgement, failed, not_applicable, passed, whole};
 use crate::check::evidence::vpc::{EndpointService, OwnedService, ServiceSight};
 use crate::check::{Evidence, Outcome, Problem, ProblemKind, VpcEvidence};
-use crate::key_store::ConnectivityKind;
+use crate::key_store::{AccountId, ConnectivityKind};
 
 /// Judges what AWS told of the service, if the candidate has one and AWS was asked.
 fn asked(evidence: &Evidence, judge: impl FnOnce(&VpcEvidence) -> Outcome) -> Vec<Judgement> {
@@ -61,7 +61,7 @@ fn list<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
 
 pub(in crate::check) fn service_found(evidence: &Evidence) -> Vec<Judgement> {
     asked(evidence, |seen| {
-        let (name, stated) = (&seen.name, seen.stated_owner.as_ref().map(|owner| owner.as_str()));
+        let (name, stated) = (&seen.name, seen.stated_owner.as_ref().map(AccountId::as_str));
         match &seen.sight {
             ServiceSight::Untold(problem) => failed(problem.clone()),
             ServiceSight::Absent => {
@@ -78,7 +78,7 @@ pub(in crate::check) fn service_found(evidence: &Evidence) -> Vec<Judgement> {
                     passed(format!("in our account{}", account.map_or(String::new(), |id| format!(" {id}"))))
                 }
             },
-            ServiceSight::Offered { owner, .. } => match (owner.as_ref().map(|owner| owner.as_str()), stated) {
+            ServiceSight::Offered { owner, .. } => match (owner.as_ref().map(AccountId::as_str), stated) {
                 (Some(owner), Some(stated)) if owner == stated => passed(format!("offered by account {owner}")),
                 (None, Some(_)) => missing("Owner"),
                 (owner, Some(stated)) => {

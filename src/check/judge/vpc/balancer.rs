@@ -163,18 +163,15 @@ fn admitted(name: &str, security: &BalancerSecurity) -> Outcome {
         let below = rule.to_port.is_none_or(|to| to == -1 || to >= PORT);
         protocol && above && below && rule.ranges.iter().any(|range| range == "0.0.0.0/0")
     };
-    match security.groups.iter().find(|group| group.inbound.iter().any(|rule| open(&rule))) {
-        Some(group) => passed(format!("{name}: {} admits TCP 443 from anywhere", group.id)),
-        None => {
-            let ids: Vec<String> = security.groups.iter().map(|group| group.id.clone()).collect();
-            let detail = format!(
-                "the inbound rules of {} are enforced on PrivateLink traffic to {name} and do not admit TCP 443 from \
-                 anywhere",
-                list(&ids)
-            );
-            fault(ProblemKind::SecurityGroup, detail)
-        }
+    if let Some(group) = security.groups.iter().find(|group| group.inbound.iter().any(|rule| open(&rule))) {
+        return passed(format!("{name}: {} admits TCP 443 from anywhere", group.id));
     }
+    let ids: Vec<String> = security.groups.iter().map(|group| group.id.clone()).collect();
+    let detail = format!(
+        "the inbound rules of {} are enforced on PrivateLink traffic to {name} and do not admit TCP 443 from anywhere",
+        list(&ids)
+    );
+    fault(ProblemKind::SecurityGroup, detail)
 }
 
 pub(in crate::check) fn dns_support(evidence: &Evidence) -> Vec<Judgement> {
