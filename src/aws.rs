@@ -13,6 +13,7 @@ mod elbv2;
 mod kms;
 mod kms_keys;
 mod kms_translate;
+mod query;
 mod unread;
 mod vpc;
 

@@ -270,37 +270,6 @@ impl VpcAttribute {
     }
 }
 
-/// What EC2 says when it does not do what it was asked.
-pub(super) struct Failure {
-    pub(super) code: String,
-    pub(super) message: String,
-}
-
-impl Failure {
-    /// Reads `<Response><Errors><Error>…`; `None` for anything else, such as a load balancer's page.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Response {
-            errors: Errors,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Errors {
-            error: Vec<Entry>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Entry {
-            code: String,
-            message: Option<String>,
-        }
-        let response: Response = quick_xml::de::from_str(text).ok()?;
-        let first = response.errors.error.into_iter().next()?;
-        Some(Self { code: first.code, message: first.message.unwrap_or_default() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -347,7 +316,6 @@ mod tests {
             broken.insert_str(at, &text);
             let _ = read(&broken);
             let _ = read(&GOOD[..at]);
-            let _ = Failure::parse(&broken);
             prop_assert!(read(&GOOD[..at]).is_none(), "an answer that ends in the middle is no answer");
         }
     }
