@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
 use crate::api::{self, Bounds, Connections, Service};
-use crate::aws::{AwsCredentials, AwsKms, AwsKmsSettings, AwsVpc, AwsVpcSettings};
+use crate::aws::{AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc, AwsVpcSettings};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, OrderError, Pace};
@@ -25,7 +25,7 @@ use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
 use crate::journal::{CanaryKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
 use crate::key_store::{CustomKeyStoreId, Region};
-use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter};
+use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter, PermissionReader};
 use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
@@ -38,6 +38,8 @@ const KMS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// EC2 and Elastic Load Balancing answer what they know.
 const VPC_TIMEOUT: Duration = Duration::from_secs(10);
+/// IAM answers a simulation in well under a second.
+const IAM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long requests may go on once the daemon is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -157,6 +159,7 @@ impl App {
         let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(Arc::new(sqlite), Arc::clone(&metrics)));
         let endpoint_url = kms.endpoint_url.clone();
         let vpc = vpc_reader(vpc, &kms, &parts).await;
+        let permissions = permissions(&kms, &parts).await;
         let settings = AwsKmsSettings {
             region: kms.region.clone(),
             endpoint_url,
@@ -191,6 +194,7 @@ impl App {
             preflight: Arc::clone(&engine),
             surroundings: Arc::clone(&surroundings),
             reader: Arc::clone(&reader),
+            permissions,
             enumerator: Arc::clone(&enumerator),
             key_tests: key_stores.iter().map(|store| (store.id.clone(), key_tests(store))).collect(),
             canaries: Some(Arc::clone(&canaries)),
@@ -314,6 +318,19 @@ impl App {
         tracing::info!("xks-preflight has drained");
         Ok(())
     }
+}
+
+/// IAM is asked only about an identity that the operator named.
+async fn permissions(kms: &config::KmsSettings, parts: &Parts) -> Option<Arc<dyn PermissionReader>> {
+    let settings = AwsIamSettings {
+        region: kms.region.clone(),
+        endpoint_url: kms.iam_endpoint_url.clone(),
+        of: kms.permissions_of.clone()?,
+        credentials: parts.aws_credentials.clone(),
+        timeout: IAM_TIMEOUT,
+        clock: Arc::clone(&parts.clock),
+    };
+    Some(Arc::new(AwsIam::new(settings).await))
 }
 
 /// Plain HTTP is accepted on loopback only, and AWS's own endpoints speak HTTPS.

@@ -5,11 +5,13 @@
 //! becomes a value that nothing acts on.
 //!
 //! [`AwsVpc`] implements [`crate::vpc`]: Elastic Load Balancing through its SDK, EC2 through a thin client of its Query
-//! API, because aws-sdk-ec2 takes minutes and 8 GiB to compile for five reads.
+//! API, because aws-sdk-ec2 takes minutes and 8 GiB to compile for five reads. [`AwsIam`] makes its one read of IAM
+//! through the same client.
 
 mod cloudhsm;
 mod ec2;
 mod elbv2;
+mod iam;
 mod kms;
 mod kms_keys;
 mod kms_translate;
@@ -18,5 +20,6 @@ mod unread;
 mod vpc;
 
 pub use cloudhsm::{AwsCloudHsm, AwsCloudHsmSettings};
+pub use iam::{AwsIam, AwsIamSettings};
 pub use kms::{AwsCredentials, AwsKms, AwsKmsSettings};
 pub use vpc::{AwsVpc, AwsVpcSettings};

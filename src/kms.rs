@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 
 use crate::chain::Chain;
-use crate::check::{Problem, ProblemKind};
+use crate::check::{Permissions, Problem, ProblemKind};
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, KeyStore, KeyStorePassword, KmsException, ProxyCredential};
 use crate::update::Permit;
 
@@ -56,6 +56,14 @@ pub enum KeyHome {
     },
     /// In KMS or in a CloudHSM cluster: no proxy is asked for it.
     Elsewhere,
+}
+
+/// Tells what the identity used here may do, without doing it: KMS has no dry run of its own for key stores.
+#[async_trait]
+pub trait PermissionReader: Send + Sync {
+    /// What IAM says of [`SIMULATED_ACTIONS`](crate::check::SIMULATED_ACTIONS); why it could not be asked is an own
+    /// fault.
+    async fn permissions(&self) -> Result<Permissions, Problem>;
 }
 
 /// Changes key stores.

@@ -6,6 +6,7 @@
 //! - [`dns`]: a name server that answers as it is told.
 //! - [`kms`]: KMS's side of custom key stores.
 //! - [`ec2`] and [`elbv2`]: VPC endpoint services and the load balancers behind them, over [`query`], AWS's older protocol.
+//! - [`iam`]: what identities may do, over [`query`], too.
 //! - [`pki`]: a root and an intermediate made at start, and server certificates right and wrong.
 //! - [`proxy`]: an external key store proxy with AES-256-GCM keys and a history of the requests it saw.
 //! - [`scenario`]: the story of the `sandbox` command: one key store, its proxy, candidates good and bad.
@@ -15,6 +16,7 @@ pub mod dns;
 pub mod ec2;
 pub mod elbv2;
 pub mod fault;
+pub mod iam;
 pub mod kms;
 pub mod pki;
 pub mod proxy;

@@ -4,6 +4,7 @@ mod capacity;
 mod cloudhsm;
 mod http1;
 mod key;
+mod permission;
 mod refusal;
 mod sigv4;
 mod tls;
@@ -21,6 +22,7 @@ pub use self::cloudhsm::{
 };
 pub use self::http1::OfferEvidence;
 pub use self::key::{CurrentProxy, Enumeration, KeyEvidence, KeyFailure, KeyProofs, KeyTally, KeysAtAddress, Proving};
+pub use self::permission::{Permissions, SIMULATED_ACTIONS};
 pub use self::refusal::{Deviation, RefusalEvidence, Trial};
 pub use self::sigv4::{FormerSettings, FormerTrial, Guess, Guessed, SignatureEvidence, TOLERATED_SKEW};
 pub use self::tls::{
@@ -100,6 +102,8 @@ pub struct AwsEvidence {
     pub vpc: Option<VpcEvidence>,
     /// The CloudHSM cluster of the candidate.
     pub cloud_hsm: Option<CloudHsmEvidence>,
+    /// What our own identity may do, if that was asked.
+    pub permissions: Option<Result<Permissions, Problem>>,
 }
 
 /// The candidate as it was asked for: text, because text that KMS would refuse must be judged, too.

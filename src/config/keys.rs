@@ -164,6 +164,13 @@ const KMS: &[Key] = &[
         Default("100"),
         "how many requests a second may be spent on finding the KMS keys of the key stores",
     ),
+    key(
+        "permissions_of",
+        Shape::Text,
+        Optional,
+        "the ARN of the IAM user or role that this runs as: its policies are simulated before an update",
+    ),
+    key("iam_endpoint_url", Shape::Private, Optional, "an IAM endpoint instead of AWS's own, for permissions_of"),
     key("observe_only", Shape::Flag, Default("false"), "never change a key store: updates end at the plan"),
 ];
 

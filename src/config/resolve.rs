@@ -18,7 +18,8 @@ use super::settings::{
 use super::waiver;
 use crate::api::{Caller, Role, TokenHash};
 use crate::key_store::{
-    AccessKeyId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey, Region,
+    AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
+    Region,
 };
 use crate::probe::ResolverSettings;
 
@@ -141,6 +142,8 @@ impl Resolver<'_> {
 
     fn kms(&mut self, mut section: Section) -> Option<KmsSettings> {
         let region = section.parse("region", self.faults, rule(Region::parse));
+        let permissions_of = section.parse("permissions_of", self.faults, iam_identity);
+        let iam_endpoint_url = section.parse("iam_endpoint_url", self.faults, endpoint_url);
         let endpoint_url = section.parse("endpoint_url", self.faults, endpoint_url);
         let poll_interval = section.duration("poll_interval");
         let describe_key_rate = section.count("describe_key_rate");
@@ -151,6 +154,8 @@ impl Resolver<'_> {
             endpoint_url: endpoint_url.map(|url| url.value),
             poll_interval: poll_interval?,
             describe_key_rate: describe_key_rate?,
+            permissions_of: permissions_of.map(|arn| arn.value),
+            iam_endpoint_url: iam_endpoint_url.map(|url| url.value),
             observe_only: observe_only?,
         })
     }
@@ -380,6 +385,19 @@ pub(crate) fn caller_name(text: &str) -> Result<&str, String> {
 /// Makes a newtype's `parse` report its rule alone: the key path stands for the member.
 pub(super) fn rule<T>(parse: fn(&str) -> Result<T, Invalid>) -> impl FnOnce(&str) -> Result<T, String> {
     move |text| parse(text).map_err(|error| error.rule.to_owned())
+}
+
+/// What SimulatePrincipalPolicy takes: a user or a role, not the session that a role is assumed in.
+fn iam_identity(text: &str) -> Result<String, String> {
+    let rule = "must be the ARN of an IAM user or role, such as arn:aws:iam::111122223333:role/xks-preflight";
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let fits = match parts.as_slice() {
+        ["arn", _, "iam", "", account, identity] => {
+            AccountId::parse(account).is_ok() && (identity.starts_with("role/") || identity.starts_with("user/"))
+        }
+        _ => false,
+    };
+    if fits && text.len() <= 2_048 { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
 }
 
 fn endpoint_url(text: &str) -> Result<String, String> {

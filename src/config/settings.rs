@@ -98,6 +98,10 @@ pub struct KmsSettings {
     pub poll_interval: Duration,
     /// `describe_key_rate`: requests per second for finding the KMS keys of key stores.
     pub describe_key_rate: u32,
+    /// `permissions_of`: ARN of the IAM identity whose policies are simulated; none are without it.
+    pub permissions_of: Option<String>,
+    /// `iam_endpoint_url`, as `endpoint_url`.
+    pub iam_endpoint_url: Option<String>,
     /// `observe_only`: make no writer at all.
     pub observe_only: bool,
 }

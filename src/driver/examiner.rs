@@ -12,13 +12,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
-use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Report, VpcEvidence};
+use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Permissions, Problem, ProblemKind, Report, VpcEvidence};
 use crate::clock::Clock;
 use crate::enumeration::Enumerator;
 use crate::id::ReportId;
 use crate::journal::{Canary, CanaryKeeper};
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, ProxyCredential, XksConfiguration};
-use crate::kms::KeyStoreReader;
+use crate::kms::{KeyStoreReader, PermissionReader};
 use crate::preflight::{Baseline, Candidate, KeyThoroughness, Load, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
 use crate::vpc::VpcReader;
@@ -26,8 +26,9 @@ use crate::vpc::VpcReader;
 /// How many reports are kept; the oldest make room.
 const KEPT: usize = 1_000;
 
-/// How long a plan waits for the latest list of its keys: one page of ListKeys, and the keys made since the last sweep.
-const KEYS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a plan waits for the latest list of its keys (one page of ListKeys, and the keys made since the last sweep),
+/// and for IAM.
+const AWS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Told of every finished examination.
 pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
@@ -40,6 +41,8 @@ pub struct ExaminerParts {
     pub surroundings: Arc<Surroundings>,
     /// Reads KMS.
     pub reader: Arc<dyn KeyStoreReader>,
+    /// Tells what our own identity may do, if that is configured.
+    pub permissions: Option<Arc<dyn PermissionReader>>,
     /// Finds the KMS keys of key stores.
     pub enumerator: Arc<Enumerator>,
     /// Which keys may be used for test operations, by key store.
@@ -191,9 +194,10 @@ impl Examiner {
             candidate.baseline =
                 plan.expected.xks().and_then(|xks| self.baseline(xks, former_credential)).map(Box::new);
         }
-        let (stores, enumeration, vpc) = tokio::join!(
+        let (stores, permissions, enumeration, vpc) = tokio::join!(
             self.parts.reader.key_stores(),
-            self.parts.enumerator.refreshed(&plan.key_store, KEYS_WITHIN.min(self.parts.timeout)),
+            self.permissions(),
+            self.parts.enumerator.refreshed(&plan.key_store, AWS_WITHIN.min(self.parts.timeout)),
             self.endpoint_service(&candidate),
         );
         candidate.keys.enumeration = Some(enumeration);
@@ -212,7 +216,7 @@ impl Examiner {
         let mut judging = (surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
         // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
         judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
-        let aws = AwsEvidence { control_plane: Some(control_plane), vpc, ..AwsEvidence::default() };
+        let aws = AwsEvidence { control_plane: Some(control_plane), permissions, vpc, ..AwsEvidence::default() };
         let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
         self.examine(&candidate, aws, judging, &Extra { refusals, ..extra.clone() }).await
     }
@@ -221,6 +225,12 @@ impl Examiner {
     async fn endpoint_service(&self, candidate: &Candidate) -> Option<VpcEvidence> {
         let reader = self.parts.vpc.as_ref().filter(|_| candidate.region == self.parts.surroundings.region)?;
         candidate.endpoint_service(reader.as_ref()).await
+    }
+
+    async fn permissions(&self) -> Option<Result<Permissions, Problem>> {
+        let asked = self.parts.permissions.as_ref()?.permissions();
+        let answer = tokio::time::timeout(AWS_WITHIN.min(self.parts.timeout), asked).await;
+        Some(answer.unwrap_or_else(|_| Err(Problem::own(ProblemKind::TimedOut, "IAM does not answer in time"))))
     }
 
     /// What the present proxy encrypted while it was well, newest first.

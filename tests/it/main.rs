@@ -30,6 +30,9 @@ mod latency;
 /// The fault matrix: one list of everything that can be wrong, and what must come of it.
 mod matrix;
 
+/// What our own identity may do, as IAM tells it.
+mod permissions;
+
 /// The peers that the others talk to.
 mod peers;
 

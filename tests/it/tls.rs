@@ -206,6 +206,7 @@ async fn preflight(peer: &Peer, refusals: bool) -> Report {
         path: PATH.to_owned(),
         connectivity: ConnectivityKind::PublicEndpoint,
         vpc_endpoint_service: None,
+        vpc_endpoint_service_owner: None,
         region: Region::parse("us-east-1").unwrap(),
         credential: OfferedCredential::new(ACCESS_KEY_ID, SECRET),
         connect_to: vec![peer.proxy.address().to_string()],

@@ -94,6 +94,17 @@ pub(super) const CHECKS: &[Check] = &[
         judge: judge::kms::changes_something,
     },
     Check {
+        id: "kms.permissions",
+        stage: Stage::Kms,
+        level: Level::Should,
+        title: "the identity used here may do what the plan needs, as far as its policies tell (kms.permissions_of)",
+        citation: cite(GUIDE, "Controlling access to your external key store"),
+        remedy: "Allow the action named, on resource *, to the identity used here; an organization's policy or a \
+                 permissions boundary may deny it, too.",
+        kms: Some(KmsOutcome::update(Raises::AccessDenied)),
+        judge: judge::kms::permissions,
+    },
+    Check {
         id: "kms.rollback_possible",
         stage: Stage::Kms,
         level: Level::Should,

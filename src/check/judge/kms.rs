@@ -1,8 +1,11 @@
 //! Judges of what KMS tells of the key stores.
 
 use super::{Judgement, failed, not_applicable, passed, whole};
-use crate::check::{ControlPlane, Evidence, Outcome, Problem, ProblemKind};
+use crate::check::{ControlPlane, Evidence, Outcome, Problem, ProblemKind, SIMULATED_ACTIONS};
 use crate::key_store::{Configuration, ConnectionState, Connectivity, ConnectivityKind, KeyStore, Member};
+
+const CONNECT: &str = "kms:ConnectCustomKeyStore";
+const DISCONNECT: &str = "kms:DisconnectCustomKeyStore";
 
 fn control_plane(evidence: &Evidence, judge: impl FnOnce(&ControlPlane) -> Outcome) -> Vec<Judgement> {
     whole(match &evidence.aws.control_plane {
@@ -205,6 +208,43 @@ pub(in crate::check) fn changes_something(evidence: &Evidence) -> Vec<Judgement>
     })
 }
 
+pub(in crate::check) fn permissions(evidence: &Evidence) -> Vec<Judgement> {
+    let Some(control_plane) = &evidence.aws.control_plane else {
+        return whole(not_applicable("no key store is being changed"));
+    };
+    // What was denied a moment ago needs no simulation.
+    let unread = control_plane.stores.as_ref().err();
+    let unlisted = evidence.keys.enumeration.as_ref().and_then(|enumeration| enumeration.incomplete.as_ref());
+    if let Some(denied) = unread.into_iter().chain(unlisted).find(|problem| problem.kind == ProblemKind::AccessDenied) {
+        return whole(failed(Problem::target(ProblemKind::AccessDenied, denied.detail.clone())));
+    }
+    let permissions = match &evidence.aws.permissions {
+        None => return whole(not_applicable("not asked: kms.permissions_of is not configured")),
+        Some(Err(problem)) => return whole(failed(problem.clone())),
+        Some(Ok(permissions)) => permissions,
+    };
+    let warm = control_plane.change.cold_members().is_empty();
+    let needed = |action: &&&str| !(warm && matches!(**action, CONNECT | DISCONNECT));
+    let mut untold = Vec::new();
+    let mut denied = Vec::new();
+    for action in SIMULATED_ACTIONS.iter().filter(needed) {
+        match permissions.decisions.get(*action).map(String::as_str) {
+            Some("allowed") => {}
+            Some(decision) => denied.push(format!("{action} ({decision})")),
+            None => untold.push(*action),
+        }
+    }
+    whole(if !denied.is_empty() {
+        let detail = format!("{} may not do {}", permissions.of, denied.join(", "));
+        failed(Problem::target(ProblemKind::AccessDenied, detail))
+    } else if !untold.is_empty() {
+        let detail = format!("IAM's simulation says nothing of {}", untold.join(", "));
+        failed(Problem::own(ProblemKind::Unread, detail))
+    } else {
+        passed(format!("the policies of {} allow it", permissions.of))
+    })
+}
+
 pub(in crate::check) fn rollback_possible(evidence: &Evidence) -> Vec<Judgement> {
     before(evidence, |control_plane, _| match &control_plane.rollback_impossible {
         Some(why) => failed(Problem::target(ProblemKind::NoWayBack, why.clone())),
@@ -225,7 +265,12 @@ pub(in crate::check) fn outage(evidence: &Evidence) -> Vec<Judgement> {
             Configuration::CloudHsm(_) => "up to 25 minutes",
             Configuration::Xks(_) | Configuration::Unrecognized { .. } => "about 10 minutes",
         };
-        let detail = format!("{forecast} without any key of the store: about 5 to disconnect and the rest to connect");
+        let keys = match &evidence.keys.enumeration {
+            Some(found) if found.is_complete() => format!("any of the store's {} KMS keys", found.keys.len()),
+            Some(found) => format!("any key of the store ({} are known, there may be more)", found.keys.len()),
+            None => "any key of the store".to_owned(),
+        };
+        let detail = format!("{forecast} without {keys}: about 5 to disconnect and the rest to connect");
         if control_plane.outage_acknowledged {
             passed(format!("{detail}; acknowledged"))
         } else {

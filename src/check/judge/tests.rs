@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::check::{
-    Attempt, AwsEvidence, Certificate, ControlPlane, ExchangeEvidence, KmsList, KmsListing, Level, ProblemKind,
-    PublicKey, Sample, SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust, Verdict, find,
+    Attempt, AwsEvidence, Certificate, ControlPlane, ExchangeEvidence, KmsList, KmsListing, Level, Permissions,
+    ProblemKind, PublicKey, SIMULATED_ACTIONS, Sample, SampleKind, SecretEvidence, Stop, Subject, TlsEvidence, Trust,
+    Verdict, find,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -298,9 +299,18 @@ const SPOILS: &[(&str, Spoil)] = &[
     ("kms.changes_something", |e| {
         plane(e).change.endpoint = Some(XksProxyUriEndpoint::parse("https://old.example.com").unwrap());
     }),
+    ("kms.permissions", |e| e.aws.permissions = Some(Ok(permissions("implicitDeny")))),
     ("kms.rollback_possible", |e| plane(e).rollback_impossible = Some("the old secret is not held".into())),
     ("kms.outage", |e| plane(e).outage_acknowledged = false),
 ];
+
+fn permissions(decision: &str) -> Permissions {
+    let decided = |action: &&str| ((*action).to_owned(), decision.to_owned());
+    Permissions {
+        of: "arn:aws:iam::1:role/gate".to_owned(),
+        decisions: SIMULATED_ACTIONS.iter().map(decided).collect(),
+    }
+}
 
 fn service() -> VpcEndpointServiceName {
     VpcEndpointServiceName::parse("com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0").unwrap()
@@ -326,6 +336,7 @@ fn every_check_fails_and_passes_at_least_once() {
     let mut renamed = good();
     plane(&mut renamed).change.name = Some(CustomKeyStoreName::parse("fresh").unwrap());
     plane(&mut renamed).change.service_name = Some(service());
+    renamed.aws.permissions = Some(Ok(permissions("allowed")));
     let chapters =
         [capacity::passing(), cloudhsm::passing(), key::passing(), refusal::passing(), tls::passing(), vpc::passing()]
             .into_iter()

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xks_preflight::api::{Bounds, Caller, Connections, Role, Service, Token, router, serve};
-use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
+use xks_preflight::aws::{AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings};
 use xks_preflight::check::{JudgingPolicy, Waiver};
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts};
@@ -33,9 +33,11 @@ use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, Count
 use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
 use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
-use xks_preflight::sandbox::kms::{KmsSettings, Operation, SandboxKms, SeedStore};
+use xks_preflight::sandbox::iam::SandboxIam;
+use xks_preflight::sandbox::kms::{KmsSettings, Operation, SandboxKms, Secret, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ExternalKey, KeyMaterials, ProxySettings, SandboxProxy};
+use xks_preflight::sandbox::query::QuerySettings;
 use xks_preflight::update::Policy;
 
 use crate::peers;
@@ -47,12 +49,15 @@ pub(crate) const KEY_ID: &str = "AKIAI2SFODNN7EXAMPLE";
 pub(crate) const SECRET: &str = "TestSecretDoNotLeak7dHk2Lq9ZtRw4XyBn6MvCs3PjFg1";
 pub(crate) const NEW_SECRET: &str = "TestSecretDoNotLeak8eIl3Mr0AuSx5YzCo7NwDt4QkGh2";
 const TEST_KEY: &str = "xks-preflight-test";
+/// What the daemon runs as.
+pub(crate) const ROLE: &str = "arn:aws:iam::111122223333:role/ops/xks-preflight";
 /// Longer than anything a test waits for on purpose.
 pub(crate) const BOUND: Duration = Duration::from_mins(1);
 
 /// A service on a port of its own.
 pub(crate) struct Bench {
     pub(crate) kms: SandboxKms,
+    pub(crate) iam: SandboxIam,
     pub(crate) current: SandboxProxy,
     pub(crate) candidate: SandboxProxy,
     pub(crate) store: String,
@@ -120,6 +125,16 @@ impl Bench {
         settings.attempt_timeout = Duration::from_secs(20);
         let kms = SandboxKms::start(settings).await.unwrap();
         let store = kms.add_store(SeedStore::public("store", OLD, PATH, KEY_ID, SECRET));
+        let iam = SandboxIam::start(
+            QuerySettings {
+                region: "us-east-1".to_owned(),
+                access_key_id: "AKIACALLER".to_owned(),
+                secret_access_key: Secret::new("CallerSecretDoNotLeak"),
+                clock: peers::wall_clock(),
+            },
+            ROLE,
+        );
+        let iam = iam.await.unwrap();
         let directory = peers::output_directory(name);
         let credential = ProxyCredential {
             access_key_id: AccessKeyId::parse(KEY_ID).unwrap(),
@@ -138,7 +153,7 @@ impl Bench {
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
         let caller = |name: &str, role, token: &Token| Caller { name: name.to_owned(), role, hash: token.hash() };
         let callers = vec![caller("watch", Role::Viewer, &viewer), caller("deploy", Role::Operator, &operator)];
-        let parts = ServiceParts { kms: &kms, pki: &pki, store: &store, directory: &directory, credential };
+        let parts = ServiceParts { kms: &kms, iam: &iam, pki: &pki, store: &store, directory: &directory, credential };
         let service = Arc::new(parts.service(surroundings, callers, bounds).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -149,7 +164,7 @@ impl Bench {
         let connections = Connections { most: 64, head: Duration::from_secs(2), tls: None, grace: BOUND };
         let served = tokio::spawn(serve(listener, router(service.clone()), connections, stop.clone()));
         let bench =
-            Self { kms, current, candidate, store, address, service, viewer, operator, stop, served, directory };
+            Self { kms, iam, current, candidate, store, address, service, viewer, operator, stop, served, directory };
         bench.until("/readyz", |answer| answer.status == 200).await;
         bench.until("/v1/key-stores", |answer| answer.body.contains("CONNECTED")).await;
         bench
@@ -224,6 +239,7 @@ impl Bench {
 
 struct ServiceParts<'a> {
     kms: &'a SandboxKms,
+    iam: &'a SandboxIam,
     pki: &'a Pki,
     store: &'a str,
     directory: &'a std::path::Path,
@@ -236,15 +252,25 @@ impl ServiceParts<'_> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids = Arc::new(IdSource::from_entropy());
         let metrics = Arc::new(Metrics::new().unwrap());
+        let credentials = AwsCredentials {
+            access_key_id: "AKIACALLER".into(),
+            secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
+            session_token: None,
+        };
+        let iam = AwsIam::new(AwsIamSettings {
+            region: surroundings.region.clone(),
+            endpoint_url: Some(self.iam.endpoint_url()),
+            of: ROLE.to_owned(),
+            credentials: Some(credentials.clone()),
+            timeout: Duration::from_secs(5),
+            clock: clock.clone(),
+        });
+        let iam = iam.await;
         let aws = Arc::new(
             AwsKms::new(AwsKmsSettings {
                 region: surroundings.region.clone(),
                 endpoint_url: Some(self.kms.endpoint_url()),
-                credentials: Some(AwsCredentials {
-                    access_key_id: "AKIACALLER".into(),
-                    secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
-                    session_token: None,
-                }),
+                credentials: Some(credentials),
                 timeout: Duration::from_secs(20),
             })
             .await,
@@ -267,6 +293,7 @@ impl ServiceParts<'_> {
             preflight: preflight.clone(),
             surroundings: surroundings.clone(),
             reader: reader.clone(),
+            permissions: Some(Arc::new(iam)),
             enumerator: enumerator.clone(),
             key_tests: BTreeMap::new(),
             canaries: None,
