@@ -110,7 +110,11 @@ impl Bench {
         let start = |host: &str| {
             let mut settings = ProxySettings::new(pki.clone(), peers::wall_clock(), host, PATH);
             settings.credentials = Credentials::default().with(KEY_ID, SECRET);
-            settings.keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
+            let keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
+            settings.keys = (0..10).map(|number| format!("external-{number}")).fold(keys, |keys, id| {
+                let key = ExternalKey::from_seed(&id);
+                keys.with(&id, key)
+            });
             SandboxProxy::start(settings)
         };
         let (current, candidate) =
