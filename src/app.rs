@@ -17,8 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
 use crate::api::{self, Bounds, Connections, Service};
-use crate::aws::{AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc, AwsVpcSettings};
+use crate::aws::{
+    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc,
+    AwsVpcSettings,
+};
 use crate::clock::Clock;
+use crate::cloudhsm::ClusterReader;
 use crate::config::{self, Config};
 use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, OrderError, Pace};
 use crate::enumeration::{self, Enumerator};
@@ -40,6 +44,8 @@ const KMS_TIMEOUT: Duration = Duration::from_secs(30);
 const VPC_TIMEOUT: Duration = Duration::from_secs(10);
 /// IAM answers a simulation in well under a second.
 const IAM_TIMEOUT: Duration = Duration::from_secs(5);
+/// DescribeClusters reads what CloudHSM knows; it asks nobody.
+const CLOUDHSM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests may go on once the daemon is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -108,6 +114,12 @@ pub enum BuildError {
          kms.observe_only, or let kms.endpoint_url be a simulation on loopback, too"
     )]
     SimulatedVpc,
+    /// A simulated CloudHSM before a KMS that is none.
+    #[error(
+        "cloudhsm.endpoint_url is a simulation, and KMS here is a real one: leave it out, set kms.observe_only, or let \
+         kms.endpoint_url be a simulation on loopback, too"
+    )]
+    SimulatedCloudHsm,
     /// Open updates cannot be read.
     #[error("cannot take up open updates")]
     Resume(#[source] OrderError),
@@ -135,8 +147,20 @@ impl App {
     /// Opens what must be opened and puts the parts together. Nothing is probed, served or changed yet.
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
-        let Config { listen, http, journal, kms, vpc, credentials, key_stores, preflight, monitor, update, tokens } =
-            config;
+        let Config {
+            listen,
+            http,
+            journal,
+            kms,
+            vpc,
+            cloudhsm,
+            credentials,
+            key_stores,
+            preflight,
+            monitor,
+            update,
+            tokens,
+        } = config;
         if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
             let (key_store, region) = (other.id.clone(), other.region.clone());
             return Err(BuildError::OtherRegion { key_store, region, kms: kms.region });
@@ -149,6 +173,9 @@ impl App {
         if simulated_vpc && !kms.observe_only && !is_simulated(&kms.endpoint_url) {
             return Err(BuildError::SimulatedVpc);
         }
+        if is_simulated(&cloudhsm.endpoint_url) && !kms.observe_only && !is_simulated(&kms.endpoint_url) {
+            return Err(BuildError::SimulatedCloudHsm);
+        }
         let listening = |source| BuildError::Listen { address: listen.api, source };
         let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
@@ -160,6 +187,12 @@ impl App {
         let endpoint_url = kms.endpoint_url.clone();
         let vpc = vpc_reader(vpc, &kms, &parts).await;
         let permissions = permissions(&kms, &parts).await;
+        let cloudhsm_settings = AwsCloudHsmSettings {
+            region: kms.region.clone(),
+            endpoint_url: cloudhsm.endpoint_url,
+            credentials: parts.aws_credentials.clone(),
+            timeout: CLOUDHSM_TIMEOUT,
+        };
         let settings = AwsKmsSettings {
             region: kms.region.clone(),
             endpoint_url,
@@ -167,6 +200,7 @@ impl App {
             timeout: KMS_TIMEOUT,
         };
         let aws = Arc::new(AwsKms::new(settings).await);
+        let clusters: Arc<dyn ClusterReader> = Arc::new(AwsCloudHsm::new(cloudhsm_settings).await);
         let reader: Arc<dyn KeyStoreReader> =
             Arc::new(CountedReader::new(Arc::clone(&aws) as Arc<dyn KeyStoreReader>, Arc::clone(&metrics)));
         let lister = CountedLister::new(Arc::clone(&aws) as Arc<dyn KeyLister>, Arc::clone(&metrics));
@@ -199,6 +233,7 @@ impl App {
             key_tests: key_stores.iter().map(|store| (store.id.clone(), key_tests(store))).collect(),
             canaries: Some(Arc::clone(&canaries)),
             vpc: vpc.clone(),
+            clusters,
             clock: Arc::clone(&parts.clock),
             samples: preflight.samples,
             addresses: preflight.addresses,

@@ -172,8 +172,8 @@ pub enum SubmitError {
     Plan(#[source] PlanRefused),
     /// Nobody said that the outage is known.
     #[error(
-        "the change needs the key store disconnected ({because}): its keys will be out of use for about ten minutes; \
-         acknowledge the outage to go on"
+        "the change needs the key store disconnected ({because}): its keys will be out of use for about ten minutes, \
+         those of a CloudHSM key store up to 25; acknowledge the outage to go on"
     )]
     OutageNotAcknowledged {
         /// The members that KMS accepts only while DISCONNECTED.

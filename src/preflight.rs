@@ -29,11 +29,13 @@ pub use capacity::{HIGHEST_RATE, LONGEST_LOAD, Load, LoadBeyondBounds, LoadProgr
 pub use keys::KeyThoroughness;
 pub use surroundings::{Judging, Surroundings};
 
-use crate::check::{AwsEvidence, CapacityEvidence, JudgingPolicy, Problem, Report, judge};
+use crate::check::{
+    AwsEvidence, CapacityEvidence, ClusterSubject, Evidence, JudgingPolicy, Problem, Report, Subject, judge,
+};
 use crate::clock::Clock;
 use crate::id::{IdSource, ReportId};
 use crate::journal::Canary;
-use crate::key_store::{CustomKeyStoreId, ExternalKeyId};
+use crate::key_store::{CustomKeyStoreId, ExternalKeyId, Region};
 use crate::probe::Prober;
 
 /// The addresses that are probed at most unless told otherwise; beyond it something is wrong with the name.
@@ -98,31 +100,41 @@ impl Preflight {
         // Boxed, because futures within futures add up.
         let mut evidence = Box::pin(gather::gather(&self.prober, candidate, thoroughness, at)).await;
         evidence.aws = aws;
-        let findings = judge(&evidence, &thoroughness.judging);
-        let settings_digest = evidence.subject.kms_settings_digest();
-        let mut report = Report {
-            id: ReportId::new(&self.ids, at),
-            evidence,
-            findings,
-            promoted: thoroughness.judging.promoted.clone(),
-            perspective: self.perspective.clone(),
-            took: begun.elapsed(),
-            settings_digest,
-        };
+        let mut report = self.report(evidence, begun, &thoroughness.judging);
         if let Some(load) = &thoroughness.load {
             report.evidence.capacity = Some(Box::pin(self.put_under_load(candidate, &report, load)).await);
             report.findings = judge(&report.evidence, &thoroughness.judging);
             report.took = begun.elapsed();
         }
-        tracing::info!(
-            report = %report.id,
-            verdict = %report.verdict(),
-            endpoint = %candidate.endpoint,
-            decisive = report.decisive().map(|finding| finding.check.id),
-            took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-            "pre-flight finished"
-        );
+        tell(&report);
         report
+    }
+
+    /// Judges a candidate that is a CloudHSM cluster. There is no proxy to probe: what AWS told is all the evidence.
+    pub fn cluster(
+        &self,
+        subject: ClusterSubject,
+        region: Region,
+        aws: AwsEvidence,
+        judging: &JudgingPolicy,
+    ) -> Report {
+        let subject = Subject::of_cluster(subject, region, self.prober.is_lab());
+        let evidence = Evidence { aws, ..Evidence::new(self.clock.now(), subject) };
+        let report = self.report(evidence, tokio::time::Instant::now(), judging);
+        tell(&report);
+        report
+    }
+
+    fn report(&self, evidence: Evidence, begun: tokio::time::Instant, judging: &JudgingPolicy) -> Report {
+        Report {
+            id: ReportId::new(&self.ids, evidence.at),
+            findings: judge(&evidence, judging),
+            promoted: judging.promoted.clone(),
+            perspective: self.perspective.clone(),
+            took: begun.elapsed(),
+            settings_digest: evidence.subject.kms_settings_digest(),
+            evidence,
+        }
     }
 
     /// Only a candidate that was found fit so far is put under load.
@@ -143,4 +155,17 @@ impl Preflight {
     ) -> Result<Canary, Problem> {
         keys::canary::make(&self.prober, candidate, key_store, key, self.clock.now()).await
     }
+}
+
+fn tell(report: &Report) {
+    let subject = &report.evidence.subject;
+    tracing::info!(
+        report = %report.id,
+        verdict = %report.verdict(),
+        endpoint = Some(&subject.endpoint).filter(|endpoint| !endpoint.is_empty()),
+        cluster = subject.cluster.as_ref().map(|subject| subject.cluster.as_str()),
+        decisive = report.decisive().map(|finding| finding.check.id),
+        took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+        "pre-flight finished"
+    );
 }

@@ -3,6 +3,7 @@
 //! Nothing in here knows how the product works: the peers implement AWS's documents anew, with their own wire shapes
 //! and their own signature check, so that a mistake in the product is not repeated by the peer it is tested against.
 //!
+//! - [`cloudhsm`]: the clusters behind CloudHSM key stores, and DescribeClusters.
 //! - [`dns`]: a name server that answers as it is told.
 //! - [`kms`]: KMS's side of custom key stores.
 //! - [`ec2`] and [`elbv2`]: VPC endpoint services and the load balancers behind them, over [`query`], AWS's older protocol.
@@ -12,6 +13,7 @@
 //! - [`scenario`]: the story of the `sandbox` command: one key store, its proxy, candidates good and bad.
 //! - [`fault`]: the one list of what a proxy can be told to do wrong.
 
+pub mod cloudhsm;
 pub mod dns;
 pub mod ec2;
 pub mod elbv2;

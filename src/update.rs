@@ -42,5 +42,5 @@ pub use event::{BlockedBy, Ending, Event, Recorded};
 pub use gate::{Approval, Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};
 pub use plan::{Plan, PlanBody, PlanDigest, PlanRefused, Rollback, Wanted, plan};
 pub use policy::{ApprovalRule, Limits, Options, Policy};
-pub use state::{IllegalEvent, Phase, Ready, Return, Run, State, Status, StatusName, Tries};
+pub use state::{IllegalEvent, Phase, Ready, RefusedLogin, Return, Run, State, Status, StatusName, Tries};
 pub use step::{Direction, How, Round, Step, StepOutcome};

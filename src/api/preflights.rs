@@ -112,10 +112,9 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
         Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail)
     })?;
     let preferred = service.monitor.watched(id).and_then(|store| store.credential.as_deref());
-    let xks = store.xks().ok_or_else(|| {
-        let found = store.configuration.store_type();
-        not_examined(&ExamineError::NoProxy { key_store: id.clone(), found })
-    })?;
+    let Some(xks) = store.xks() else {
+        return service.examiner.present_cluster(store, extra).await.map_err(|error| not_examined(&error));
+    };
     let credential = match &asked.credential {
         Some(GivenCredential::Inline(credential)) => credential.clone(),
         Some(GivenCredential::Configured(name)) => configured(service, name)?,
@@ -176,7 +175,9 @@ fn fits_into_a_request(service: &Service, extra: &Extra) -> Result<(), Problem> 
 fn not_examined(error: &ExamineError) -> Problem {
     let detail = error.to_string();
     match error {
-        ExamineError::NoProxy { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_proxy", detail),
+        ExamineError::Unrecognized { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unrecognized_key_store", detail)
+        }
         ExamineError::NoSecret { .. } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "secret_unknown", detail),
         ExamineError::LoadNotAllowed => {
             let pointer = "/options/capacity".to_owned();

@@ -97,6 +97,7 @@ pub(super) const ROOT: &[Key] = &[
     key("journal", Shape::Section(JOURNAL), Optional, "where updates are recorded"),
     key("kms", Shape::Section(KMS), Optional, "how AWS KMS is asked and told"),
     key("vpc", Shape::Section(VPC), Optional, "how AWS is asked about VPC endpoint services"),
+    key("cloudhsm", Shape::Section(CLOUDHSM), Optional, "how AWS CloudHSM is asked about the clusters of key stores"),
     key("credentials", Shape::Named(CREDENTIAL, 1_000), Optional, "proxy credentials, by a name of your choice"),
     key("key_stores", Shape::Sections(KEY_STORE, 1_000), Optional, "the external key stores to watch and to gate"),
     key("preflight", Shape::Section(PREFLIGHT), Optional, "how a candidate is probed and judged"),
@@ -184,6 +185,9 @@ const VPC: &[Key] = &[
     key("ec2_endpoint_url", Shape::Private, Optional, "an EC2 endpoint instead of AWS's own, such as a VPC endpoint"),
     key("elbv2_endpoint_url", Shape::Private, Optional, "an Elastic Load Balancing endpoint instead of AWS's own"),
 ];
+
+const CLOUDHSM: &[Key] =
+    &[key("endpoint_url", Shape::Private, Optional, "a CloudHSM endpoint instead of AWS's own, such as a simulation")];
 
 const CREDENTIAL: &[Key] = &[
     key(

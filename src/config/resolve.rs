@@ -12,8 +12,8 @@ use super::files;
 use super::raw::{Section, Taken};
 use super::secret::{self, Environment, SealingKey};
 use super::settings::{
-    ApprovalRule, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
-    PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
+    ApprovalRule, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
+    NamedCredential, PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
 use super::waiver;
 use crate::api::{Caller, Role, TokenHash};
@@ -40,6 +40,7 @@ impl Resolver<'_> {
         let journal = root.section("journal").and_then(|section| self.journal(section));
         let kms = root.section("kms").and_then(|section| self.kms(section));
         let vpc = root.section("vpc").and_then(|section| self.vpc(section));
+        let cloudhsm = root.section("cloudhsm").map(|section| self.cloudhsm(section));
         let credentials = root.named("credentials");
         let names: Option<BTreeSet<String>> =
             credentials.as_ref().map(|named| named.iter().map(|(name, _)| name.clone()).collect());
@@ -58,6 +59,7 @@ impl Resolver<'_> {
             journal: journal?,
             kms: kms?,
             vpc: vpc?,
+            cloudhsm: cloudhsm?,
             credentials: credentials?,
             key_stores: key_stores?,
             preflight: preflight?,
@@ -174,6 +176,15 @@ impl Resolver<'_> {
             ec2_endpoint_url: ec2_endpoint_url.map(|url| url.value),
             elbv2_endpoint_url: elbv2_endpoint_url.map(|url| url.value),
         })
+    }
+
+    fn cloudhsm(&mut self, mut section: Section) -> CloudHsmSettings {
+        let endpoint_url = section.parse("endpoint_url", self.faults, |text| {
+            let rule = "must be https://HOST[:PORT], or http:// with a loopback address";
+            endpoint_url(text).map_err(|_| rule.to_owned())
+        });
+        section.finish(self.faults);
+        CloudHsmSettings { endpoint_url: endpoint_url.map(|url| url.value) }
     }
 
     fn credentials(&mut self, named: Vec<(String, Section)>) -> Option<BTreeMap<String, NamedCredential>> {

@@ -31,6 +31,8 @@ pub struct Config {
     pub kms: KmsSettings,
     /// `[vpc]`: how AWS is asked about VPC endpoint services.
     pub vpc: VpcSettings,
+    /// `[cloudhsm]`: how AWS CloudHSM is asked.
+    pub cloudhsm: CloudHsmSettings,
     /// `[credentials.NAME]`: proxy credentials by name.
     pub credentials: BTreeMap<String, NamedCredential>,
     /// `[[key_stores]]`: unique by Region and id.
@@ -115,6 +117,13 @@ pub struct VpcSettings {
     pub ec2_endpoint_url: Option<String>,
     /// `elbv2_endpoint_url`: `https://`, or `http://` on a loopback address.
     pub elbv2_endpoint_url: Option<String>,
+}
+
+/// `[cloudhsm]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudHsmSettings {
+    /// `endpoint_url`: `https://`, or `http://` on a loopback address.
+    pub endpoint_url: Option<String>,
 }
 
 /// `[credentials.NAME]`, with its secret.

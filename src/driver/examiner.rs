@@ -1,7 +1,8 @@
 //! Pre-flights of plans and of free-standing candidates, and the latest reports by id.
 //!
 //! A plan is examined by its candidate settings, its present ones for comparison, and everything KMS tells of the
-//! account's key stores. A few examinations run at once; more wait for their turn within the time that one may take.
+//! account's key stores; that of a CloudHSM key store by what CloudHSM tells of its clusters instead of a probe. A few
+//! examinations run at once; more wait for their turn within the time that one may take.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +13,19 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
-use crate::check::{AwsEvidence, ControlPlane, JudgingPolicy, Permissions, Problem, ProblemKind, Report, VpcEvidence};
+use crate::check::{
+    AwsEvidence, CloudHsmEvidence, ClusterSubject, ControlPlane, JudgingPolicy, Permissions, Problem, ProblemKind,
+    Report, VpcEvidence,
+};
 use crate::clock::Clock;
+use crate::cloudhsm::{ClusterError, ClusterReader};
 use crate::enumeration::Enumerator;
 use crate::id::ReportId;
 use crate::journal::{Canary, CanaryKeeper};
-use crate::key_store::{CustomKeyStoreId, ExternalKeyId, ProxyCredential, XksConfiguration};
-use crate::kms::{KeyStoreReader, PermissionReader};
+use crate::key_store::{
+    CloudHsmClusterId, Configuration, CustomKeyStoreId, ExternalKeyId, KeyStore, ProxyCredential, XksConfiguration,
+};
+use crate::kms::{KeyStoreReader, KmsError, PermissionReader};
 use crate::preflight::{Baseline, Candidate, KeyThoroughness, Load, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
 use crate::vpc::VpcReader;
@@ -51,6 +58,8 @@ pub struct ExaminerParts {
     pub canaries: Option<Arc<dyn CanaryKeeper>>,
     /// Reads VPC endpoint services, if that is wanted.
     pub vpc: Option<Arc<dyn VpcReader>>,
+    /// Reads CloudHSM.
+    pub clusters: Arc<dyn ClusterReader>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Cold samples of each address.
@@ -103,15 +112,11 @@ pub enum ExamineError {
         /// The limit.
         limit: Duration,
     },
-    /// The key store has no proxy.
-    #[error(
-        "{key_store} is of type {found}, which has no proxy to probe; only external key stores can be pre-flighted"
-    )]
-    NoProxy {
+    /// A type of key store, or a setting, that this program does not understand.
+    #[error("{key_store} cannot be understood: this version knows no way to pre-flight it")]
+    Unrecognized {
         /// The key store.
         key_store: CustomKeyStoreId,
-        /// Its type.
-        found: &'static str,
     },
     /// We cannot sign.
     #[error(
@@ -163,6 +168,16 @@ impl Examiner {
         self.examine(candidate, aws, judging, extra).await
     }
 
+    /// Examines the cluster that a CloudHSM key store has now; of another type there is nothing to examine here.
+    pub async fn present_cluster(&self, store: &KeyStore, extra: &Extra) -> Result<Arc<Report>, ExamineError> {
+        let Configuration::CloudHsm(hsm) = &store.configuration else {
+            return Err(ExamineError::Unrecognized { key_store: store.id.clone() });
+        };
+        let subject = ClusterSubject { key_store: store.id.clone(), cluster: hsm.cluster.clone(), password: None };
+        let judging = (self.parts.surroundings.judging)(Some(&store.id), self.parts.clock.now());
+        self.examine_cluster(subject, None, None, judging, extra).await
+    }
+
     /// Examines what a plan would put in force. `credential` signs for the new settings, `former_credential` for the
     /// present ones. `refusals` says whether to send requests that the proxy must refuse, even if the key store is not
     /// configured for it.
@@ -174,10 +189,25 @@ impl Examiner {
         former_credential: Option<ProxyCredential>,
         extra: &Extra,
     ) -> Result<Arc<Report>, ExamineError> {
-        let new = plan.new.xks().ok_or_else(|| ExamineError::NoProxy {
-            key_store: plan.key_store.clone(),
-            found: plan.new.configuration.store_type(),
-        })?;
+        let new = match &plan.new.configuration {
+            Configuration::Xks(new) => new,
+            Configuration::CloudHsm(new) => {
+                let subject = ClusterSubject {
+                    key_store: plan.key_store.clone(),
+                    cluster: new.cluster.clone(),
+                    password: plan.change.password.then_some(plan.id),
+                };
+                let present = match &plan.expected.configuration {
+                    Configuration::CloudHsm(present) => Some(&present.cluster),
+                    Configuration::Xks(_) | Configuration::Unrecognized { .. } => None,
+                };
+                let control_plane = control_plane(plan, round, self.parts.reader.key_stores().await);
+                return self.examine_cluster(subject, present, Some(control_plane), self.judging(plan), extra).await;
+            }
+            Configuration::Unrecognized { .. } => {
+                return Err(ExamineError::Unrecognized { key_store: plan.key_store.clone() });
+            }
+        };
         let missing = || ExamineError::NoSecret { access_key_id: new.access_key_id.to_string() };
         let credential = credential.ok_or_else(missing)?;
         let surroundings = &self.parts.surroundings;
@@ -201,24 +231,18 @@ impl Examiner {
             self.endpoint_service(&candidate),
         );
         candidate.keys.enumeration = Some(enumeration);
-        let control_plane = ControlPlane {
-            key_store: plan.key_store.clone(),
-            stores: stores.map_err(|error| error.as_problem("the list of key stores")),
-            change: plan.change.clone(),
-            believed: Some(plan.expected.clone()),
-            rollback_impossible: match &plan.rollback {
-                Rollback::Restore(_) => None,
-                Rollback::Impossible { why } => Some(why.clone()),
-            },
-            outage_acknowledged: plan.outage_acknowledged,
-            after_update: round == Round::Verification,
-        };
-        let mut judging = (surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
+        let control_plane = Some(control_plane(plan, round, stores));
+        let aws = AwsEvidence { control_plane, permissions, vpc, ..AwsEvidence::default() };
+        let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
+        self.examine(&candidate, aws, self.judging(plan), &Extra { refusals, ..extra.clone() }).await
+    }
+
+    /// How a report on a plan is judged.
+    fn judging(&self, plan: &Plan) -> JudgingPolicy {
+        let mut judging = (self.parts.surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
         // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
         judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
-        let aws = AwsEvidence { control_plane: Some(control_plane), permissions, vpc, ..AwsEvidence::default() };
-        let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
-        self.examine(&candidate, aws, judging, &Extra { refusals, ..extra.clone() }).await
+        judging
     }
 
     /// What AWS tells of the candidate's VPC endpoint service; services of other Regions are out of our sight.
@@ -271,9 +295,7 @@ impl Examiner {
     ) -> Result<Arc<Report>, ExamineError> {
         let limit = self.limit(extra);
         let _loading = extra.load.as_ref().map(|_| self.begin_load(candidate)).transpose()?;
-        let examined = tokio::time::timeout(limit, async {
-            // The semaphore is never closed.
-            let _place = self.places.acquire().await.ok();
+        self.within(limit, async {
             let thoroughness = Thoroughness {
                 cold: self.parts.samples,
                 warm: self.parts.samples,
@@ -286,6 +308,43 @@ impl Examiner {
                 ..Thoroughness::default()
             };
             Box::pin(self.parts.preflight.run(candidate, aws, &thoroughness)).await
+        })
+        .await
+    }
+
+    /// Judges a cluster by what CloudHSM tells of it, and of the present one where there is a change.
+    async fn examine_cluster(
+        &self,
+        subject: ClusterSubject,
+        present: Option<&CloudHsmClusterId>,
+        control_plane: Option<ControlPlane>,
+        judging: JudgingPolicy,
+        extra: &Extra,
+    ) -> Result<Arc<Report>, ExamineError> {
+        if extra.load.is_some() {
+            return Err(ExamineError::LoadNotAllowed);
+        }
+        let ids: BTreeSet<CloudHsmClusterId> = present.into_iter().chain([&subject.cluster]).cloned().collect();
+        self.within(self.parts.timeout, async {
+            let clusters = self.parts.clusters.clusters(&Vec::from_iter(ids)).await;
+            let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
+            let cloud_hsm = Some(CloudHsmEvidence { clusters, security_group: None });
+            let aws = AwsEvidence { control_plane, cloud_hsm, ..AwsEvidence::default() };
+            self.parts.preflight.cluster(subject, self.parts.surroundings.region.clone(), aws, &judging)
+        })
+        .await
+    }
+
+    /// Waits for its turn, examines, and keeps the report.
+    async fn within(
+        &self,
+        limit: Duration,
+        examination: impl Future<Output = Report>,
+    ) -> Result<Arc<Report>, ExamineError> {
+        let examined = tokio::time::timeout(limit, async {
+            // The semaphore is never closed.
+            let _place = self.places.acquire().await.ok();
+            examination.await
         });
         let report = Arc::new(examined.await.map_err(|_| ExamineError::TimedOut { limit })?);
         (self.parts.observer)(&report);
@@ -294,6 +353,31 @@ impl Examiner {
         reports.truncate(KEPT);
         Ok(report)
     }
+}
+
+/// What KMS tells of the account's key stores, with what the plan wants of one.
+fn control_plane(plan: &Plan, round: Round, stores: Result<Vec<KeyStore>, KmsError>) -> ControlPlane {
+    ControlPlane {
+        key_store: plan.key_store.clone(),
+        stores: stores.map_err(|error| error.as_problem("the list of key stores")),
+        change: plan.change.clone(),
+        believed: Some(plan.expected.clone()),
+        rollback_impossible: match &plan.rollback {
+            Rollback::Restore(_) => None,
+            Rollback::Impossible { why } => Some(why.clone()),
+        },
+        outage_acknowledged: plan.outage_acknowledged,
+        after_update: round == Round::Verification,
+    }
+}
+
+/// That CloudHSM cannot be read says nothing about the candidate.
+fn cloudhsm_fault(error: &ClusterError) -> Problem {
+    let kind = match error {
+        ClusterError::AccessDenied { .. } => ProblemKind::AccessDenied,
+        ClusterError::Unanswered { .. } | ClusterError::NotUnderstood { .. } => ProblemKind::Unread,
+    };
+    Problem::own(kind, format!("the CloudHSM clusters cannot be read: {}", Chain(error)))
 }
 
 #[async_trait]

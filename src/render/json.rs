@@ -43,6 +43,14 @@ pub fn report(report: &Report) -> Value {
 
 fn subject(report: &Report) -> Value {
     let subject = &report.evidence.subject;
+    if let Some(cluster) = &subject.cluster {
+        return json!({
+            "key_store": cluster.key_store,
+            "cloud_hsm_cluster_id": cluster.cluster,
+            "region": subject.region,
+            "settings_digest": report.settings_digest,
+        });
+    }
     json!({
         "endpoint": subject.endpoint,
         "path": subject.path,

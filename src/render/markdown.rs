@@ -10,7 +10,11 @@ pub fn report(report: &Report) -> String {
     let mut out = String::new();
     let subject = &report.evidence.subject;
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "## {}: {}{}\n", report.verdict(), cell(&subject.endpoint), cell(&subject.path));
+    let what = match &subject.cluster {
+        Some(cluster) => format!("{} of {}", cluster.cluster, cluster.key_store),
+        None => format!("{}{}", subject.endpoint, subject.path),
+    };
+    let _ = writeln!(out, "## {}: {}\n", report.verdict(), cell(&what));
     let _ = writeln!(out, "{}.\n", cell(&json::kms_message(report)));
     let shown: Vec<&Finding> = report.findings.iter().filter(|finding| finding.outcome.problem().is_some()).collect();
     if !shown.is_empty() {

@@ -32,15 +32,15 @@ pub fn report(report: &Report, colour: bool) -> String {
 
 fn write_report(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Result {
     let subject = &report.evidence.subject;
-    writeln!(out, "{}{}", paint.bold(&subject.endpoint), paint.bold(&subject.path))?;
-    writeln!(
-        out,
-        "{} in {}, access key id {}{}",
-        subject.connectivity,
-        subject.region,
-        subject.access_key_id,
-        if subject.lab { ", LAB: roots of a laboratory count as trusted" } else { "" }
-    )?;
+    let lab = if subject.lab { ", LAB: roots of a laboratory count as trusted" } else { "" };
+    if let Some(cluster) = &subject.cluster {
+        writeln!(out, "{} of {}", paint.bold(cluster.cluster.as_str()), cluster.key_store)?;
+        writeln!(out, "AWS_CLOUDHSM in {}{lab}", subject.region)?;
+    } else {
+        writeln!(out, "{}{}", paint.bold(&subject.endpoint), paint.bold(&subject.path))?;
+        let (connectivity, region, id) = (subject.connectivity, &subject.region, &subject.access_key_id);
+        writeln!(out, "{connectivity} in {region}, access key id {id}{lab}")?;
+    }
     writeln!(out)?;
     write_verdict(out, report, paint)?;
     write_findings(out, report, paint)?;

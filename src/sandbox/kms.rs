@@ -25,7 +25,7 @@ mod tests;
 mod wire;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -42,7 +42,8 @@ pub use self::{
     history::{Call, Operation, Outcome},
     store::{Backing, CloudHsm, ConnectionState, Connectivity, ExternalKeyStore, Secret, SeedStore, Store},
 };
-pub(super) use self::{signature::Verifier, wire::Failure};
+pub(in crate::sandbox) use self::{signature::Verifier, wire::Failure};
+use super::cloudhsm::Clusters;
 
 /// Where the simulated KMS takes the wall clock from, for signatures, certificates and dates.
 pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -74,8 +75,8 @@ pub struct KmsSettings {
     pub store_quota: usize,
     /// The VPC endpoint services that exist, by name, with their private DNS name; `None` accepts any.
     pub vpc_services: Option<BTreeMap<String, String>>,
-    /// The CloudHSM clusters that exist; `None` accepts any.
-    pub clusters: Option<BTreeSet<String>>,
+    /// The CloudHSM clusters that exist; `None` accepts any, with any password.
+    pub clusters: Option<Clusters>,
     /// The wall clock.
     pub clock: WallClock,
 }
@@ -317,11 +318,6 @@ impl SandboxKms {
     /// From now on these VPC endpoint services exist, by name, with their private DNS name; `None` accepts any.
     pub fn set_vpc_services(&self, services: Option<BTreeMap<String, String>>) {
         self.kms.lock().region.vpc_services = services;
-    }
-
-    /// From now on these CloudHSM clusters exist; `None` accepts any.
-    pub fn set_clusters(&self, clusters: Option<BTreeSet<String>>) {
-        self.kms.lock().region.clusters = clusters;
     }
 
     /// Lets the next `times` calls of an operation suffer a fault, after those already waiting; `u32::MAX` until

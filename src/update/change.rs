@@ -11,7 +11,8 @@ use crate::key_store::{Change, Configuration, Connectivity, ConnectivityKind, Ke
 pub enum Disruption {
     /// KMS accepts every member in the store's present state.
     InPlace,
-    /// The store must be disconnected first: every KMS key in it is unavailable for about ten minutes.
+    /// The store must be disconnected first: every KMS key in it is unavailable for about ten minutes, or
+    /// up to 25 in a CloudHSM key store.
     Disconnect {
         /// The members that KMS accepts only while DISCONNECTED, by AWS's names.
         because: Vec<String>,

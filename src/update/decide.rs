@@ -263,8 +263,8 @@ fn verification(plan: &Plan, run: &Run, moment: Moment) -> Decision {
         // Going back would cost a second outage for what may be our own fault; saying that it is fine would be a lie.
         Verdict::Inconclusive => stuck(
             format!("the new settings are in force and could not be verified: {}", summary.message),
-            "check the proxy with `xks-preflight check`; then keep the new settings, or ask for an update back to the \
-             former ones",
+            "pre-flight the key store as it is (POST /v1/preflights, or `xks-preflight check` for a proxy); then keep the \
+             new settings, or ask for an update back to the former ones",
         ),
     }
 }
@@ -291,13 +291,16 @@ fn backward(plan: &Plan, back: &Return, found: &KeyStore, moment: Moment) -> Dec
         },
         ConnectionState::Disconnected => match restore {
             Some(_) => undo(plan, back, Step::Update, found, moment),
+            None if back.login_refused.is_some() && (must_restore || plan.was_connected()) => {
+                login_refused(back, found)
+            }
             // Without a way back, connected with the new settings is the best that is left.
             None if plan.was_connected() => undo(plan, back, Step::Connect, found, moment),
             None if must_restore => irreversible(plan, back, found),
             None => Decision::Conclude(Ending::RolledBack { why: back.why.clone() }),
         },
         ConnectionState::Failed(_) => {
-            if back.tries.of(Step::Connect) >= limits.attempts {
+            if back.tries.of(Step::Connect) >= attempts(plan, Step::Connect) {
                 exhausted(back, Step::Connect, found)
             } else {
                 undo(plan, back, Step::Disconnect, found, moment)
@@ -318,7 +321,7 @@ fn backward(plan: &Plan, back: &Return, found: &KeyStore, moment: Moment) -> Dec
 
 fn undo(plan: &Plan, back: &Return, step: Step, found: &KeyStore, moment: Moment) -> Decision {
     let tries = back.tries.of(step);
-    if tries >= plan.limits.attempts {
+    if tries >= attempts(plan, step) {
         return exhausted(back, step, found);
     }
     // The first attempt follows at once; what KMS has just accepted or refused gets time to show before the next. A
@@ -332,12 +335,35 @@ fn undo(plan: &Plan, back: &Return, step: Step, found: &KeyStore, moment: Moment
     if moment.waited < pause { Decision::Wait } else { Decision::Undo(step) }
 }
 
+/// How often a connect of a CloudHSM key store is attempted on the way back. Every one logs in to the cluster, and with
+/// the one on the way forward it is still fewer than the five wrong passwords that lock `kmsuser` out.
+const MOST_LOGINS_BACK: u32 = 3;
+
+/// How often a step is attempted on the way back.
+fn attempts(plan: &Plan, step: Step) -> u32 {
+    let logs_in = plan.is_cloud_hsm() && step == Step::Connect;
+    if logs_in { plan.limits.attempts.min(MOST_LOGINS_BACK) } else { plan.limits.attempts }
+}
+
 const LOOK: &str = "look at the key store in the KMS console and at KMS's messages in this update's events; bring it to \
                     DISCONNECTED, update it to settings that work, and connect it";
 
 fn exhausted(back: &Return, step: Step, found: &KeyStore) -> Decision {
     let last = back.failure.as_ref().map(|failure| format!("; last: {failure}")).unwrap_or_default();
     stuck(format!("going back ({}) failed at {step}{last}; the key store is {}", back.why, found.state), LOOK)
+}
+
+fn login_refused(back: &Return, found: &KeyStore) -> Decision {
+    let code = back.login_refused.map(|login| login.code().to_string()).unwrap_or_default();
+    stuck(
+        format!(
+            "{}; the cluster refuses kmsuser with the password that KMS has now ({code}), and it is not tried again, \
+             because five wrong ones lock kmsuser out; the key store is {}",
+            back.why, found.state
+        ),
+        "set the password of kmsuser in the cluster with the CloudHSM CLI (which also unlocks it) and log it out there; \
+         then ask for an update with this KeyStorePassword and the option to connect",
+    )
 }
 
 fn too_long(back: &Return, found: &KeyStore) -> Decision {
@@ -354,7 +380,8 @@ fn irreversible(plan: &Plan, back: &Return, found: &KeyStore) -> Decision {
             "{}; the former settings cannot be restored ({why}); the key store is {} with the new ones",
             back.why, found.state
         ),
-        "check the proxy with `xks-preflight check`; then keep the new settings, or give KMS the former ones yourself",
+        "pre-flight the key store as it is (POST /v1/preflights, or `xks-preflight check` for a proxy); then keep the new \
+         settings, or give KMS the former ones yourself",
     )
 }
 

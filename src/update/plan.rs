@@ -149,6 +149,11 @@ impl Plan {
         self.expected.state == ConnectionState::Connected
     }
 
+    /// Whether it is about a CloudHSM key store.
+    pub fn is_cloud_hsm(&self) -> bool {
+        matches!(self.expected.configuration, Configuration::CloudHsm(_))
+    }
+
     /// Whether part of the change can never be seen in DescribeCustomKeyStores.
     pub fn changes_secret(&self) -> bool {
         holds_secret(&self.change)

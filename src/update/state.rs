@@ -8,6 +8,7 @@ use super::policy::ApprovalRule;
 use super::transition;
 use super::{Direction, Ending, Event, Round, Step, StepOutcome};
 use crate::clock::Timestamp;
+use crate::key_store::{ConnectionErrorCode, ConnectionState};
 
 /// An event that cannot follow: the record was altered, or this program has a fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +91,8 @@ pub struct Run {
     pub(super) blind: bool,
     /// Whether an attempt of the next step was not answered and may take effect late.
     pub(super) unseen: bool,
+    /// How the cluster refused kmsuser's login, if it did; see [`login_refused`].
+    pub(super) login_refused: Option<RefusedLogin>,
     /// The verifications that have run, and the last one's result.
     pub(super) verifications: u32,
     pub(super) verified: Option<PreflightSummary>,
@@ -100,6 +103,25 @@ impl Run {
     /// Whether no mutation is known to have had an effect, though one may have had it late.
     pub(super) fn is_still_first(&self) -> bool {
         self.done == 0 && !self.blind
+    }
+}
+
+/// How a cluster refuses the login of `kmsuser`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedLogin {
+    /// The password is wrong.
+    InvalidCredentials,
+    /// There were too many wrong ones.
+    UserLockedOut,
+}
+
+impl RefusedLogin {
+    /// The code in which the connect ended.
+    pub(super) fn code(self) -> ConnectionErrorCode {
+        match self {
+            Self::InvalidCredentials => ConnectionErrorCode::InvalidCredentials,
+            Self::UserLockedOut => ConnectionErrorCode::UserLockedOut,
+        }
     }
 }
 
@@ -114,6 +136,8 @@ pub struct Return {
     pub(super) maybe_blind: bool,
     /// Whether KMS was told the former settings again.
     pub(super) restored: bool,
+    /// How the cluster refused the login with what is in force, if it did; see [`login_refused`].
+    pub(super) login_refused: Option<RefusedLogin>,
     pub(super) tries: Tries,
     pub(super) failure: Option<StepOutcome>,
 }
@@ -264,6 +288,12 @@ impl State {
             (Phase::Concluded(_), _) => return Err(illegal("it is over")),
             (_, Event::Planned { .. }) => return Err(illegal("it has its plan")),
             (_, Event::Concluded { ending }) => Phase::Concluded(ending.clone()),
+            (Phase::Running(run), Event::Observed { state, .. }) => {
+                Phase::Running(Run { login_refused: login_refused(&plan, state).or(run.login_refused), ..run })
+            }
+            (Phase::RollingBack(back), Event::Observed { state, .. }) => {
+                Phase::RollingBack(Return { login_refused: login_refused(&plan, state).or(back.login_refused), ..back })
+            }
             (phase, Event::Observed { .. }) => phase,
             (phase, Event::PreflightStarted { round }) => {
                 transition::preflight_started(phase, *round).map_err(illegal)?
@@ -293,6 +323,7 @@ impl State {
                     maybe_applied: run.maybe_applied,
                     maybe_blind: run.blind,
                     restored: false,
+                    login_refused: run.login_refused,
                     tries: Tries::default(),
                     failure: None,
                 })
@@ -396,6 +427,17 @@ impl State {
                 Ending::Stuck { .. } => StatusName::Stuck,
             }),
         }
+    }
+}
+
+/// How a login of `kmsuser` was refused, if the connect of a CloudHSM key store ended so. Five refused logins lock the
+/// user out (CloudHSM key stores, troubleshooting), so a password that was refused is not tried again.
+fn login_refused(plan: &Plan, state: &ConnectionState) -> Option<RefusedLogin> {
+    match state {
+        _ if !plan.is_cloud_hsm() => None,
+        ConnectionState::Failed(ConnectionErrorCode::InvalidCredentials) => Some(RefusedLogin::InvalidCredentials),
+        ConnectionState::Failed(ConnectionErrorCode::UserLockedOut) => Some(RefusedLogin::UserLockedOut),
+        _ => None,
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) fn intended(plan: &Plan, phase: Phase, direction: Direction, step: St
             maybe_applied: step == Step::Update,
             blind: false,
             unseen: false,
+            login_refused: None,
             verifications: 0,
             verified: None,
             rollback_wanted: None,
@@ -99,6 +100,8 @@ pub(super) fn settled(
             Ok(Phase::RollingBack(Return {
                 unsettled: None,
                 restored: back.restored || (done && step == Step::Update),
+                // Whoever refused the login did so with other settings than those that are in force now.
+                login_refused: back.login_refused.filter(|_| !(done && step == Step::Update)),
                 failure: (!done).then(|| outcome.clone()),
                 ..back
             }))

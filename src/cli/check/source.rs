@@ -34,6 +34,13 @@ pub(in crate::cli) fn read(file: &Path, option: &str) -> Result<Zeroizing<Vec<u8
     Ok(bytes)
 }
 
+/// Reads a file that holds a secret and nothing else; the line break that editors leave is not part of it.
+pub(in crate::cli) fn secret(file: &Path, option: &str) -> Result<Zeroizing<String>, String> {
+    let bytes = read(file, option).map_err(|usage| usage.to_string())?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| format!("{option}: is not text"))?;
+    Ok(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
 /// Reads the KMS console's proxy configuration file.
 pub(in crate::cli) fn console_file(file: &Path, option: &str) -> Result<ConsoleFile, String> {
     let bytes = read(file, option).map_err(|usage| usage.to_string())?;
@@ -54,11 +61,7 @@ pub(super) fn credential(
     let access_key_id =
         access_key_id.ok_or("a credential is needed: --proxy-config, or --access-key-id with a secret")?;
     let secret = match secret_file {
-        Some(file) => {
-            let bytes = read(file, "--secret-file").map_err(|usage| usage.to_string())?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| "--secret-file: is not text".to_owned())?;
-            Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())
-        }
+        Some(file) => self::secret(file, "--secret-file")?,
         None => Zeroizing::new(std::env::var(SECRET_VARIABLE).map_err(|_| {
             format!("a secret is needed: --secret-file, or the environment variable {SECRET_VARIABLE}")
         })?),

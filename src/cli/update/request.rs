@@ -1,9 +1,11 @@
 //! The change that the options ask for, in KMS's own member names.
 
+use std::env::VarError;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use super::server::Server;
 use crate::cli::Usage;
@@ -41,10 +43,18 @@ pub struct ChangeOptions {
     /// The proxy configuration file that the KMS console takes: path and credential.
     #[arg(long, env = "XKS_PREFLIGHT_PROXY_CONFIG", value_name = "FILE")]
     proxy_config: Option<PathBuf>,
+    /// CloudHsmClusterId: the cluster of a CloudHSM key store.
+    #[arg(long, env = "XKS_PREFLIGHT_CLOUD_HSM_CLUSTER_ID", value_name = "ID")]
+    cloud_hsm_cluster_id: Option<String>,
+    /// KeyStorePassword of a CloudHSM key store: a file that holds the password of kmsuser and nothing else. Without
+    /// the file the password may be in the environment variable XKS_PREFLIGHT_KEY_STORE_PASSWORD.
+    #[arg(long, env = "XKS_PREFLIGHT_KEY_STORE_PASSWORD_FILE", value_name = "FILE")]
+    key_store_password_file: Option<PathBuf>,
     /// Connect the key store if it is found DISCONNECTED.
     #[arg(long, env = "XKS_PREFLIGHT_CONNECT")]
     connect: bool,
-    /// Agree that every KMS key in the store is unavailable while it must be disconnected, about ten minutes.
+    /// Agree that every KMS key in the store is unavailable while it must be disconnected: about ten minutes, up to
+    /// 25 in a CloudHSM key store.
     #[arg(long, env = "XKS_PREFLIGHT_ACKNOWLEDGE_OUTAGE")]
     acknowledge_outage: bool,
 }
@@ -55,6 +65,25 @@ enum Connectivity {
     Public,
     /// Through AWS PrivateLink: VPC_ENDPOINT_SERVICE.
     Vpc,
+}
+
+/// The variable that holds a new KeyStorePassword; never an option, because arguments are seen by everybody.
+const PASSWORD_VARIABLE: &str = "XKS_PREFLIGHT_KEY_STORE_PASSWORD";
+
+/// The KeyStorePassword to change to, if one is given. Whether KMS accepts it is the daemon's matter.
+fn password(options: &ChangeOptions, server: &Server) -> Result<Option<Zeroizing<String>>, Usage> {
+    let password = match &options.key_store_password_file {
+        Some(file) => Some(source::secret(file, "--key-store-password-file").map_err(Usage)?),
+        None => match std::env::var(PASSWORD_VARIABLE) {
+            Ok(password) => Some(Zeroizing::new(password)),
+            Err(VarError::NotPresent) => None,
+            Err(VarError::NotUnicode(_)) => return Err(Usage(format!("{PASSWORD_VARIABLE}: is not text"))),
+        },
+    };
+    if password.is_some() {
+        server.admits_secrets("the password of kmsuser")?;
+    }
+    Ok(password)
 }
 
 /// The body of `POST /v1/updates`. The daemon judges the values: it knows the key store.
@@ -87,10 +116,12 @@ pub(super) fn body(options: &ChangeOptions, dry_run: bool, server: &Server) -> R
     set("XksProxyVpcEndpointServiceName", options.vpc_endpoint_service.as_ref().map(|name| json!(name)));
     set("XksProxyVpcEndpointServiceOwner", options.vpc_endpoint_service_owner.as_ref().map(|owner| json!(owner)));
     set("XksProxyAuthenticationCredential", credential);
+    set("CloudHsmClusterId", options.cloud_hsm_cluster_id.as_ref().map(|cluster| json!(cluster)));
+    set("KeyStorePassword", password(options, server)?.map(|password| json!(password.as_str())));
     if members.is_empty() {
         let detail = "nothing to change: give at least one of --endpoint, --path, --connectivity, \
                       --vpc-endpoint-service, --vpc-endpoint-service-owner, --credential-source, --proxy-config, \
-                      --new-name";
+                      --cloud-hsm-cluster-id, --key-store-password-file, --new-name";
         return Err(Usage(detail.to_owned()));
     }
     members.insert("CustomKeyStoreId".to_owned(), json!(options.key_store));
@@ -168,6 +199,23 @@ mod tests {
         assert_eq!(other["XksProxyUriPath"], "/b/kms/xks/v1");
         let fault = made(&["--proxy-config", file], "http://gate.example.com").unwrap_err();
         assert!(fault.contains("in the clear") && !fault.contains("DoNotLeak"), "{fault}");
+    }
+
+    #[test]
+    fn a_cluster_and_a_password_from_a_file_go_together_but_never_in_the_clear() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kmsuser");
+        std::fs::write(&file, "DoNotLeak1234\n").unwrap();
+        let arguments =
+            ["--cloud-hsm-cluster-id", "cluster-abcdefghijk", "--key-store-password-file", file.to_str().unwrap()];
+        let body = made(&arguments, "http://127.0.0.1").unwrap();
+        assert_eq!(
+            (&body["CloudHsmClusterId"], &body["KeyStorePassword"]),
+            (&json!("cluster-abcdefghijk"), &json!("DoNotLeak1234"))
+        );
+        let fault = made(&arguments, "http://gate.example.com").unwrap_err();
+        assert!(fault.contains("in the clear") && !fault.contains("DoNotLeak"), "{fault}");
+        assert!(Line::try_parse_from(["x", "--key-store", "cks-1", "--key-store-password", "DoNotLeak1234"]).is_err());
     }
 
     #[test]

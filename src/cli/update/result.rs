@@ -91,9 +91,12 @@ fn plan(out: &mut String, plan: &Value) {
     let disruption = if because.is_empty() {
         "none: KMS accepts the change in the store's present state".to_owned()
     } else {
+        let minutes = match text(plan, "/expected/CustomKeyStoreType") {
+            "AWS_CLOUDHSM" => "up to 25 minutes",
+            _ => "about ten minutes",
+        };
         format!(
-            "every KMS key in the store is unavailable for about ten minutes; KMS accepts {because} only while \
-             DISCONNECTED"
+            "every KMS key in the store is unavailable for {minutes}; KMS accepts {because} only while DISCONNECTED"
         )
     };
     row(out, "disruption", &disruption);

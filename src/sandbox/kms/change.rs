@@ -100,7 +100,7 @@ pub(super) fn prepare_update(
         name.clone_from(new);
     }
     check_uniqueness(region, Some(&store.id), &name, &backing)?;
-    check_backing(region, &backing, parameters.is_cold())?;
+    check_backing(region, &backing, Some(store), parameters.is_cold())?;
     let ask_proxy = parameters.any_external() && is_public(&backing);
     Ok(Prepared { name, backing, ask_proxy })
 }
@@ -165,7 +165,7 @@ pub(super) fn prepare_create(region: &Region, parameters: &StoreParameters) -> R
             "The CloudHSM cluster is already associated with another custom key store.",
         ));
     }
-    check_backing(region, &backing, true)?;
+    check_backing(region, &backing, None, true)?;
     let ask_proxy = is_public(&backing);
     Ok(Prepared { name, backing, ask_proxy })
 }
@@ -265,10 +265,16 @@ fn check_uniqueness(region: &Region, own: Option<&str>, name: &str, backing: &Ba
 }
 
 /// The cluster or the VPC endpoint service that stands behind the store, when the change touches it.
-fn check_backing(region: &Region, backing: &Backing, touched: bool) -> Result<(), Failure> {
+fn check_backing(region: &Region, backing: &Backing, present: Option<&Store>, touched: bool) -> Result<(), Failure> {
     match backing {
         _ if !touched => Ok(()),
-        Backing::CloudHsm(hsm) => region.check_cluster(&hsm.cluster_id),
+        Backing::CloudHsm(hsm) => {
+            let present = present.and_then(|store| match &store.backing {
+                Backing::CloudHsm(present) => Some(present.cluster_id.as_str()),
+                Backing::External(_) => None,
+            });
+            region.check_cluster(&hsm.cluster_id, present)
+        }
         Backing::External(xks) => region.check_service(xks),
     }
 }

@@ -11,9 +11,22 @@ use super::{
     fault::KmsFault,
     health::ProxyFailure,
     history::Operation,
-    store::{Backing, ConnectionState, Connectivity, Store},
+    store::{Backing, ConnectionState, Connectivity, Secret, Store},
     wire::{Failure, Query, StoreParameters, parse},
 };
+
+/// How a connect ends.
+struct ConnectionEnd {
+    state: ConnectionState,
+    /// The password that KMS has given `kmsuser` on this occasion.
+    rotated: Option<Secret>,
+}
+
+impl ConnectionEnd {
+    fn of(state: ConnectionState) -> Self {
+        Self { state, rotated: None }
+    }
+}
 
 type Answer = Result<Value, Failure>;
 
@@ -110,6 +123,9 @@ impl Kms {
         if !prepare_connect(&store)? {
             return Ok(json!({}));
         }
+        if let Backing::CloudHsm(hsm) = &store.backing {
+            state.region.check_connect(&hsm.cluster_id)?;
+        }
         let attempt = state.region.next_attempt();
         let never = fault == Some(&KmsFault::NeverCompletes);
         let due = (!never).then(|| Instant::now() + state.connect_delay);
@@ -134,19 +150,30 @@ impl Kms {
                 () = stop.cancelled() => return,
             };
             if let Some(record) = kms.lock().region.find(&store.id) {
-                record.connected(attempt, end);
+                if let Some(rotated) = end.rotated {
+                    record.change(|store| {
+                        if let Backing::CloudHsm(hsm) = &mut store.backing {
+                            hsm.password = rotated;
+                        }
+                    });
+                }
+                record.connected(attempt, end.state);
             }
         });
     }
 
     /// How a connect of this store ends.
-    async fn connection_end(&self, store: &Store) -> ConnectionState {
-        let failed = |code: &str| ConnectionState::Failed(code.to_owned());
+    async fn connection_end(&self, store: &Store) -> ConnectionEnd {
+        let failed = |code: &str| ConnectionEnd::of(ConnectionState::Failed(code.to_owned()));
         match &store.backing {
-            Backing::CloudHsm(hsm) => match self.lock().region.check_cluster(&hsm.cluster_id) {
-                Ok(()) => ConnectionState::Connected,
-                Err(_) => failed("CLUSTER_NOT_FOUND"),
-            },
+            Backing::CloudHsm(hsm) => {
+                let clusters = self.lock().region.clusters.clone();
+                match clusters.map(|clusters| clusters.log_in(&hsm.cluster_id, &hsm.password)) {
+                    None => ConnectionEnd::of(ConnectionState::Connected),
+                    Some(Ok(rotated)) => ConnectionEnd { state: ConnectionState::Connected, rotated: Some(rotated) },
+                    Some(Err(code)) => failed(code),
+                }
+            }
             Backing::External(xks) => {
                 if matches!(xks.connectivity, Connectivity::VpcEndpointService { .. })
                     && let Err(failure) = self.lock().region.check_service(xks)
@@ -157,7 +184,7 @@ impl Kms {
                     });
                 }
                 match self.health.call(xks, Operation::ConnectCustomKeyStore.as_str()).await {
-                    Ok(()) => ConnectionState::Connected,
+                    Ok(()) => ConnectionEnd::of(ConnectionState::Connected),
                     Err(failure) => failed(failure.connection_error_code()),
                 }
             }

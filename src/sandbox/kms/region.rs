@@ -1,16 +1,14 @@
 //! What one account holds in one Region: custom key stores, KMS keys, and the clusters and VPC endpoint services that
 //! stand behind them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
+    super::cloudhsm::{Clusters, Refusal},
     signature::sha256_hex,
     store::{Backing, ConnectionState, Connectivity, ExternalKeyStore, Record, Store},
     wire::{Failure, Query, epoch_seconds, list_entry},
@@ -38,7 +36,7 @@ pub(super) struct Region {
     /// VPC endpoint services by name with their private DNS name; `None` accepts any.
     pub(super) vpc_services: Option<BTreeMap<String, String>>,
     /// CloudHSM clusters; `None` accepts any.
-    pub(super) clusters: Option<BTreeSet<String>>,
+    pub(super) clusters: Option<Clusters>,
     records: Vec<Record>,
     keys: Vec<Key>,
     minted: u64,
@@ -244,15 +242,14 @@ impl Region {
         Ok(json!({ "KeyMetadata": metadata }))
     }
 
-    /// Whether the cluster exists.
-    pub(super) fn check_cluster(&self, id: &str) -> Result<(), Failure> {
-        if self.clusters.as_ref().is_none_or(|clusters| clusters.contains(id)) {
-            return Ok(());
-        }
-        Err(Failure::new(
-            "CloudHsmClusterNotFoundException",
-            "The CloudHSM cluster does not exist in this account and Region.",
-        ))
+    /// Whether the cluster can take the place of `present`, or be a store's first one.
+    pub(super) fn check_cluster(&self, id: &str, present: Option<&str>) -> Result<(), Failure> {
+        self.clusters.as_ref().map_or(Ok(()), |clusters| clusters.fit_for_update(id, present)).map_err(cluster_refused)
+    }
+
+    /// Whether a store with this cluster may begin to connect.
+    pub(super) fn check_connect(&self, id: &str) -> Result<(), Failure> {
+        self.clusters.as_ref().map_or(Ok(()), |clusters| clusters.fit_for_connect(id)).map_err(cluster_refused)
     }
 
     /// Whether the VPC endpoint service exists and carries the endpoint's host as its private DNS name.
@@ -275,6 +272,25 @@ impl Region {
         }
         Ok(())
     }
+}
+
+fn cluster_refused(refusal: Refusal) -> Failure {
+    let (name, message) = match refusal {
+        Refusal::NotFound => {
+            ("CloudHsmClusterNotFoundException", "The CloudHSM cluster does not exist in this account and Region.")
+        }
+        Refusal::NotActive => ("CloudHsmClusterNotActiveException", "The CloudHSM cluster is not active."),
+        Refusal::InvalidConfiguration => (
+            "CloudHsmClusterInvalidConfigurationException",
+            "The CloudHSM cluster lacks active HSMs or private subnets in two Availability Zones, or a rule of its \
+             security group.",
+        ),
+        Refusal::NotRelated => (
+            "CloudHsmClusterNotRelatedException",
+            "The CloudHSM cluster does not share a backup history with the original cluster.",
+        ),
+    };
+    Failure::new(name, message)
 }
 
 fn not_found(wanted: &str) -> Failure {

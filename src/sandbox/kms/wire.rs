@@ -23,7 +23,7 @@ pub(in crate::sandbox) struct Failure {
 
 impl Failure {
     /// A client fault: 400.
-    pub(super) fn new(name: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+    pub(in crate::sandbox) fn new(name: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { name: name.into(), message: message.into(), status: StatusCode::BAD_REQUEST }
     }
 
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn body(&self) -> Value {
+    pub(in crate::sandbox) fn body(&self) -> Value {
         json!({ "__type": self.name, "message": self.message })
     }
 }

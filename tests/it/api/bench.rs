@@ -18,7 +18,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xks_preflight::api::{Bounds, Caller, Connections, Role, Service, Token, router, serve};
-use xks_preflight::aws::{AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings};
+use xks_preflight::aws::{
+    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
+};
 use xks_preflight::check::{JudgingPolicy, Waiver};
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts};
@@ -302,6 +304,7 @@ impl ServiceParts<'_> {
             key_tests: BTreeMap::new(),
             canaries: None,
             vpc: None,
+            clusters: Arc::new(no_clusters(self.kms).await),
             clock: clock.clone(),
             samples: 2,
             addresses: 16,
@@ -370,6 +373,17 @@ impl ServiceParts<'_> {
             draining: CancellationToken::new(),
         }
     }
+}
+
+/// Nothing here is about clusters: the simulated KMS does not know the operation.
+async fn no_clusters(kms: &SandboxKms) -> AwsCloudHsm {
+    AwsCloudHsm::new(AwsCloudHsmSettings {
+        region: Region::parse("us-east-1").unwrap(),
+        endpoint_url: Some(kms.endpoint_url()),
+        credentials: None,
+        timeout: BOUND,
+    })
+    .await
 }
 
 /// A failure that is accepted on this bench, for every key store.

@@ -1,6 +1,7 @@
 use aws_sdk_kms::types::{CustomKeyStoreType, XksProxyConnectivityType};
 
 use super::*;
+use crate::sandbox::cloudhsm::{Cluster, Clusters, WRONG_PASSWORDS};
 
 #[tokio::test]
 async fn a_store_goes_round_its_states() {
@@ -147,7 +148,9 @@ async fn a_store_is_created_and_deleted() {
 #[tokio::test]
 async fn a_cloud_hsm_store_needs_a_cluster_that_is_there_and_free() {
     let cluster = "cluster-234567abcdef";
-    let scene = Scene::with(|settings| settings.clusters = Some([cluster.to_owned()].into())).await;
+    let clusters = Clusters::default();
+    clusters.put(Cluster::active(cluster, "certificate", "CreateDoNotLeak"));
+    let scene = Scene::with(|settings| settings.clusters = Some(clusters.clone())).await;
     let create = |name: &str, cluster: &str| {
         let create = scene.client.create_custom_key_store().custom_key_store_name(name);
         create.cloud_hsm_cluster_id(cluster).key_store_password("CreateDoNotLeak").trust_anchor_certificate("anchor")
@@ -162,8 +165,33 @@ async fn a_cloud_hsm_store_needs_a_cluster_that_is_there_and_free() {
     assert_eq!(store.custom_key_store_type(), Some(&CustomKeyStoreType::AwsCloudhsm));
     assert_eq!((store.cloud_hsm_cluster_id(), store.trust_anchor_certificate()), (Some(cluster), Some("anchor")));
     assert!(store.xks_proxy_configuration().is_none());
-    scene.kms.set_clusters(Some([].into()));
+    clusters.change(cluster, |cluster| cluster.deleted = true);
     scene.client.connect_custom_key_store().custom_key_store_id(id).send().await.expect("accepted");
     scene.reaches(id, ConnectionState::Failed("CLUSTER_NOT_FOUND".to_owned())).await;
     assert!(!format!("{:?} {:?}", scene.kms.history(), scene.kms.store(id)).contains("DoNotLeak"));
+}
+
+#[tokio::test]
+async fn a_connect_logs_in_once_and_five_wrong_passwords_lock_kmsuser_out() {
+    let cluster = "cluster-234567abcdef";
+    let clusters = Clusters::default();
+    clusters.put(Cluster::active(cluster, "certificate", "RightDoNotLeak"));
+    let scene = Scene::with(|settings| settings.clusters = Some(clusters.clone())).await;
+    let seed = SeedStore::cloud_hsm("hsm", cluster, "WrongDoNotLeak", "anchor");
+    let id = scene.kms.add_store(seed.in_state(ConnectionState::Disconnected));
+    let connect = async |end: ConnectionState| {
+        scene.kms.tamper(&id, |store| store.connection = ConnectionState::Disconnected);
+        scene.client.connect_custom_key_store().custom_key_store_id(&id).send().await.expect("accepted");
+        scene.reaches(&id, end).await;
+    };
+    for wrong in 1..=WRONG_PASSWORDS {
+        connect(ConnectionState::Failed("INVALID_CREDENTIALS".to_owned())).await;
+        assert_eq!(clusters.find(cluster).and_then(|cluster| cluster.kmsuser).map(|user| user.wrong), Some(wrong));
+    }
+    connect(ConnectionState::Failed("USER_LOCKED_OUT".to_owned())).await;
+    clusters.put(Cluster::active(cluster, "certificate", "WrongDoNotLeak"));
+    connect(ConnectionState::Connected).await;
+    let user = clusters.find(cluster).and_then(|cluster| cluster.kmsuser).expect("kmsuser");
+    assert_ne!(user.password.expose(), "WrongDoNotLeak", "KMS changes the password");
+    connect(ConnectionState::Connected).await;
 }
