@@ -127,6 +127,9 @@ pub struct UpdateRequest {
     pub credential: Option<GivenCredential>,
     /// The password to change to.
     pub password: Option<KeyStorePassword>,
+    /// The password of kmsuser in the present cluster, where somebody has set one to go back to; of no use without
+    /// `password`.
+    pub former_password: Option<KeyStorePassword>,
     /// The credential now in force, where neither the configuration nor an earlier update holds it.
     pub former_credential: Option<ProxyCredential>,
     /// The requester's choices.
@@ -415,9 +418,10 @@ impl Driver {
                 change.credential = Some(credential.reference(CredentialSource::Configured(name.clone())));
             }
         }
-        if let Some(password) = &request.password {
-            secrets.push((SecretPurpose::NewPassword, SecretString::from(password.expose().to_owned())));
-        }
+        let sealed = |password: &KeyStorePassword| SecretString::from(password.expose().to_owned());
+        let former_password = request.former_password.as_ref().filter(|_| request.password.is_some());
+        secrets.extend(request.password.iter().map(|new| (SecretPurpose::NewPassword, sealed(new))));
+        secrets.extend(former_password.map(|former| (SecretPurpose::FormerPassword, sealed(former))));
         let observed = reader.key_store(&request.key_store).await.map_err(SubmitError::Kms)?;
         let former = match (&request.former_credential, observed.xks()) {
             (Some(credential), _) => Some((credential.clone(), CredentialSource::Sealed)),
@@ -436,8 +440,8 @@ impl Driver {
         let now = clock.now();
         let options = request.options.clone();
         let waivers = (self.0.parts.judging)(Some(&request.key_store), now).waivers;
-        let wanted =
-            Wanted { id: UpdateId::new(ids, now), change, options, former_credential, waivers, by: request.by.clone() };
+        let (id, by, former_password) = (UpdateId::new(ids, now), request.by.clone(), former_password.is_some());
+        let wanted = Wanted { id, change, options, former_credential, former_password, waivers, by };
         let plan = plan(&observed, wanted, policy, now).map_err(SubmitError::Plan)?;
         Ok((plan, secrets))
     }

@@ -85,11 +85,13 @@ pub enum SecretPurpose {
     FormerCredential,
     /// The KeyStorePassword to change to.
     NewPassword,
+    /// The KeyStorePassword to go back to.
+    FormerPassword,
 }
 
 impl SecretPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 3] = [Self::NewCredential, Self::FormerCredential, Self::NewPassword];
+    pub const ALL: [Self; 4] = [Self::NewCredential, Self::FormerCredential, Self::NewPassword, Self::FormerPassword];
 
     /// The word in records.
     pub fn as_str(self) -> &'static str {
@@ -97,6 +99,7 @@ impl SecretPurpose {
             Self::NewCredential => "new_credential",
             Self::FormerCredential => "former_credential",
             Self::NewPassword => "new_password",
+            Self::FormerPassword => "former_password",
         }
     }
 }

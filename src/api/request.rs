@@ -19,6 +19,7 @@ use crate::preflight::{Load, OfferedCredential};
 use crate::update::Options;
 
 const STORE: &str = "CustomKeyStoreId";
+const FORMER_PASSWORD: &str = "former_password";
 const CREDENTIAL: &str = "XksProxyAuthenticationCredential";
 
 /// A change of a key store, as asked for.
@@ -29,6 +30,7 @@ pub(super) struct Asked {
     pub(super) credential: Option<GivenCredential>,
     pub(super) password: Option<KeyStorePassword>,
     pub(super) former_credential: Option<ProxyCredential>,
+    pub(super) former_password: Option<KeyStorePassword>,
     pub(super) options: Options,
     pub(super) dry_run: bool,
     /// Tells whether a later request is the same one.
@@ -93,9 +95,10 @@ pub(super) fn change(map: Map<String, Value>, key_store: Option<CustomKeyStoreId
     let top_dry_run = body.flag("dry_run");
     let options = body.object("options", |options| {
         let former = options.object("former_credential", inline_credential).flatten();
-        (options.flag("dry_run"), options.flag("acknowledge_outage"), options.flag("connect"), former)
+        let former_password = options.text(FORMER_PASSWORD, KeyStorePassword::parse);
+        (options.flag("dry_run"), options.flag("acknowledge_outage"), options.flag("connect"), former, former_password)
     });
-    let (dry_run, acknowledge_outage, connect, former_credential) = options.unwrap_or_default();
+    let (dry_run, acknowledge_outage, connect, former_credential, former_password) = options.unwrap_or_default();
     body.finish();
     match named.or(key_store) {
         Some(key_store) if faults.is_empty() => Ok(Asked {
@@ -104,6 +107,7 @@ pub(super) fn change(map: Map<String, Value>, key_store: Option<CustomKeyStoreId
             credential,
             password,
             former_credential,
+            former_password,
             options: Options { connect, acknowledge_outage },
             dry_run: dry_run || top_dry_run,
             digest,
@@ -203,9 +207,9 @@ fn free_credential(members: &mut Members<'_>) -> Option<FreeCredential> {
 /// SHA-256 over the request. A password is left out of it: it has so little entropy that its digest would tell it.
 fn request_digest(map: &Map<String, Value>, key_store: Option<&CustomKeyStoreId>) -> String {
     let mut map = map.clone();
-    if let Some(password) = map.get_mut(Member::Password.as_str()) {
-        *password = Value::Bool(true);
-    }
+    let hide = |password: Option<&mut Value>| password.into_iter().for_each(|text| *text = Value::Bool(true));
+    hide(map.get_mut(Member::Password.as_str()));
+    hide(map.get_mut("options").and_then(|options| options.get_mut(FORMER_PASSWORD)));
     let whole = Zeroizing::new(json!([key_store, map]).to_string());
     let digest = digest::digest(&digest::SHA256, whole.as_bytes());
     digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -222,5 +226,30 @@ pub(super) fn idempotency_key(caller: &str, value: &str) -> Result<String, Probl
     } else {
         let detail = "must be 1 to 255 visible ASCII characters".to_owned();
         Err(Problem::invalid(vec![Fault { pointer: "Idempotency-Key".to_owned(), detail }]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(new: &str, former: &str) -> Asked {
+        let body = json!({
+            "CustomKeyStoreId": "cks-1",
+            "CloudHsmClusterId": "cluster-abcdefghijk",
+            "KeyStorePassword": new,
+            "options": { "former_password": former },
+        });
+        let Value::Object(members) = body else { panic!("an object") };
+        change(members, None).unwrap_or_else(|_| panic!("a request"))
+    }
+
+    #[test]
+    fn passwords_are_read_and_stay_out_of_the_digest() {
+        let (one, other) = (asked("DoNotLeak1", "DoNotLeak2"), asked("DoNotLeak3", "DoNotLeak4"));
+        assert_eq!(one.password.as_ref().map(KeyStorePassword::expose), Some("DoNotLeak1"));
+        assert_eq!(one.former_password.as_ref().map(KeyStorePassword::expose), Some("DoNotLeak2"));
+        assert_eq!(one.digest, other.digest);
+        assert!(!format!("{one:?}").contains("DoNotLeak"));
     }
 }

@@ -39,7 +39,7 @@ pub(super) type KeyStoreQuery = AnyQuery;
         ("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key finds the same update"),
     ),
-    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, former_credential"),
+    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, former_credential, former_password"),
     responses(
         (status = 202, description = "Taken; Location leads to it", body = UpdateView),
         (status = 200, description = "The update that the same request made before, or for a dry run members plan and report", body = Object),
@@ -213,6 +213,7 @@ pub(super) fn update_request(
             GivenCredential::Configured(name) => GivenCredential::Configured(name.clone()),
         }),
         password: asked.password.clone(),
+        former_password: asked.former_password.clone(),
         former_credential: asked.former_credential.clone(),
         options: Options { connect, acknowledge_outage },
         by: by.to_owned(),

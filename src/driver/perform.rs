@@ -261,14 +261,14 @@ impl Life {
     /// The secrets of a mutation, or why they cannot be had.
     async fn secrets(&self, mutation: &Mutation, direction: Direction) -> Result<Secrets, String> {
         let Mutation::Update(change) = mutation else { return Ok(Secrets::default()) };
-        let purpose = match direction {
-            Direction::Forward => SecretPurpose::NewCredential,
-            Direction::Back => SecretPurpose::FormerCredential,
+        let (of_credential, of_password) = match direction {
+            Direction::Forward => (SecretPurpose::NewCredential, SecretPurpose::NewPassword),
+            Direction::Back => (SecretPurpose::FormerCredential, SecretPurpose::FormerPassword),
         };
-        let credential = self.resolve(change.credential.as_ref(), purpose).await?;
+        let credential = self.resolve(change.credential.as_ref(), of_credential).await?;
         let mut password = None;
         if change.password {
-            let kept = self.inner.parts.journal.secret(self.id, SecretPurpose::NewPassword).await;
+            let kept = self.inner.parts.journal.secret(self.id, of_password).await;
             let kept = kept.map_err(|error| Chain(&error).to_string())?.ok_or("the password is not kept any more")?;
             password = Some(KeyStorePassword::parse(kept.expose_secret()).map_err(|invalid| invalid.to_string())?);
         }

@@ -51,7 +51,8 @@ fn endpoint_change() -> Change {
 fn planned(change: Change, state: ConnectionState, former: Option<CredentialRef>, options: Options) -> Plan {
     let now = Timestamp::from_unix(1_000_000);
     let id = UpdateId::new(&IdSource::from_seed(1), now);
-    let wanted = Wanted { id, change, options, former_credential: former, waivers: Vec::new(), by: "tester".into() };
+    let (waivers, by) = (Vec::new(), "tester".into());
+    let wanted = Wanted { id, change, options, former_credential: former, former_password: false, waivers, by };
     plan(&store(state), wanted, &Policy::default(), now).unwrap()
 }
 
@@ -417,6 +418,7 @@ fn an_approval_holds_for_one_plan() {
         change: endpoint_change(),
         options: Options::default(),
         former_credential: None,
+        former_password: false,
         waivers: Vec::new(),
         by: "tester".into(),
     };

@@ -28,6 +28,9 @@ pub struct Wanted {
     pub options: Options,
     /// The credential now in force, if we hold its secret: KMS never returns it.
     pub former_credential: Option<CredentialRef>,
+    /// Whether the KeyStorePassword to go back to came with the request: KMS, which changes it at every connect, tells
+    /// it to nobody.
+    pub former_password: bool,
     /// The failures that are accepted for this key store now.
     pub waivers: Vec<Waiver>,
     /// Who asks.
@@ -272,7 +275,7 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         waivers: wanted.waivers,
         disruption,
         steps,
-        rollback: rollback(observed, &change, former_credential.as_ref()),
+        rollback: rollback(observed, &change, former_credential.as_ref(), wanted.former_password),
         change,
         former_credential,
         approval: policy.approval,
@@ -346,7 +349,7 @@ fn state_permits(store: &KeyStore) -> Result<(), PlanRefused> {
     Err(PlanRefused::State { state: store.state.clone(), remedy })
 }
 
-fn rollback(store: &KeyStore, change: &Change, former: Option<&CredentialRef>) -> Rollback {
+fn rollback(store: &KeyStore, change: &Change, former: Option<&CredentialRef>, former_password: bool) -> Rollback {
     let impossible = |why: &str| Rollback::Impossible { why: why.to_owned() };
     let mut restore = Change { name: change.name.as_ref().map(|_| store.name.clone()), ..Change::default() };
     match &store.configuration {
@@ -380,9 +383,13 @@ fn rollback(store: &KeyStore, change: &Change, former: Option<&CredentialRef>) -
             }
         }
         Configuration::CloudHsm(hsm) => {
-            if change.password {
-                return impossible("the former KeyStorePassword is not known: KMS changes it at every connect");
+            if change.password && !former_password {
+                return impossible(
+                    "the former KeyStorePassword is not known: KMS changes it at every connect; set one for kmsuser \
+                     in the present cluster and give it with the request",
+                );
             }
+            restore.password = change.password;
             restore.cluster = change.cluster.as_ref().map(|_| hsm.cluster.clone());
         }
         Configuration::Unrecognized { .. } => return impossible("the former settings cannot be understood"),
@@ -426,12 +433,9 @@ mod tests {
         let now = Timestamp::from_unix(0);
         let id = UpdateId::new(&IdSource::from_seed(1), now);
         let options = Options::default();
-        plan(
-            store,
-            Wanted { id, change, options, former_credential: None, waivers: Vec::new(), by: "t".into() },
-            &Policy::default(),
-            now,
-        )
+        let (former_credential, former_password, waivers, by) = (None, false, Vec::new(), "t".into());
+        let wanted = Wanted { id, change, options, former_credential, former_password, waivers, by };
+        plan(store, wanted, &Policy::default(), now)
     }
 
     #[test]

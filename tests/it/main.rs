@@ -6,6 +6,9 @@ mod api;
 /// Load on request, through the binary and the API.
 mod capacity;
 
+/// CloudHSM key stores: clusters fit and unfit, and the password of kmsuser.
+mod cloudhsm;
+
 /// The commands `config` and `token`, as they are run from a shell.
 mod config;
 

@@ -1,6 +1,6 @@
 //! Updates from request to ending, through the AWS SDK against the simulated KMS, with faults, races and restarts.
 
-mod bench;
+pub(crate) mod bench;
 mod crash;
 mod faults;
 mod life;

@@ -46,6 +46,7 @@ fn planned(ids: &IdSource, key_store: &str, second: i64) -> Plan {
         change,
         options: Options::default(),
         former_credential: None,
+        former_password: false,
         waivers: Vec::new(),
         by: "tester".into(),
     };

@@ -267,20 +267,12 @@ impl ServiceParts<'_> {
             region: surroundings.region.clone(),
             endpoint_url: Some(self.iam.endpoint_url()),
             of: ROLE.to_owned(),
-            credentials: Some(credentials.clone()),
+            credentials: Some(credentials),
             timeout: Duration::from_secs(5),
             clock: clock.clone(),
         });
         let iam = iam.await;
-        let aws = Arc::new(
-            AwsKms::new(AwsKmsSettings {
-                region: surroundings.region.clone(),
-                endpoint_url: Some(self.kms.endpoint_url()),
-                credentials: Some(credentials),
-                timeout: Duration::from_secs(20),
-            })
-            .await,
-        );
+        let aws = Arc::new(client(self.kms).await);
         let lister = CountedLister::new(aws.clone(), metrics.clone());
         let pace = Pace { per_second: 1_000, ..Pace::default() };
         let enumerator = Arc::new(Enumerator::new(Arc::new(lister), clock.clone(), pace));
@@ -373,6 +365,20 @@ impl ServiceParts<'_> {
             draining: CancellationToken::new(),
         }
     }
+}
+
+async fn client(kms: &SandboxKms) -> AwsKms {
+    AwsKms::new(AwsKmsSettings {
+        region: Region::parse("us-east-1").unwrap(),
+        endpoint_url: Some(kms.endpoint_url()),
+        credentials: Some(AwsCredentials {
+            access_key_id: "AKIACALLER".into(),
+            secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
+            session_token: None,
+        }),
+        timeout: Duration::from_secs(20),
+    })
+    .await
 }
 
 /// Nothing here is about clusters: the simulated KMS does not know the operation.

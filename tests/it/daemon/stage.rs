@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
+use xks_preflight::sandbox::cloudhsm::{CloudHsmSettings, Clusters, SandboxCloudHsm};
 use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ExternalKey, KeyMaterials, ProxySettings, SandboxProxy};
@@ -22,16 +23,17 @@ pub(crate) const NEW: &str = "https://new.xks.example.com";
 const TEST_KEY: &str = "xks-preflight-test";
 pub(crate) const AWS_ACCESS_KEY_ID: &str = "AKIASANDBOXKMSCALLER";
 pub(crate) const AWS_SECRET: &str = "AwsSecretDoNotLeak0123456789";
-const TOKEN: &str = "xkspf_TestTokenDoNotLeak0123456789012345678901234";
+pub(crate) const TOKEN: &str = "xkspf_TestTokenDoNotLeak0123456789012345678901234";
 /// Longer than anything here takes on a busy machine.
 const BOUND: Duration = Duration::from_mins(2);
 
 pub(crate) struct Stage {
     pub(crate) kms: SandboxKms,
+    pub(crate) cloudhsm: Option<SandboxCloudHsm>,
     pub(crate) old: SandboxProxy,
     pub(crate) new: SandboxProxy,
     key_store: String,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Stage {
@@ -42,6 +44,14 @@ impl Stage {
     /// With a test key, and a monitor that hurries.
     pub(crate) async fn with_test_key(name: &str) -> Self {
         Self::with(name, "", &format!("test_key_id = \"{TEST_KEY}\"\n[monitor]\ninterval = \"1s\"")).await
+    }
+
+    /// With a CloudHSM, too.
+    pub(crate) async fn with_clusters(name: &str, clusters: Clusters) -> Self {
+        let settings = CloudHsmSettings::new(clusters.clone(), wall_clock(), AWS_ACCESS_KEY_ID, AWS_SECRET);
+        let cloudhsm = SandboxCloudHsm::start(settings).await.unwrap();
+        let section = format!("[cloudhsm]\nendpoint_url = \"{}\"", cloudhsm.endpoint_url());
+        Self { cloudhsm: Some(cloudhsm), ..Self::made(name, &section, "", Some(clusters), |store| store).await }
     }
 
     /// With a daemon that may only look.
@@ -57,17 +67,18 @@ impl Stage {
     /// With a key store behind a VPC endpoint service, and a daemon that asks these endpoints about the service.
     pub(crate) async fn behind_service(name: &str, service: &str, ec2: &str, elbv2: &str) -> Self {
         let more = format!("[vpc]\nec2_endpoint_url = \"{ec2}\"\nelbv2_endpoint_url = \"{elbv2}\"");
-        Self::made(name, &more, "", |store| store.behind_service(service, "111122223333")).await
+        Self::made(name, &more, "", None, |store| store.behind_service(service, "111122223333")).await
     }
 
     async fn with(name: &str, kms_settings: &str, key_store_settings: &str) -> Self {
-        Self::made(name, kms_settings, key_store_settings, |store| store).await
+        Self::made(name, kms_settings, key_store_settings, None, |store| store).await
     }
 
     async fn made(
         name: &str,
         kms_settings: &str,
         key_store_settings: &str,
+        clusters: Option<Clusters>,
         place: impl FnOnce(SeedStore) -> SeedStore,
     ) -> Self {
         let pki = Arc::new(Pki::new(wall_clock()()).unwrap());
@@ -83,6 +94,7 @@ impl Stage {
         let mut roots = RootCertStore::empty();
         roots.add(pki.root_der().clone()).unwrap();
         settings.roots = roots;
+        settings.clusters = clusters;
         // The simulated KMS shares a busy machine with everything else; its own limit is not the subject.
         settings.attempt_timeout = Duration::from_secs(20);
         settings.routes.insert("old.xks.example.com".to_owned(), old.address());
@@ -96,7 +108,7 @@ impl Stage {
         write_console_file(&directory.join("proxy.secret.json"), PATH, SECRET);
         private(&directory.join("sealing-key.secret"));
         std::fs::write(directory.join("sealing-key.secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
-        let stage = Self { kms, old, new, key_store, directory };
+        let stage = Self { kms, cloudhsm: None, old, new, key_store, directory };
         std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings, key_store_settings))
             .unwrap();
         stage
@@ -163,7 +175,9 @@ sha256 = "{hash}"
     }
 
     pub(crate) fn body(&self, mut members: Value) -> Value {
-        members["CustomKeyStoreId"] = json!(self.key_store);
+        if members["CustomKeyStoreId"].is_null() {
+            members["CustomKeyStoreId"] = json!(self.key_store);
+        }
         members["options"] = json!({ "acknowledge_outage": true });
         members
     }
@@ -198,7 +212,7 @@ impl Answer {
 
 pub(crate) struct Daemon {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     logs: JoinHandle<()>,
 }
 

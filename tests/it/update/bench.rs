@@ -104,6 +104,7 @@ impl Bench {
             credential: None,
             password: None,
             former_credential: None,
+            former_password: None,
             options: Options { acknowledge_outage: true, ..Options::default() },
             by: "tester".into(),
             idempotency: None,
