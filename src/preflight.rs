@@ -106,6 +106,7 @@ impl Preflight {
             report.findings = judge(&report.evidence, &thoroughness.judging);
             report.took = begun.elapsed();
         }
+        report.evidence.shorten_bodies();
         tell(&report);
         report
     }

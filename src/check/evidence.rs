@@ -44,6 +44,10 @@ pub const RECOMMENDED_ROUND_TRIP: Duration = Duration::from_millis(35);
 /// The largest answer that is read. A valid health answer is below 4 KiB; the rest is room for error pages.
 pub const LARGEST_BODY: usize = 64 * 1024;
 
+/// The longest body of an answer that is kept once it was judged: no valid health answer is longer, and reports are
+/// kept by the thousand.
+const LONGEST_KEPT_BODY: usize = 4 * 1024;
+
 /// Everything seen of one candidate.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -89,6 +93,18 @@ impl Evidence {
             keys: KeyEvidence::default(),
             capacity: None,
             aws: AwsEvidence::default(),
+        }
+    }
+
+    /// Cuts long bodies short, after everything was judged.
+    pub fn shorten_bodies(&mut self) {
+        let samples = self.addresses.iter_mut().flat_map(|address| &mut address.samples);
+        let attempts = samples.flat_map(|Sample { first, retry, .. }| std::iter::once(first).chain(retry));
+        let trials = self.refusals.iter_mut().flat_map(|refusals| &mut refusals.trials);
+        let tried = trials.filter_map(|trial| trial.answer.as_mut().ok());
+        for exchange in attempts.filter_map(|attempt| attempt.exchange.as_mut()).chain(tried) {
+            exchange.body.truncate(LONGEST_KEPT_BODY);
+            exchange.body.shrink_to_fit();
         }
     }
 }

@@ -167,9 +167,11 @@ faults! {
         TruncatedBody = "truncated-body", "Announces more bytes than it sends, then closes.";
         ChunkedGarbage = "chunked-garbage", "Announces chunks and sends something that is none.";
         HugeHeaders = "huge-headers", "Sends 1 MB of response headers.";
+        EndlessHeaders = "endless-headers", "Sends response headers without end.";
         InformationalFlood = "informational-flood", "Sends 100 Continue without end before any final answer.";
         HugeBody = "huge-body", "Sends a body of 50 MB.";
         EndlessBody = "endless-body", "Sends a body in chunks that never ends.";
+        GzipBomb = "gzip-bomb", "Answers 200 with 48 KB of gzip that unpack to 50 MB.";
         EmptyBody = "empty-body", "Answers 200 with an empty body.";
         Html200 = "html-200", "Answers 200 with an HTML page.";
         Html400 = "html-400", "Answers 400 with an HTML page, as a web server does that misses a client certificate.";

@@ -447,3 +447,14 @@ fn one_stopped_sample_among_good_ones_never_passes() {
         }
     }
 }
+
+#[test]
+fn long_bodies_are_not_kept() {
+    let mut evidence = good();
+    body(&mut evidence, 200, &"x".repeat(60_000));
+    evidence.addresses.push(address(2));
+    evidence.shorten_bodies();
+    let kept: Vec<usize> =
+        evidence.addresses.iter().flat_map(AddressEvidence::exchanges).map(|e| e.body.len()).collect();
+    assert_eq!(kept, [4_096, HEALTHY.len()]);
+}

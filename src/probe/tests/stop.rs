@@ -34,6 +34,7 @@ const STOPS: &[(ProxyFault, Stage, ProblemKind, &str)] = &[
     (ProxyFault::TruncatedBody, Stage::Http, ProblemKind::Closed, "before the answer was complete"),
     (ProxyFault::ChunkedGarbage, Stage::Http, ProblemKind::NotHttp, "rules of HTTP/1.1"),
     (ProxyFault::HugeHeaders, Stage::Http, ProblemKind::TooLarge, "head of the answer"),
+    (ProxyFault::EndlessHeaders, Stage::Http, ProblemKind::TooLarge, "head of the answer"),
     (ProxyFault::InformationalFlood, Stage::Http, ProblemKind::NotHttp, "interim answers"),
     (ProxyFault::HugeBody, Stage::Http, ProblemKind::TooLarge, "announced with"),
     (ProxyFault::EndlessBody, Stage::Http, ProblemKind::TooLarge, "goes on"),

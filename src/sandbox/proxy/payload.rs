@@ -5,6 +5,18 @@ use serde_json::{Value, json};
 
 use crate::sandbox::fault::Fault;
 
+/// 50,000,918 zero bytes in gzip (RFC 1952). One deflate block whose code has a bit for "258 times the last byte" and a
+/// bit for the distance 1, so that each zero byte of it stands for four times 258.
+pub(super) fn gzip_bomb() -> Vec<u8> {
+    const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
+    const CODE: [u8; 14] = [0xed, 0xc1, 1, 1, 0, 0, 0, 0x80, 0x90, 0xfe, 0xaf, 0xee, 8, 0x0a];
+    const END_OF_BLOCK: [u8; 1] = [6];
+    const CRC: u32 = 0x0651_9fa8;
+    const LENGTH: u32 = 50_000_918;
+    let zeros = vec![0; 48_450];
+    [&HEAD[..], &CODE, &zeros, &END_OF_BLOCK, &CRC.to_le_bytes(), &LENGTH.to_le_bytes()].concat()
+}
+
 /// The body with this fault. A fault that is not about bodies leaves it as it is.
 pub(super) fn bend(fault: Fault, mut body: Value) -> String {
     match fault {

@@ -127,9 +127,10 @@ fn bend(fault: Fault, mut content: Content, acting: &Acting, now: SystemTime) ->
             return Reply::Raw(vec![Act::Send(head.into()), Act::Send(content.body)]);
         }
         Fault::ChunkedGarbage => return chunked("these are no chunks\r\n\r\n"),
-        Fault::HugeHeaders => {
+        Fault::HugeHeaders | Fault::EndlessHeaders => {
             let line = Bytes::from(format!("x-padding: {}\r\n", "x".repeat(1011)));
-            let flood = Act::Repeat { bytes: line, times: Some(1024), pause: Duration::ZERO };
+            let times = (fault == Fault::HugeHeaders).then_some(1024);
+            let flood = Act::Repeat { bytes: line, times, pause: Duration::ZERO };
             return Reply::Raw(vec![Act::Send("HTTP/1.1 200 OK\r\n".into()), flood, Act::Send("\r\n".into())]);
         }
         Fault::InformationalFlood => {
@@ -145,6 +146,11 @@ fn bend(fault: Fault, mut content: Content, acting: &Acting, now: SystemTime) ->
             let bytes = Bytes::from(format!("400\r\n{}\r\n", " ".repeat(0x400)));
             acts.push(Act::Repeat { bytes, times: None, pause: Duration::from_millis(1) });
             return Reply::Raw(acts);
+        }
+        Fault::GzipBomb => {
+            let mut response = response(Content::json(200, payload::gzip_bomb()), now);
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            return Reply::Http(response);
         }
         Fault::EmptyBody => content = Content::json(200, Bytes::new()),
         Fault::Html200 => content = Content::html(200, "Welcome"),

@@ -159,6 +159,9 @@ async fn driver(
         ids: ids.clone(),
     });
     let examiner = Arc::new(Examiner::new(ExaminerParts {
+        permissions: None,
+        refusals: Default::default(),
+        vpc: None,
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),
         surroundings: Arc::new(Surroundings {
             region,

@@ -14,6 +14,8 @@ pub(super) const ROWS: &[Row] = &[
     proxy("truncated-body", blocked("http.answers", "closed", NOT_REACHABLE)),
     proxy("chunked-garbage", blocked("http.answers", "not_http", INVALID_RESPONSE)),
     proxy("huge-headers", blocked("http.body_size", "too_large", INVALID_RESPONSE)),
+    proxy("endless-headers", blocked("http.body_size", "too_large", INVALID_RESPONSE)),
+    proxy("gzip-bomb", blocked("health.schema", "not_json", INVALID_RESPONSE)),
     proxy("informational-flood", blocked("http.answers", "not_http", INVALID_RESPONSE)),
     proxy("huge-body", blocked("http.body_size", "too_large", INVALID_RESPONSE)),
     proxy("endless-body", blocked("http.body_size", "too_large", INVALID_RESPONSE)),

@@ -245,6 +245,8 @@ async fn answers_that_are_http_but_wrong_come_as_named() {
         assert_eq!(seen.head.contains("location: "), (300..400).contains(&status), "{fault}");
     }
     assert_eq!(seen(Fault::EmptyBody).await.body, b"");
+    let bomb = seen(Fault::GzipBomb).await;
+    assert!(bomb.head.contains("content-encoding: gzip") && bomb.body.starts_with(&[0x1f, 0x8b, 8]), "{}", bomb.head);
     assert!(seen(Fault::ContentTypeWrong).await.head.contains("text/plain"));
     let good_body = seen(Fault::Status500GoodBody).await;
     assert_eq!((good_body.status, &good_body.json()["xksProxyFleetSize"]), (500, &json!(2)));
