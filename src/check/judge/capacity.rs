@@ -11,7 +11,7 @@ use crate::check::{
 const ACHIEVED_PERCENT: f64 = 95.0;
 
 /// When this machine begins requests later than this, a latency says more about it than about the proxy.
-const TOLERATED_LAG: Duration = Duration::from_millis(50);
+const TOLERATED_LAG: Duration = Duration::from_millis(25);
 
 pub(in crate::check) fn sustained(evidence: &Evidence) -> Vec<Judgement> {
     whole(match &evidence.capacity {
