@@ -129,17 +129,3 @@ async fn load_is_bounded_and_needs_consent() {
     assert!(run.code == 2 && run.stderr.contains("--capacity-allow xks.example.com"), "{}", run.stderr);
     assert!(peer.proxy.history().is_empty());
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn more_addresses_than_are_probed_are_never_ready() {
-    let peer = Peer::start("addresses").await;
-    let address = peer.proxy.address().to_string();
-    // One is given by the peer, the others here.
-    let more: Vec<&str> = (0..32).flat_map(|_| ["--connect-to", &address]).collect();
-    let run = peer.check(&[&["--output", "json", "--samples", "1"], more.as_slice()].concat()).await;
-    let json = run.json();
-    let found = json["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "dns.ipv4").unwrap();
-    assert_eq!((&found["outcome"], &found["problem"]), (&"own_fault".into(), &"too_many_addresses".into()), "{json:#}");
-    assert_ne!(json["verdict"], "ready");
-    assert_eq!(json["addresses"].as_array().map(Vec::len), Some(32));
-}

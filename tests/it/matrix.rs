@@ -29,6 +29,7 @@ mod fleet;
 mod health;
 mod input;
 mod latency;
+mod load;
 pub(crate) mod names;
 mod partial;
 mod refusal;
@@ -55,6 +56,7 @@ pub(crate) const CHAPTERS: &[(&str, &[Row])] = &[
     ("Health", health::ROWS),
     ("Fleet, credential, test key", fleet::ROWS),
     ("Latency", latency::ROWS),
+    ("Load, when it is asked for", load::ROWS),
     ("Sometimes, or at one of two addresses", partial::ROWS),
 ];
 

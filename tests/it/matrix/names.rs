@@ -39,12 +39,24 @@ pub(super) const ROWS: &[Row] = &[
     name("100 private addresses, which no UDP answer holds", "hundred.example.com", NOT_PUBLIC),
     name("a private address, and SERVFAIL for AAAA", "noaaaa.example.com", NOT_PUBLIC),
     name(
-        "the private addresses of a VPC endpoint that nothing listens at",
+        "a VPC endpoint's name that leads to this machine",
         "several.example.com",
-        blocked("tcp.connects", "refused", NOT_REACHABLE),
+        inconclusive("dns.ipv4", "unfit_address", UNSAID),
     )
     .with(&["--connectivity", "vpc", "--vpc-endpoint-service", SERVICE]),
+    run_by(
+        |_| Box::pin(more_than_are_probed()),
+        "more addresses than are probed, all of them well",
+        inconclusive("dns.ipv4", "too_many_addresses", UNSAID),
+    ),
 ];
+
+/// The same healthy proxy 33 times: what was not looked at could be another.
+async fn more_than_are_probed() -> Seen {
+    let mut stage = super::Stage::new();
+    let address = stage.add_proxy(|_| {}).await.address().to_string();
+    stage.check(&["--connect-to", &vec![address; 33].join(","), "--samples", "1"]).await
+}
 
 const ABSENT: Expected = blocked("dns.resolves", "name_not_found", NOT_REACHABLE);
 const BROKEN_ZONE: Expected = blocked("dns.resolves", "resolver_failed", NOT_REACHABLE);
