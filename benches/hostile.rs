@@ -176,6 +176,7 @@ async fn probe(address: &str, root: &str) {
         endpoint: format!("https://{HOST}"),
         path: PATH.to_owned(),
         connectivity: ConnectivityKind::PublicEndpoint,
+        vpc_endpoint_service_owner: None,
         vpc_endpoint_service: None,
         region: Region::parse("us-east-1").unwrap(),
         credential: OfferedCredential::new(ACCESS_KEY_ID, SECRET),

@@ -232,7 +232,7 @@ impl Examiner {
         );
         candidate.keys.enumeration = Some(enumeration);
         let control_plane = Some(control_plane(plan, round, stores));
-        let aws = AwsEvidence { control_plane, permissions, vpc, ..AwsEvidence::default() };
+        let aws = AwsEvidence { control_plane, vpc, permissions, ..AwsEvidence::default() };
         let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
         self.examine(&candidate, aws, self.judging(plan), &Extra { refusals, ..extra.clone() }).await
     }

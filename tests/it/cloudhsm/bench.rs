@@ -160,7 +160,7 @@ async fn driver(
     });
     let examiner = Arc::new(Examiner::new(ExaminerParts {
         permissions: None,
-        refusals: Default::default(),
+        refusals: std::collections::BTreeSet::default(),
         vpc: None,
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),
         surroundings: Arc::new(Surroundings {

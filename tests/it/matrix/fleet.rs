@@ -35,9 +35,10 @@ pub(super) const ROWS: &[Row] = &[
         blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL),
     ),
     values("a test key that works", &["--test-key-id", "foo"], Expected::Permitted),
-    proxy("cdiv-wrong:operation=encrypt", warned("health.deep", "shallow_health")).with(&["--test-key-id", "foo"]),
-    proxy("ciphertext-too-long", warned("health.deep", "shallow_health")).with(&["--test-key-id", "foo"]),
-    proxy("key-not-found-exception:operation=encrypt", warned("health.deep", "shallow_health"))
+    proxy("cdiv-wrong:operation=encrypt", blocked("key.round_trip", "integrity_value", UNSAID))
+        .with(&["--test-key-id", "foo"]),
+    proxy("ciphertext-too-long", blocked("key.round_trip", "schema", UNSAID)).with(&["--test-key-id", "foo"]),
+    proxy("key-not-found-exception:operation=encrypt", blocked("key.round_trip", "not_found", UNSAID))
         .with(&["--test-key-id", "foo"]),
 ];
 
