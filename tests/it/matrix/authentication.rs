@@ -60,7 +60,7 @@ async fn former_path(row: &'static Row) -> Seen {
 async fn rotation(row: &'static Row, both: bool) -> Seen {
     const FORMER_ID: &str = "SANDBOXFORMERACCESSKEYID";
     let mut stage = Stage::new();
-    let secret = std::fs::read_to_string(stage.directory.join("secret.other")).unwrap();
+    let secret = std::fs::read_to_string(stage.directory.join("other.secret")).unwrap();
     let former = stage.directory.join("former.secret.json");
     write_console_file(&former, PATH, &secret);
     let contents = std::fs::read_to_string(&former).unwrap();

@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     values(
         "an access key id that the proxy does not know",
-        &["--access-key-id", "AKIAI2SFODNN7EXAMPLE", "--secret-file", "{directory}/secret.good", "--path", "{path}"],
+        &["--access-key-id", "AKIAI2SFODNN7EXAMPLE", "--secret-file", "{directory}/good.secret", "--path", "{path}"],
         blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL),
     ),
     values(
@@ -97,7 +97,7 @@ async fn skewed(row: &'static Row) -> Seen {
 
 async fn other_secret(row: &'static Row) -> Seen {
     let mut stage = Stage::new();
-    let other = std::fs::read_to_string(stage.directory.join("secret.other")).unwrap();
+    let other = std::fs::read_to_string(stage.directory.join("other.secret")).unwrap();
     stage
         .add_proxy(|settings| {
             settings.credentials =

@@ -76,12 +76,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
     values(
         "an access key id with a digit that AWS does not use",
-        &["--access-key-id", "AKIAIOSFODNN78901234", "--secret-file", "{directory}/secret.good", "--path", "{path}"],
+        &["--access-key-id", "AKIAIOSFODNN78901234", "--secret-file", "{directory}/good.secret", "--path", "{path}"],
         blocked("input.access_key_id", "syntax", VALIDATION),
     ),
     values(
         "a secret of 19 characters",
-        &["--access-key-id", "{id}", "--secret-file", "{directory}/secret.short", "--path", "{path}"],
+        &["--access-key-id", "{id}", "--secret-file", "{directory}/short.secret", "--path", "{path}"],
         blocked("input.secret_access_key", "syntax", VALIDATION),
     ),
     run_by(
@@ -120,14 +120,14 @@ const fn raises_service_not_found() -> Kms {
 
 async fn weak_secret(row: &'static Row) -> Seen {
     let mut stage = super::Stage::new();
-    let secret = std::fs::read_to_string(stage.directory.join("secret.repeating")).unwrap();
+    let secret = std::fs::read_to_string(stage.directory.join("repeating.secret")).unwrap();
     let proxy = stage.add_proxy(|_| {}).await;
     proxy.add_credential("AKIAI2SFODNN7EXAMPLE", secret);
     let arguments = [
         "--access-key-id",
         "AKIAI2SFODNN7EXAMPLE",
         "--secret-file",
-        "{directory}/secret.repeating",
+        "{directory}/repeating.secret",
         "--path",
         "{path}",
     ];

@@ -27,10 +27,10 @@ impl Stage {
         std::fs::write(directory.join("ca.pem"), pki.root_pem()).unwrap();
         peers::write_console_file(&directory.join("proxy.secret.json"), PATH, SECRET);
         peers::write_kms_lists(&directory, &pki);
-        std::fs::write(directory.join("secret.good"), SECRET).unwrap();
-        std::fs::write(directory.join("secret.short"), "TestSecretDoNotLeak").unwrap();
-        std::fs::write(directory.join("secret.repeating"), "DoNotLeak".repeat(6)).unwrap();
-        std::fs::write(directory.join("secret.other"), SECRET.chars().rev().collect::<String>()).unwrap();
+        std::fs::write(directory.join("good.secret"), SECRET).unwrap();
+        std::fs::write(directory.join("short.secret"), "TestSecretDoNotLeak").unwrap();
+        std::fs::write(directory.join("repeating.secret"), "DoNotLeak".repeat(6)).unwrap();
+        std::fs::write(directory.join("other.secret"), SECRET.chars().rev().collect::<String>()).unwrap();
         Self { directory, proxies: Vec::new(), pki }
     }
 
@@ -47,7 +47,7 @@ impl Stage {
     }
 
     /// Runs `check` against all the proxies, or as the arguments say. `{directory}` in them is the stage's, with
-    /// the files `ca.pem`, `proxy.secret.json`, `kms-list.*` and `secret.*`; `{path}` and `{id}` are those of the proxies; `{0}` is the address of the first proxy, and so on.
+    /// the files `ca.pem`, `proxy.secret.json`, `kms-list.*` and `*.secret`; `{path}` and `{id}` are those of the proxies; `{0}` is the address of the first proxy, and so on.
     pub(crate) async fn check(&self, arguments: &[&str]) -> Seen {
         let fill = |text: &str| {
             let text = text.replace("{directory}", self.directory.to_str().unwrap());
