@@ -56,7 +56,7 @@ pub(super) fn update(update: &Value, report: Option<&Value>, url: &str) -> Strin
     row(&mut out, "KMS exception", at("/exception"));
     row(&mut out, "because", at("/message"));
     if let Some(report) = report {
-        decisive(&mut out, report);
+        decisive(&mut out, report, at("/message"));
     }
     row(&mut out, "what to do", at("/instruction"));
     report_address(&mut out, at("/report"), url);
@@ -76,7 +76,7 @@ pub(super) fn dry_run(answer: &Value, url: &str) -> String {
         row(&mut out, "pre-flight", text(report, "/verdict"));
         row(&mut out, "KMS exception", text(report, "/kms/exception"));
         row(&mut out, "because", text(report, "/kms/message"));
-        decisive(&mut out, report);
+        decisive(&mut out, report, "");
         report_address(&mut out, text(report, "/id"), url);
     }
     out
@@ -146,8 +146,9 @@ fn wanted(value: &Value) -> String {
     }
 }
 
-/// The finding that decides, with its remedy; and why it could not be told, where it could not.
-fn decisive(out: &mut String, report: &Value) {
+/// The finding that decides, unless that is what was `said` already, with its remedy; and why it could not be told, where
+/// it could not.
+fn decisive(out: &mut String, report: &Value, said: &str) {
     let findings = report.get("findings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let musts = || findings.iter().filter(|finding| text(finding, "/level") == "must");
     let failed = || musts().filter(|finding| text(finding, "/outcome") == "failed");
@@ -156,7 +157,8 @@ fn decisive(out: &mut String, report: &Value) {
     if let Some(finding) = failed().find(raises).or_else(|| failed().next()).or_else(unsure)
         && text(report, "/verdict") != "ready"
     {
-        row(out, "check", &format!("{}: {}", text(finding, "/check"), text(finding, "/detail")));
+        let finding_says = format!("{}: {}", text(finding, "/check"), text(finding, "/detail"));
+        row(out, "check", if finding_says == said { "" } else { &finding_says });
         row(out, "remedy", text(finding, "/remedy"));
     }
 }

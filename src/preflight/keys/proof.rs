@@ -221,7 +221,8 @@ async fn continues(
         let decrypted = lane.decrypt(key, &canary.ciphertext, &canary.additional_authenticated_data).await;
         let right =
             decrypted.map(|plaintext| digest::digest(&digest::SHA256, &plaintext).as_ref() == canary.plaintext_sha256);
-        let what = format!("the candidate does not decrypt what the current proxy encrypted at {}", canary.at);
+        let what =
+            format!("the candidate does not decrypt what the current proxy encrypted into the canary of {}", canary.at);
         return same_material(right, &what).map(|()| Some(canary.at));
     }
     if bench.same { Ok(None) } else { Err(no_proof(Some(why))) }
