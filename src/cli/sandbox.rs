@@ -18,7 +18,10 @@ use crate::aws::AwsCredentials;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::sandbox::proxy::WallClock;
-use crate::sandbox::scenario::{ACCESS_KEY_ID, Actor, REGION, Scenario, Secrets, TEST_KEY, URI_PATH};
+use crate::sandbox::scenario::{
+    ACCESS_KEY_ID, Actor, FORSAKEN_SERVICE, PRESENT_CLUSTER, REGION, RELATED_CLUSTER, SERVICE, STRANGE_CLUSTER,
+    Scenario, Secrets, TEST_KEY, URI_PATH,
+};
 
 /// Options of `sandbox`.
 #[derive(Debug, Args)]
@@ -96,6 +99,7 @@ fn secrets() -> Secrets {
         proxy_secret: STANDARD.encode(random::<33>()),
         aws_access_key_id: "AKIASANDBOXKMSCALLER".to_owned(),
         aws_secret_access_key: STANDARD.encode(random::<30>()),
+        kmsuser_password: STANDARD.encode(random::<18>()),
     }
 }
 
@@ -129,6 +133,13 @@ region = "{REGION}"
 endpoint_url = "{kms}"
 poll_interval = "1s"
 
+[vpc]
+ec2_endpoint_url = "{ec2}"
+elbv2_endpoint_url = "{elbv2}"
+
+[cloudhsm]
+endpoint_url = "{cloudhsm}"
+
 [credentials.proxy]
 console_file = "proxy.secret.json"
 
@@ -155,10 +166,13 @@ role = "operator"
 sha256 = "{hash}"
 "#,
         kms = scenario.kms.endpoint_url(),
+        ec2 = scenario.services.ec2.endpoint_url(),
+        elbv2 = scenario.services.elbv2.endpoint_url(),
+        cloudhsm = scenario.services.cloudhsm.endpoint_url(),
         key_store = scenario.key_store,
         hash = token.hash(),
     );
-    for actor in &scenario.actors {
+    for actor in scenario.actors.iter() {
         let host = actor.endpoint.trim_start_matches("https://");
         let _ = write!(text, "\n[[preflight.routes]]\nhost = \"{host}\"\nconnect_to = [\"{}\"]\n", actor.address);
     }
@@ -183,11 +197,26 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token) -> Str
         "  key store       {}   CONNECTED to https://current.xks.example.com{URI_PATH}",
         scenario.key_store
     );
+    let _ = writeln!(text, "  key store       {}   CONNECTED, in {PRESENT_CLUSTER}", scenario.cloudhsm_key_store);
     let _ = writeln!(text, "  token           {}   (role operator; also in {at}/token.secret)\n", token.expose());
-    for Actor { endpoint, address, about, .. } in &scenario.actors {
+    for Actor { endpoint, address, about, .. } in scenario.actors.iter() {
         let _ = writeln!(text, "  {endpoint:<38} {address}   {about}");
     }
     let _ = writeln!(text, "  all with access key id {ACCESS_KEY_ID}, path {URI_PATH}\n");
+    for (name, about) in [
+        (SERVICE, "VPC endpoint service of candidate.xks.example.com"),
+        (FORSAKEN_SERVICE, "the same, but KMS is no longer among its principals"),
+        (RELATED_CLUSTER, "CloudHSM cluster, made from a backup of the one in use"),
+        (STRANGE_CLUSTER, "CloudHSM cluster of another history\n"),
+    ] {
+        let _ = writeln!(text, "  {name}   {about}");
+    }
+    let _ = writeln!(
+        text,
+        "  curl -X PUT {0}/proxies/current -d listener-closed   makes a proxy misbehave, an empty body makes it well;\n  \
+         curl {0}/faults   lists all faults\n",
+        scenario.control_url()
+    );
     let _ = writeln!(text, "In another terminal, in the same directory:\n");
     let _ = writeln!(
         text,
@@ -213,25 +242,47 @@ fn commands(scenario: &Scenario, program: &str) -> Vec<(&'static str, String)> {
             "{program} update apply --key-store {store} --endpoint https://{name}.xks.example.com --acknowledge-outage --wait"
         )
     };
+    let to_cluster = |cluster: &str| {
+        let hsm = &scenario.cloudhsm_key_store;
+        format!("{program} update apply --key-store {hsm} --cloud-hsm-cluster-id {cluster} --acknowledge-outage --wait")
+    };
     let kms = scenario.kms.endpoint_url();
+    let control = scenario.control_url();
+    let history = format!("curl -s {}/history", kms.trim_end_matches('/'));
     vec![
         ("Check a healthy candidate: ready, exit code 0", check("candidate")),
         ("Check a slow one: blocked, in KMS's words, exit code 1", check("slow")),
         (
             "Ask for an update to a candidate with an expired certificate: blocked, and KMS was not made to do anything",
-            format!("{}; curl -s {}/history", apply("expired"), kms.trim_end_matches('/')),
+            format!("{}; {history}", apply("expired")),
         ),
         (
             "Ask for an update to a proxy with other key material under the same key ids: blocked by key.continuity",
             apply("swapped-keys"),
         ),
         (
-            "Update to the healthy candidate and follow it to `verified`: exactly Disconnect, Update, Connect",
-            format!("{}; curl -s {}/history", apply("candidate"), kms.trim_end_matches('/')),
+            "The same on the worst day, when the current proxy is gone: a canary kept in advance gives it away",
+            format!(
+                "curl -s -X PUT {control}/proxies/current -d listener-closed; {}; curl -s -X PUT {control}/proxies/current",
+                apply("swapped-keys")
+            ),
         ),
         (
+            "Move it behind a VPC endpoint service that KMS may not use: blocked before any disconnect",
+            format!("{} --connectivity vpc --vpc-endpoint-service {FORSAKEN_SERVICE}; {history}", apply("candidate")),
+        ),
+        (
+            "Update to the healthy candidate and follow it to `verified`: exactly Disconnect, Update, Connect",
+            format!("{}; {history}", apply("candidate")),
+        ),
+        (
+            "Give the CloudHSM key store a cluster that does not share its keys: blocked by cloudhsm.related",
+            to_cluster(STRANGE_CLUSTER),
+        ),
+        ("Give it a related one, and follow it to `verified`", to_cluster(RELATED_CLUSTER)),
+        (
             "Look at the metrics",
-            "curl -s $XKS_PREFLIGHT_SERVER/metrics | grep -E '^xks_preflight_(probe_success|preflights_total|updates_total|key_store_connection_state)'".to_owned(),
+            "curl -s $XKS_PREFLIGHT_SERVER/metrics | grep -E '^xks_preflight_(probe_success|preflights_total|updates_total|canary)'".to_owned(),
         ),
     ]
 }

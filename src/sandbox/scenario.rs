@@ -1,9 +1,16 @@
 //! The story that the `sandbox` command tells: a key store, its proxy, and candidates good and bad.
 //!
-//! One simulated KMS holds one connected external key store. Behind it is the current proxy; a healthy candidate holds
-//! the same keys, another one other keys, and the rest is broken, each in one way. Everything a user would have in
-//! such a situation is written to a state directory: the proxies' console files, the root certificate, a sealing key.
+//! One simulated KMS holds a connected external key store and a connected CloudHSM key store. Behind the first is the
+//! current proxy; a healthy candidate holds the same keys, another one other keys, and the rest is broken, each in one
+//! way. In front of the candidate are two VPC endpoint services, one of which KMS may not use; beside the CloudHSM
+//! cluster in use are a related one and a stranger (`scenario/services.rs`). Whoever reads the story may spoil it
+//! (`scenario/control.rs`). Everything a user would have in such a
+//! situation is written to a state directory: the proxies' console files, the root certificate, a sealing key.
 
+mod control;
+mod services;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +23,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
+pub use self::services::{FORSAKEN_SERVICE, PRESENT_CLUSTER, RELATED_CLUSTER, SERVICE, STRANGE_CLUSTER, Services};
+use super::cloudhsm::{AuthorityError, CloudHsmStartError};
 use super::fault::Misbehaviour;
 use super::kms::{ConnectionState, KmsSettings, KmsStartError, SandboxKms, SeedStore};
 use super::pki::{Pki, PkiError};
@@ -38,6 +47,9 @@ const KEYS: [&str; 3] = ["payments", "archive", TEST_KEY];
 
 /// How long the store stays CONNECTING and DISCONNECTING: AWS takes about five minutes, a reader has less patience.
 const TRANSITION: Duration = Duration::from_secs(2);
+
+/// The control's port, counted from the KMS's.
+const CONTROL: u16 = 20;
 
 /// A proxy of the story.
 struct Role {
@@ -81,6 +93,20 @@ pub enum ScenarioError {
     /// The simulated KMS cannot start.
     #[error("cannot start the simulated KMS; if its port is taken, choose another --first-port")]
     Kms(#[from] KmsStartError),
+    /// EC2, Elastic Load Balancing or the control cannot start.
+    #[error("cannot start the sandbox's {service}; if its port is taken, choose another --first-port")]
+    Service {
+        /// Which one.
+        service: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// CloudHSM cannot start.
+    #[error("cannot start the simulated CloudHSM")]
+    CloudHsm(#[from] CloudHsmStartError),
+    /// The clusters' certificates cannot be made.
+    #[error("cannot make the certificates of CloudHSM clusters")]
+    Authority(#[from] AuthorityError),
     /// A file cannot be written.
     #[error("cannot write {path}")]
     Write {
@@ -103,6 +129,8 @@ pub struct Secrets {
     pub aws_access_key_id: String,
     /// Its secret.
     pub aws_secret_access_key: String,
+    /// The password of `kmsuser` in the CloudHSM clusters; 7 to 32 characters.
+    pub kmsuser_password: String,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -130,10 +158,15 @@ pub struct Actor {
 pub struct Scenario {
     /// The simulated KMS.
     pub kms: SandboxKms,
-    /// The key store.
+    /// The external key store.
     pub key_store: String,
+    /// The CloudHSM key store.
+    pub cloudhsm_key_store: String,
+    /// What tells of VPC endpoint services and clusters.
+    pub services: Services,
     /// The proxies.
-    pub actors: Vec<Actor>,
+    pub actors: Arc<Vec<Actor>>,
+    control: control::Control,
     /// The root certificate's file.
     pub ca_file: PathBuf,
     /// The console file of the proxies' credential.
@@ -161,18 +194,30 @@ impl Scenario {
         let console_file = directory.join("proxy.secret.json");
         write(&console_file, console(secrets).as_bytes())?;
         let mut actors = Vec::new();
+        let port = |number| first_port.map_or(0, |first| first.saturating_add(number));
         for (role, number) in ROLES.iter().zip(1..) {
-            let port = first_port.map_or(0, |first| first.saturating_add(number));
+            let port = port(number);
             actors.push(start_proxy(role, port, &pki, secrets, &clock).await?);
         }
-        let kms = start_kms(first_port.unwrap_or(0), &pki, &actors, secrets, clock).await?;
+        let services = Services::start(secrets, &clock).await?;
+        let kms = start_kms(first_port.unwrap_or(0), &pki, &actors, &services, secrets, clock).await?;
         let current = actors.first().map_or("", |actor| actor.endpoint.as_str());
         let store = SeedStore::public("payments-keys", current, URI_PATH, ACCESS_KEY_ID, &secrets.proxy_secret);
         let key_store = kms.add_store(store.in_state(ConnectionState::Connected));
         for key in KEYS {
             kms.add_key(&key_store, key);
         }
-        Ok(Self { kms, key_store, actors, ca_file, console_file })
+        let actors = Arc::new(actors);
+        let control = control::Control::start(port(CONTROL), Arc::clone(&actors)).await;
+        let control = control.map_err(|source| ScenarioError::Service { service: "control", source })?;
+        let (password, anchor) = (&secrets.kmsuser_password, &services.trust_anchor);
+        let cloudhsm_key_store = kms.add_store(SeedStore::cloud_hsm("vault-keys", PRESENT_CLUSTER, password, anchor));
+        Ok(Self { kms, key_store, cloudhsm_key_store, services, actors, control, ca_file, console_file })
+    }
+
+    /// Where proxies are told to misbehave: `PUT /proxies/NAME` with faults in the body, `GET /faults`.
+    pub fn control_url(&self) -> String {
+        format!("http://{}", self.control.address)
     }
 
     /// The proxy of this name.
@@ -227,6 +272,7 @@ async fn start_kms(
     port: u16,
     pki: &Pki,
     actors: &[Actor],
+    services: &Services,
     secrets: &Secrets,
     clock: WallClock,
 ) -> Result<SandboxKms, ScenarioError> {
@@ -235,6 +281,9 @@ async fn start_kms(
     REGION.clone_into(&mut settings.region);
     settings.connect_delay = TRANSITION;
     settings.disconnect_delay = TRANSITION;
+    settings.clusters = Some(services.clusters.clone());
+    let served = |name: &str| (name.to_owned(), services::SERVED.to_owned());
+    settings.vpc_services = Some(BTreeMap::from([served(SERVICE), served(FORSAKEN_SERVICE)]));
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(pki.root_der().to_vec())).map_err(ScenarioError::Root)?;
     settings.roots = roots;

@@ -44,6 +44,8 @@ mod readme;
 
 /// Requests that a proxy must refuse, and why it refuses one that it should not.
 mod refusals;
+/// The sandbox command and its story.
+mod sandbox;
 /// TLS as KMS sees it: AWS's list, several addresses, facts of refused certificates.
 mod tls;
 /// VPC endpoint services: what EC2 and Elastic Load Balancing tell, and updates that it blocks.

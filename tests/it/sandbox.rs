@@ -1,0 +1,132 @@
+//! The sandbox command: its story, told by its own commands, ends as it says.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::peers::{BINARY, output_directory};
+
+/// The commands of the story in its order: exit code, and what they say.
+const STORY: &[(i32, &[&str])] = &[
+    (0, &["READY", "KMS would accept these settings"]),
+    (1, &["XKS_PROXY_TIMED_OUT", "latency.within_limit"]),
+    (0, &["tls.validity", "XksProxyUriUnreachableException"]),
+    (1, &["key.continuity", "the candidate does not decrypt what the current proxy encrypts"]),
+    (0, &["key.continuity", "canary", "blocked"]),
+    (0, &["vpc.principal_allowed", "XksProxyVpcEndpointServiceNotFoundException", "blocked"]),
+    (0, &["status        verified", "\nDisconnectCustomKeyStore", "\nUpdateCustomKeyStore", "\nConnectCustomKeyStore"]),
+    (1, &["cloudhsm.related", "CloudHsmClusterNotRelatedException"]),
+    (0, &["CloudHsmClusterId: cluster-present2345 -> cluster-related2345", "status        verified"]),
+    (0, &["xks_preflight_updates_total{outcome=\"blocked\"} 5", "xks_preflight_updates_total{outcome=\"verified\"} 2"]),
+];
+
+/// A running sandbox, with the story it told.
+struct Sandbox {
+    story: String,
+    commands: Vec<String>,
+    setting: Vec<(String, String)>,
+    _process: Child,
+}
+
+impl Sandbox {
+    async fn start() -> Self {
+        let directory = output_directory("sandbox").join("state");
+        let mut process = Command::new(BINARY)
+            .args(["sandbox", "--first-port", "0", "--api", "127.0.0.1:0", "--state-directory"])
+            .arg(&directory)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut story = String::new();
+        while !story.contains(&format!("# {}. ", STORY.len())) || !story.ends_with("\n\n") {
+            story.push_str(
+                &lines.next_line().await.unwrap().unwrap_or_else(|| panic!("the story ends early:\n{story}")),
+            );
+            story.push('\n');
+        }
+        let exported = story.lines().find_map(|line| line.strip_prefix("export ")).unwrap();
+        let setting = exported.split(' ').map(|pair| pair.split_once('=').unwrap());
+        let setting = setting.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let commands = story.lines().skip_while(|line| !line.starts_with("# 1. "));
+        let commands = commands.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let commands = commands.map(ToOwned::to_owned).collect();
+        Self { story, commands, setting, _process: process }
+    }
+
+    async fn shell(&self, command: &str) -> (i32, String) {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", command]).envs(self.setting.iter().map(|(name, value)| (name, value)));
+        let output = bash.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    }
+
+    /// Until the monitor has made a canary, which takes it one interval at the most.
+    async fn has_canary(&self) {
+        let command = "for i in $(seq 600); do curl -s $XKS_PREFLIGHT_SERVER/metrics | \
+            grep -q ^xks_preflight_canary_timestamp_seconds && exit 0; read -t 0.1 <> <(:); done; exit 1";
+        assert_eq!(self.shell(command).await.0, 0, "no canary");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_ends_as_it_says() {
+    let sandbox = Sandbox::start().await;
+    assert_eq!(sandbox.commands.len(), STORY.len(), "{}", sandbox.story);
+    sandbox.has_canary().await;
+    for (command, (code, says)) in sandbox.commands.iter().zip(STORY) {
+        let (exit, said) = sandbox.shell(command).await;
+        assert_eq!(exit, *code, "{command}\n{said}");
+        for words in *says {
+            assert!(said.contains(words), "{words}\n{command}\n{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_misbehave_as_they_are_told() {
+    let sandbox = Sandbox::start().await;
+    let control = sandbox.story.split_whitespace().find(|word| word.ends_with("/proxies/current")).unwrap();
+    let put = |to: &str, body: &str| {
+        let command = format!("curl -s -w '%{{http_code}}' -X PUT {to} -d '{body}'");
+        async { sandbox.shell(&{ command }).await.1 }
+    };
+    assert_eq!(put(control, "slow-answer:ms=300 wrong-region").await, "current          slow-answer wrong-region\n200");
+    assert_eq!(put(control, "").await, "current          well\n200");
+    let refused = put(control, "slow-answer nonsense").await;
+    assert!(refused.contains("nonsense") && refused.ends_with("422"), "{refused}");
+    let nobody = put(&control.replace("current", "nobody"), "slow-answer").await;
+    assert!(nobody.contains("there are current, candidate") && nobody.ends_with("404"), "{nobody}");
+    let faults = sandbox.shell(&format!("curl -s {}", control.replace("proxies/current", "faults"))).await.1;
+    assert!(faults.lines().count() > 100 && faults.contains("certificate-expired"), "{faults}");
+}
+
+/// The README walks through the same commands, with the ports that it gets without options.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_walks_through_the_same_commands() {
+    let sandbox = Sandbox::start().await;
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let ports = |text: &str| {
+        let mut digits = text.split("127.0.0.1:").skip(1);
+        std::iter::from_fn(|| digits.next().map(|rest| rest.chars().take_while(char::is_ascii_digit).collect()))
+            .collect::<Vec<String>>()
+    };
+    let mut known: Vec<(String, String)> = Vec::new();
+    let kms = sandbox.story.lines().find(|line| line.contains("simulated KMS")).map(|line| ports(line)[0].clone());
+    known.push((kms.unwrap(), "8490".to_owned()));
+    let actors = sandbox.story.lines().filter(|line| line.starts_with("  https://"));
+    known.extend(actors.zip(8491..).map(|(line, port)| (ports(line)[0].clone(), port.to_string())));
+    let control = sandbox.story.lines().find(|line| line.contains("/faults")).map(|line| ports(line)[0].clone());
+    known.push((control.unwrap(), "8510".to_owned()));
+    for command in &sandbox.commands {
+        let mut expected = command.replace(BINARY, "target/release/xks-preflight");
+        expected = expected.replace("target/debug/", "target/release/");
+        for (here, there) in &known {
+            expected = expected.replace(&format!("127.0.0.1:{here}"), &format!("127.0.0.1:{there}"));
+        }
+        assert!(readme.contains(&format!("$ {expected}\n")), "not in the README:\n$ {expected}");
+    }
+}
