@@ -54,10 +54,12 @@ async fn main() {
     let preflight = preflight(&root);
     let candidate = candidate(address);
     let connector = bare_connector(&root);
-    let (mut probed, mut bare) = (Vec::new(), Vec::new());
+    let (mut probed, mut bare, mut connections) = (Vec::new(), Vec::new(), 0.0);
     for round in 0..=ROUNDS {
         let bare_micros = measure(|| bare_probe(&connector, address)).await;
+        let opened = connections_opened();
         let probe_micros = measure(|| whole_probe(&preflight, &candidate)).await;
+        connections = ((connections_opened() - opened) as f64 / PROBES as f64).round();
         // The first round warms up.
         if round > 0 {
             bare.push(bare_micros);
@@ -69,8 +71,8 @@ async fn main() {
     let (bare, probed) = (median(bare), median(probed));
     println!("client CPU per probe, median of {ROUNDS} rounds of {PROBES}:");
     println!("  bare handshake and POST   {bare:7.1} us");
-    println!("  whole cold pre-flight     {probed:7.1} us");
-    println!("  ratio                     {:7.2}", probed / bare);
+    println!("  whole cold pre-flight     {probed:7.1} us in {connections} connections");
+    println!("  ratio of one connection   {:7.2}", probed / connections / bare);
 }
 
 async fn serve() {
@@ -104,6 +106,14 @@ fn cpu_micros() -> f64 {
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks * 10_000.0
+}
+
+/// Connections that this machine has opened so far (`ActiveOpens` in /proc/net/snmp).
+fn connections_opened() -> u64 {
+    let snmp = std::fs::read_to_string("/proc/net/snmp").unwrap();
+    let mut rows = snmp.lines().filter(|line| line.starts_with("Tcp:")).map(str::split_whitespace);
+    let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
+    names.zip(values).find(|(name, _)| *name == "ActiveOpens").unwrap().1.parse().unwrap()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
