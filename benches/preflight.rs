@@ -10,8 +10,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
 use xks_preflight::check::{AwsEvidence, Verdict};
 use xks_preflight::clock::SystemClock;
 use xks_preflight::id::IdSource;
@@ -32,10 +33,12 @@ const ROUNDS: usize = 5;
 
 #[tokio::main]
 async fn main() {
-    let pki = Arc::new(Pki::new(SystemTime::now()).unwrap());
+    #[expect(clippy::disallowed_methods, reason = "the proxies live in real time")]
+    let clock: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
+    let pki = Arc::new(Pki::new(clock()).unwrap());
     let mut proxies = Vec::new();
     for number in 1..=ADDRESSES {
-        let mut settings = ProxySettings::new(pki.clone(), Arc::new(SystemTime::now), HOST, PATH);
+        let mut settings = ProxySettings::new(pki.clone(), Arc::clone(&clock), HOST, PATH);
         settings.bind = SocketAddr::from(([127, 0, 0, number], 0));
         settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET);
         settings.keys = key_ids().fold(KeyMaterials::default(), |keys, id| {

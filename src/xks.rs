@@ -20,3 +20,6 @@ pub use health::{EkmHealth, EkmInstance, HealthStatus};
 pub use key_metadata::{KeyMetadata, KeyStatus};
 pub use operation::{KeyRequestMetadata, LONGEST_URI, XksOperation, health_request, key_metadata_request};
 pub use signing::{SIGNING_SERVICE, SignedRequest, SigningError, SigningScope, VerificationError, sign, verify};
+
+#[cfg(test)]
+mod tests;

@@ -131,3 +131,6 @@ fn weak_signature(algorithm: &AlgorithmIdentifier<'_>) -> Option<(&'static str, 
     let identifier = algorithm.algorithm.to_id_string();
     WEAK_SIGNATURES.iter().copied().find(|(weak, _)| *weak == identifier)
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,3 +108,50 @@ fn every_ending_has_its_exit_code() {
         assert_eq!(plan_exit(&json!({ "verdict": verdict })).code(), expected, "{verdict}");
     }
 }
+
+fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "(\\PC|[\\x00-\\x1f\\x7f\\x{9b}\\x{202e}]){0,20}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map("[a-z_]{0,8}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_answer_breaks_the_text_or_reaches_the_terminal(place in 0..24_usize, with in any_json()) {
+        let spoil = |document: Value| {
+            let mut document = document;
+            let mut all = Vec::new();
+            places(&document, "", &mut all);
+            let place = &all[place % all.len()];
+            *document.pointer_mut(place).unwrap() = with.clone();
+            document
+        };
+        let (update_answer, report_answer) = (spoil(sample()), spoil(report("blocked")));
+        let dry = json!({ "plan": update_answer["plan"], "report": report_answer });
+        for text in [update(&update_answer, Some(&report_answer), "http://127.0.0.1:8480"), dry_run(&dry, "http://127.0.0.1:8480")] {
+            proptest::prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{:?}", text);
+        }
+    }
+}
+
+/// Every place in a document, as a pointer.
+fn places(value: &Value, base: &str, found: &mut Vec<String>) {
+    found.push(base.to_owned());
+    match value {
+        Value::Object(map) => map.iter().for_each(|(name, value)| places(value, &format!("{base}/{name}"), found)),
+        Value::Array(all) => {
+            all.iter().enumerate().for_each(|(at, value)| places(value, &format!("{base}/{at}"), found));
+        }
+        _ => {}
+    }
+}
