@@ -46,7 +46,7 @@ pub(super) async fn run(
             let candidate = candidate(&service, *free)?;
             service.examiner.candidate(&candidate, &extra).await.map_err(|error| not_examined(&error))?
         }
-        AskedPreflight::KeyStore(asked) if asked.change.is_empty() && asked.password.is_none() => {
+        AskedPreflight::KeyStore(asked) if changes_nothing(&service, &asked) => {
             present(&service, &asked, &extra).await?
         }
         AskedPreflight::KeyStore(asked) => {
@@ -102,6 +102,23 @@ pub(super) async fn planned(
         .plan(plan, Round::First, credential, former_credential, extra)
         .await
         .map_err(|error| not_examined(&error))
+}
+
+/// Whether the present settings are asked about. A configured credential with the access key id that KMS has says which
+/// secret to sign with; any other is a change.
+fn changes_nothing(service: &Service, asked: &Asked) -> bool {
+    let present =
+        || service.monitor.sighting(&asked.key_store)?.description.as_ref()?.xks().map(|xks| xks.access_key_id.clone());
+    let same = match &asked.credential {
+        None => true,
+        Some(GivenCredential::Inline(_)) => false,
+        Some(GivenCredential::Configured(name)) => {
+            let named = service.surroundings.credentials.get(name).map(|credential| &credential.access_key_id);
+            // A name that is not configured is told by whoever looks for it.
+            named.is_none() || named == present().as_ref()
+        }
+    };
+    asked.change.is_empty() && asked.password.is_none() && same
 }
 
 async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<Report>, Problem> {

@@ -10,6 +10,7 @@ use aws_config::SdkConfig;
 use self::answer::Page;
 use super::query::{QueryClient, QueryService, parse};
 use super::unread::Unread;
+use crate::check::SecurityGroupRules;
 use crate::check::vpc::{EndpointService, SecurityGroup, VpcDns};
 use crate::clock::Clock;
 use crate::key_store::{AccountId, Region, VpcEndpointServiceName};
@@ -98,6 +99,17 @@ impl Ec2 {
             names.iter().map(String::as_str).zip(ids.iter().map(String::as_str)).collect();
         let groups = self.pages::<answer::SecurityGroups>("ec2:DescribeSecurityGroups", &parameters).await?;
         Ok(groups.into_iter().map(SecurityGroup::from).collect())
+    }
+
+    /// Which TCP ports a security group opens between its own members.
+    pub(super) async fn open_within(&self, id: &str) -> Result<SecurityGroupRules, Unread> {
+        let action = "ec2:DescribeSecurityGroups";
+        let groups = self.pages::<answer::SecurityGroups>(action, &[("GroupId.1", id)]).await?;
+        let group = groups.into_iter().find(|group| group.is(id));
+        group.map(answer::Group::open_within).ok_or_else(|| {
+            let why = format!("it is not about {id}");
+            Unread::NotUnderstood { action, why }
+        })
     }
 
     /// The DNS attributes of a VPC.

@@ -12,7 +12,7 @@ use super::elbv2::{Balancer, Elbv2};
 use super::kms::{AwsCredentials, sdk_config};
 use super::unread::Unread;
 use crate::check::vpc::{BalancerSecurity, LoadBalancer, OwnedService, ServiceSight, Told, VpcDns};
-use crate::check::{Problem, ProblemKind, VpcEvidence};
+use crate::check::{Problem, ProblemKind, SecurityGroupRules, VpcEvidence};
 use crate::clock::Clock;
 use crate::key_store::{AccountId, Region, VpcEndpointServiceName};
 use crate::vpc::VpcReader;
@@ -152,5 +152,16 @@ impl VpcReader for AwsVpc {
             }
         };
         VpcEvidence { name: name.clone(), stated_owner: stated_owner.cloned(), sight }
+    }
+
+    async fn open_within(&self, security_group: &str) -> Result<SecurityGroupRules, Problem> {
+        let answer = tokio::time::timeout(LIMIT, self.ec2.open_within(security_group)).await;
+        answer.map_or_else(
+            |_| {
+                let detail = format!("EC2 did not tell of {security_group} within {} s", LIMIT.as_secs());
+                Err(Problem::own(ProblemKind::Unread, detail))
+            },
+            told,
+        )
     }
 }

@@ -328,7 +328,12 @@ impl Examiner {
         self.within(self.parts.timeout, async {
             let clusters = self.parts.clusters.clusters(&Vec::from_iter(ids)).await;
             let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
-            let cloud_hsm = Some(CloudHsmEvidence { clusters, security_group: None });
+            let mut told = CloudHsmEvidence { clusters, security_group: None };
+            let group = told.cluster(&subject.cluster).and_then(|cluster| cluster.security_group.clone());
+            if let (Some(group), Some(reader)) = (group, &self.parts.vpc) {
+                told.security_group = Some(reader.open_within(&group).await);
+            }
+            let cloud_hsm = Some(told);
             let aws = AwsEvidence { control_plane, cloud_hsm, ..AwsEvidence::default() };
             self.parts.preflight.cluster(subject, self.parts.surroundings.region.clone(), aws, &judging)
         })

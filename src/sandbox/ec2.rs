@@ -1,5 +1,6 @@
 //! A simulated EC2, as far as VPC endpoint services go: its Query API on loopback.
 
+use std::ops::RangeInclusive;
 use std::{
     fmt, io,
     sync::{Mutex, PoisonError},
@@ -121,13 +122,22 @@ impl VpcEndpointService {
     }
 }
 
-/// A security group with its inbound rules for TCP.
-#[derive(Clone, Debug)]
+/// A security group with its rules for TCP.
+#[derive(Clone, Debug, Default)]
 pub struct SecurityGroup {
     /// `GroupId`.
     pub id: String,
     /// Port and IPv4 range of each rule; no port means all protocols and ports.
     pub inbound: Vec<(Option<u16>, String)>,
+    /// Ports that are open from and to the group itself.
+    pub within: Option<RangeInclusive<u16>>,
+}
+
+impl SecurityGroup {
+    /// As CloudHSM makes it for a cluster.
+    pub fn of_cluster(id: &str) -> Self {
+        Self { id: id.to_owned(), within: Some(2223..=2225), ..Self::default() }
+    }
 }
 
 /// A VPC.
@@ -345,12 +355,25 @@ fn security_group(group: &SecurityGroup) -> String {
         ];
         holding("item", parts)
     });
+    let within = || {
+        group.within.iter().map(|ports| {
+            let pair = [element("userId", "111122223333"), element("groupId", &group.id)];
+            let parts = [
+                element("ipProtocol", "tcp"),
+                element("fromPort", &ports.start().to_string()),
+                element("toPort", &ports.end().to_string()),
+                holding("groups", [holding("item", pair)]),
+                "<ipRanges/>".to_owned(),
+            ];
+            holding("item", parts)
+        })
+    };
     let parts = [
         element("ownerId", "111122223333"),
         element("groupId", &group.id),
         element("groupName", "load balancer"),
-        holding("ipPermissions", rules),
-        "<ipPermissionsEgress/>".to_owned(),
+        holding("ipPermissions", rules.chain(within())),
+        holding("ipPermissionsEgress", within()),
     ];
     holding("item", parts)
 }

@@ -139,6 +139,7 @@ faults! {
         CertificateChainHuge = "certificate-chain-huge", "The certificate message has more than 64 KiB.";
         CertificateReissued = "certificate-reissued", "Another leaf for the same names than every other proxy of the sandbox presents.";
         CertificateOcspStaple = "certificate-ocsp-staple", "An OCSP response made an hour ago is stapled to the leaf.";
+        CertificateWeakKey = "certificate-weak-key", "A certificate with a 1024-bit RSA key is sent after the chain.";
         CertificateSurplus = "certificate-surplus", "An unrelated certificate is sent after the chain.";
     }
     Authentication {

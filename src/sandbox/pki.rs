@@ -6,6 +6,7 @@
 
 mod chain;
 mod sha1;
+mod weak;
 
 use std::{
     collections::HashMap,
@@ -261,6 +262,8 @@ struct Hierarchy {
     /// The intermediate's key once more, in a certificate of the past and in one of the future.
     expired_intermediate: CertificateDer<'static>,
     early_intermediate: CertificateDer<'static>,
+    /// Another intermediate, whose key has 1024 bits.
+    weak_intermediate: CertificateDer<'static>,
     /// Signs leaves: name and key of the intermediate.
     issuer: Issuer<'static, KeyPair>,
 }
@@ -288,12 +291,14 @@ impl Hierarchy {
         let (expired_intermediate, _) = signed(now - year / 2, now - DAY)?;
         let (early_intermediate, _) = signed(now + DAY, now + 5 * year)?;
         let (intermediate, params) = signed(now - year / 2, now + 5 * year)?;
+        let weak_intermediate = weak::intermediate(&params, &root_issuer).map_err(failed)?;
         Ok(Self {
             root,
             root_pem,
             intermediate,
             expired_intermediate,
             early_intermediate,
+            weak_intermediate,
             issuer: Issuer::new(params, key),
             root_issuer,
         })

@@ -23,11 +23,14 @@
 mod answer;
 mod authentication;
 mod certificate;
+mod cloudhsm;
 mod connection;
+mod control_plane;
 mod coverage;
 mod fleet;
 mod health;
 mod input;
+mod keys;
 mod latency;
 mod load;
 pub(crate) mod names;
@@ -36,6 +39,7 @@ mod refusal;
 pub(crate) mod row;
 mod stage;
 mod table;
+mod vpc;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::OnceCell;
@@ -54,7 +58,11 @@ pub(crate) const CHAPTERS: &[(&str, &[Row])] = &[
     ("Signature", authentication::ROWS),
     ("Errors of the API", refusal::ROWS),
     ("Health", health::ROWS),
-    ("Fleet, credential, test key", fleet::ROWS),
+    ("Fleet and credential", fleet::ROWS),
+    ("Keys, with a test key", keys::ROWS),
+    ("VPC endpoint service", vpc::ROWS),
+    ("CloudHSM cluster", cloudhsm::ROWS),
+    ("What KMS says of the key stores", control_plane::ROWS),
     ("Latency", latency::ROWS),
     ("Load, when it is asked for", load::ROWS),
     ("Sometimes, or at one of two addresses", partial::ROWS),

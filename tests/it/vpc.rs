@@ -5,197 +5,41 @@ mod moto;
 
 use serde_json::json;
 use xks_preflight::check::{Outcome, Verdict};
-use xks_preflight::sandbox::ec2::{SandboxEc2, SecurityGroup, VpcEndpointService};
-use xks_preflight::sandbox::elbv2::{NetworkLoadBalancer, SandboxElbv2};
+use xks_preflight::sandbox::ec2::{SandboxEc2, SecurityGroup};
+use xks_preflight::sandbox::elbv2::SandboxElbv2;
 use xks_preflight::sandbox::query::QueryFault;
 
 use self::bench::{Bench, SERVICE, aws, finding, reader, wrong};
 use crate::daemon::stage::{Daemon, NEW, Stage};
-
-/// A fault of the service that KMS would not accept: which check says so, which kind of problem it is, and what KMS
-/// would raise.
-struct Row {
-    fault: &'static str,
-    spoil: fn(&mut VpcEndpointService),
-    check: &'static str,
-    problem: &'static str,
-    exception: &'static str,
-}
+use crate::matrix::Seen;
 
 const NOT_FOUND: &str = "XksProxyVpcEndpointServiceNotFoundException";
-const INVALID: &str = "XksProxyVpcEndpointServiceInvalidConfigurationException";
-
-const fn row(
-    fault: &'static str,
-    check: &'static str,
-    problem: &'static str,
-    exception: &'static str,
-    spoil: fn(&mut VpcEndpointService),
-) -> Row {
-    Row { fault, spoil, check, problem, exception }
-}
-
-const FAULTS: &[Row] = &[
-    row("service-absent", "vpc.service_found", "not_found", NOT_FOUND, |s| s.name.push('1')),
-    row("service-of-another-account", "vpc.service_found", "other_owner", NOT_FOUND, |s| {
-        s.owner = Some("444455556666".to_owned());
-    }),
-    row("service-pending", "vpc.available", "not_available", INVALID, |s| s.state = "Pending".into()),
-    row("service-deleting", "vpc.available", "not_available", INVALID, |s| s.state = "Deleting".into()),
-    row("service-failed", "vpc.available", "not_available", INVALID, |s| s.state = "Failed".into()),
-    row("service-of-gateway-type", "vpc.interface_nlb", "wrong_balancer", INVALID, |s| {
-        s.service_type = "GatewayLoadBalancer".into();
-    }),
-    row("service-with-gateway-load-balancer", "vpc.interface_nlb", "wrong_balancer", INVALID, |s| {
-        s.gateway_load_balancers.push("arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/gwy/g/1".to_owned());
-    }),
-    row("service-without-load-balancer", "vpc.interface_nlb", "wrong_balancer", INVALID, |s| {
-        s.network_load_balancers.clear();
-    }),
-    row("principal-removed", "vpc.principal_allowed", "principal_missing", NOT_FOUND, |s| s.principals.clear()),
-    row("principal-of-another-region", "vpc.principal_allowed", "principal_missing", NOT_FOUND, |s| {
-        s.principals = vec!["cks.kms.us-west-2.amazonaws.com".to_owned()];
-    }),
-    row("acceptance-required", "vpc.acceptance_off", "acceptance_required", INVALID, |s| s.acceptance_required = true),
-    row("private-dns-name-absent", "vpc.private_dns_name", "private_dns_name", INVALID, |s| s.private_dns_name = None),
-    row("private-dns-name-of-another-host", "vpc.private_dns_name", "private_dns_name", INVALID, |s| {
-        s.private_dns_name = Some("other.example.com".to_owned());
-    }),
-    row("private-dns-name-wildcard", "vpc.private_dns_name", "private_dns_name", INVALID, |s| {
-        s.private_dns_name = Some("*.example.com".to_owned());
-    }),
-    row("domain-verification-pending", "vpc.private_dns_verified", "not_verified", INVALID, |s| {
-        s.verification = "pendingVerification".into();
-    }),
-    row("domain-verification-failed", "vpc.private_dns_verified", "not_verified", INVALID, |s| {
-        s.verification = "failed".into();
-    }),
-    row("one-zone", "vpc.two_zones", "one_zone", INVALID, |s| s.zones.truncate(1)),
-    row("ipv6-only", "vpc.ipv4", "no_ipv4", INVALID, |s| s.ip_address_types = vec!["ipv6".to_owned()]),
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_kms_would_not_accept_of_a_service_blocks_in_its_words() {
-    let bench = Bench::new().await;
-    let good = bench.report().await;
-    assert_eq!((good.verdict(), wrong(&good)), (Verdict::Ready, vec![]));
-    let mut amiss = Vec::new();
-    for row in FAULTS {
-        let mut former = None;
-        bench.ec2.change_service(|service| {
-            former = Some(service.clone());
-            (row.spoil)(service);
-        });
-        let report = bench.report().await;
-        bench.ec2.change_service(|service| *service = former.unwrap());
-        let exception = report.decisive().and_then(|finding| finding.kms.as_ref()?.exception);
-        let expected = vec![format!("{} failed {}", row.check, row.problem)];
-        let exception = exception.map(|exception| exception.to_string());
-        if report.verdict() != Verdict::Blocked
-            || wrong(&report) != expected
-            || exception.as_deref() != Some(row.exception)
-        {
-            amiss.push(format!("{}: {}, {:?}, {exception:?}", row.fault, report.verdict(), wrong(&report)));
-        }
-    }
-    assert!(amiss.is_empty(), "{} of {}:\n{}", amiss.len(), FAULTS.len(), amiss.join("\n"));
-}
-
-/// What KMS does not look at, and what harms all the same.
-type Warning = (&'static str, &'static str, &'static str, fn(&SandboxEc2, &SandboxElbv2));
-
 fn security_group(ec2: &SandboxEc2, elbv2: &SandboxElbv2, port: u16, range: &str) {
     let inbound = vec![(Some(port), range.to_owned())];
-    ec2.change(|state| state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound }]);
+    ec2.change(|state| {
+        state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound, ..SecurityGroup::default() }]
+    });
     elbv2.change(|balancer| {
         balancer.security_groups = vec!["sg-1".to_owned()];
         balancer.enforces_inbound_rules = Some("on".to_owned());
     });
 }
 
-const WARNINGS: &[Warning] = &[
-    ("listener-absent", "vpc.listener_443", "no_listener", |_, e| e.change(|b| b.listener = None)),
-    ("listener-on-another-port", "vpc.listener_443", "no_listener", |_, e| {
-        e.change(|b| b.listener = Some((8443, "TCP".to_owned())));
-    }),
-    ("listener-for-udp", "vpc.listener_443", "no_listener", |_, e| {
-        e.change(|b| b.listener = Some((443, "UDP".to_owned())));
-    }),
-    ("zone-without-healthy-target", "vpc.targets_healthy", "unhealthy_targets", |_, e| {
-        e.change(|b| b.group.targets[1].state = "unhealthy".into());
-    }),
-    ("zone-without-target", "vpc.targets_healthy", "unhealthy_targets", |_, e| {
-        e.change(|b| b.group.targets.truncate(1));
-    }),
-    ("no-target-at-all", "vpc.targets_healthy", "unhealthy_targets", |_, e| e.change(|b| b.group.targets.clear())),
-    ("every-target-draining", "vpc.targets_healthy", "unhealthy_targets", |_, e| {
-        e.change(|b| b.group.targets.iter_mut().for_each(|target| target.state = "draining".into()));
-    }),
-    ("proxy-protocol-on", "vpc.proxy_protocol_off", "proxy_protocol", |_, e| {
-        e.change(|b| {
-            b.group.attributes.insert("proxy_protocol_v2.enabled".to_owned(), "true".to_owned());
-        });
-    }),
-    ("security-group-too-narrow", "vpc.security_groups", "security_group", |ec2, elbv2| {
-        security_group(ec2, elbv2, 443, "10.0.0.0/16");
-    }),
-    ("security-group-for-another-port", "vpc.security_groups", "security_group", |ec2, elbv2| {
-        security_group(ec2, elbv2, 80, "0.0.0.0/0");
-    }),
-    ("dns-resolution-off", "vpc.dns_support", "vpc_dns", |ec2, _| {
-        ec2.change(|state| state.vpcs[0].dns_support = false);
-    }),
-    ("dns-hostnames-off", "vpc.dns_support", "vpc_dns", |ec2, _| ec2.change(|s| s.vpcs[0].dns_hostnames = false)),
-    ("principal-wildcard", "vpc.principal_not_wildcard", "principal_wildcard", |ec2, _| {
-        ec2.change_service(|service| service.principals.push("*".to_owned()));
-    }),
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_kms_does_not_look_at_warns() {
-    let mut amiss = Vec::new();
-    for (fault, check, problem, spoil) in WARNINGS {
-        let bench = Bench::new().await;
-        spoil(&bench.ec2, &bench.elbv2);
-        let report = bench.report().await;
-        if report.verdict() != Verdict::Ready || wrong(&report) != [format!("{check} failed {problem}")] {
-            amiss.push(format!("{fault}: {}, {:?}", report.verdict(), wrong(&report)));
-        }
-    }
-    assert!(amiss.is_empty(), "{}", amiss.join("\n"));
+/// What a spoiled service gives, for the fault matrix.
+pub(crate) async fn seen(spoil: fn(&SandboxEc2, &SandboxElbv2)) -> Seen {
+    let bench = Bench::new().await;
+    spoil(&bench.ec2, &bench.elbv2);
+    Seen { exit: None, report: xks_preflight::render::json::report(&bench.report().await) }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn harmless_differences_pass() {
-    let harmless: [fn(&SandboxEc2, &SandboxElbv2); 5] = [
-        |_, elbv2| elbv2.change(|balancer| balancer.listener = Some((443, "TLS".to_owned()))),
-        |_, elbv2| {
-            elbv2.change(|balancer: &mut NetworkLoadBalancer| {
-                balancer.group.targets.truncate(1);
-                balancer.attributes.insert("load_balancing.cross_zone.enabled".to_owned(), "true".to_owned());
-            });
-        },
-        |ec2, elbv2| security_group(ec2, elbv2, 443, "0.0.0.0/0"),
-        |ec2, elbv2| {
-            security_group(ec2, elbv2, 443, "10.0.0.0/16");
-            elbv2.change(|balancer| balancer.enforces_inbound_rules = Some("off".to_owned()));
-        },
-        // Told page by page, behind a service that nobody asked for.
-        |ec2, _| {
-            ec2.change(|state| {
-                let mut other = state.services[0].clone();
-                other.name = "com.amazonaws.vpce.us-east-1.vpce-svc-other".to_owned();
-                state.services.insert(0, other);
-                state.services[1].principals.insert(0, "arn:aws:iam::111122223333:root".to_owned());
-                state.page = 1;
-            });
-        },
-    ];
-    for (number, change) in harmless.into_iter().enumerate() {
-        let bench = Bench::new().await;
-        change(&bench.ec2, &bench.elbv2);
-        let report = bench.report().await;
-        assert_eq!((report.verdict(), wrong(&report)), (Verdict::Ready, vec![]), "difference {number}");
+/// What a service of another Region gives.
+pub(crate) async fn seen_elsewhere() -> Seen {
+    let bench = Bench::new().await;
+    Seen {
+        exit: None,
+        report: xks_preflight::render::json::report(
+            &bench.report_of(&SERVICE.replace("us-east-1", "eu-west-1"), None).await,
+        ),
     }
 }
 

@@ -1,9 +1,12 @@
 //! The XML of EC2's answers, as far as we read it. Unknown elements are passed over and absent lists
 //! are empty, but for the one that the answer is about: without it the answer is another one.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{OfferedService, OwnService};
+use crate::check::SecurityGroupRules;
 use crate::check::vpc::{EndpointService, InboundRule, SecurityGroup};
 use crate::key_store::{AccountId, VpcEndpointServiceName};
 
@@ -210,9 +213,12 @@ pub(super) struct SecurityGroups {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Group {
-    group_id: String,
+    #[serde(rename = "groupId")]
+    id: String,
     #[serde(default)]
     ip_permissions: List<IpPermission>,
+    #[serde(default)]
+    ip_permissions_egress: List<IpPermission>,
 }
 
 #[derive(Deserialize)]
@@ -223,6 +229,14 @@ struct IpPermission {
     to_port: Option<i32>,
     #[serde(default)]
     ip_ranges: List<IpRange>,
+    #[serde(default)]
+    groups: List<GroupPair>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupPair {
+    group_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -239,6 +253,39 @@ impl Page for SecurityGroups {
     }
 }
 
+impl Group {
+    pub(super) fn is(&self, id: &str) -> bool {
+        self.id == id
+    }
+
+    /// What the group's rules open for itself. Ranges of addresses do not count: KMS wants rules whose source and
+    /// destination are the group (developer guide, CloudHSM key stores, "Assemble the prerequisites").
+    pub(super) fn open_within(self) -> SecurityGroupRules {
+        let open = |rules: &List<IpPermission>| {
+            let of_itself = |rule: &&IpPermission| {
+                rule.groups.item.iter().any(|pair| pair.group_id.as_deref() == Some(self.id.as_str()))
+            };
+            rules.item.iter().filter(of_itself).filter_map(IpPermission::tcp_ports).collect()
+        };
+        let (inbound, outbound) = (open(&self.ip_permissions), open(&self.ip_permissions_egress));
+        SecurityGroupRules { id: self.id, inbound, outbound }
+    }
+}
+
+impl IpPermission {
+    /// The TCP ports that the rule is for; all of them for a rule without protocol or ports.
+    fn tcp_ports(&self) -> Option<RangeInclusive<u16>> {
+        match self.ip_protocol.as_str() {
+            "-1" => Some(0..=u16::MAX),
+            "tcp" | "6" => {
+                let port = |port: Option<i32>, open: u16| port.map_or(Some(open), |port| u16::try_from(port).ok());
+                Some(port(self.from_port, 0)?..=port(self.to_port, u16::MAX)?)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl From<Group> for SecurityGroup {
     fn from(group: Group) -> Self {
         let inbound = group.ip_permissions.item.into_iter().map(|rule| InboundRule {
@@ -247,7 +294,7 @@ impl From<Group> for SecurityGroup {
             to_port: rule.to_port,
             ranges: rule.ip_ranges.item.into_iter().filter_map(|range| range.cidr_ip).collect(),
         });
-        Self { id: group.group_id, inbound: inbound.collect() }
+        Self { id: group.id, inbound: inbound.collect() }
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Chain {
     Complete,
     /// Leaf, intermediate, and an unrelated certificate.
     Surplus,
+    /// Leaf, intermediate, and another intermediate whose key has 1024 bits.
+    WeakKey,
     /// Leaf, intermediate, and ten copies of an unrelated certificate.
     Long,
     /// Leaf, intermediate, and so many copies of an unrelated certificate that the message exceeds 64 KiB.
@@ -57,6 +59,7 @@ pub(super) fn served(
     Ok(match chain {
         Chain::Complete | Chain::UnknownRoot | Chain::Forged => vec![end, intermediate],
         Chain::Surplus => with_copies(1),
+        Chain::WeakKey => vec![end, intermediate, own.weak_intermediate.clone()],
         Chain::Long => with_copies(10),
         Chain::Huge => with_copies(1 + 64 * 1024 / other.intermediate.len()),
         Chain::MissingIntermediate | Chain::SelfSigned => vec![end],

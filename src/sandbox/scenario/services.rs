@@ -2,7 +2,7 @@
 
 use super::{REGION, ScenarioError, Secrets, WallClock};
 use crate::sandbox::cloudhsm::{CloudHsmSettings, Cluster, ClusterAuthority, Clusters, SandboxCloudHsm};
-use crate::sandbox::ec2::{Ec2State, SandboxEc2, Vpc, VpcEndpointService};
+use crate::sandbox::ec2::{Ec2State, SandboxEc2, SecurityGroup, Vpc, VpcEndpointService};
 use crate::sandbox::elbv2::{NetworkLoadBalancer, SandboxElbv2};
 use crate::sandbox::kms::Secret;
 use crate::sandbox::query::QuerySettings;
@@ -52,6 +52,7 @@ impl Services {
         let forsaken = VpcEndpointService { principals: Vec::new(), ..service(FORSAKEN_SERVICE) };
         let state = Ec2State {
             services: vec![service(SERVICE), forsaken],
+            security_groups: vec![SecurityGroup::of_cluster("sg-0123456789abcdef0")],
             vpcs: vec![Vpc { id: "vpc-1".to_owned(), dns_support: true, dns_hostnames: true }],
             ..Ec2State::default()
         };

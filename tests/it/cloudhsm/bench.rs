@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use xks_preflight::aws::{AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsKms, AwsKmsSettings};
+use xks_preflight::aws::{
+    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsKms, AwsKmsSettings, AwsVpc, AwsVpcSettings,
+};
 use xks_preflight::check::{JudgingPolicy, Report};
 use xks_preflight::clock::{Clock, SystemClock};
-use xks_preflight::driver::{ConfiguredCredentials, Driver, Examiner, ExaminerParts, Pace, Parts, UpdateRequest};
+use xks_preflight::driver::{
+    ConfiguredCredentials, Driver, Examiner, ExaminerParts, Extra, Pace, Parts, UpdateRequest,
+};
 use xks_preflight::enumeration::{self, Enumerator};
 use xks_preflight::id::{IdSource, ReportId};
 use xks_preflight::key_store::{
@@ -18,8 +22,10 @@ use xks_preflight::key_store::{
 use xks_preflight::preflight::{Preflight, Surroundings};
 use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::cloudhsm::{CloudHsmSettings, Cluster, ClusterAuthority, Clusters, SandboxCloudHsm};
-use xks_preflight::sandbox::kms::{Backing, ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
-use xks_preflight::update::{Options, Recorded};
+use xks_preflight::sandbox::ec2::{Ec2State, SandboxEc2, SecurityGroup};
+use xks_preflight::sandbox::kms::{Backing, ConnectionState, KmsSettings, Operation, SandboxKms, Secret, SeedStore};
+use xks_preflight::sandbox::query::QuerySettings;
+use xks_preflight::update::{Options, Recorded, Round};
 
 use crate::peers::wall_clock;
 use crate::update::bench::{BOUND, follow, journal, quick};
@@ -37,6 +43,7 @@ const CALLER_SECRET: &str = "CallerSecretDoNotLeak";
 pub(crate) struct Bench {
     pub(crate) kms: SandboxKms,
     pub(crate) cloudhsm: SandboxCloudHsm,
+    pub(crate) ec2: SandboxEc2,
     pub(crate) clusters: Clusters,
     pub(crate) store: CustomKeyStoreId,
     pub(crate) driver: Driver,
@@ -62,14 +69,22 @@ impl Bench {
         let clusters = three_clusters(&authority);
         let cloudhsm = CloudHsmSettings::new(clusters.clone(), clock.clone(), CALLER, CALLER_SECRET);
         let cloudhsm = SandboxCloudHsm::start(cloudhsm).await.unwrap();
+        let query = QuerySettings {
+            region: "us-east-1".to_owned(),
+            access_key_id: CALLER.to_owned(),
+            secret_access_key: Secret::new(CALLER_SECRET),
+            clock: clock.clone(),
+        };
+        let security_groups = vec![SecurityGroup::of_cluster("sg-0123456789abcdef0")];
+        let ec2 = SandboxEc2::start(query, Ec2State { security_groups, ..Ec2State::default() }).await.unwrap();
         let mut settings = KmsSettings::new(clock, CALLER, CALLER_SECRET);
         settings.clusters = Some(clusters.clone());
         let kms = SandboxKms::start(settings).await.unwrap();
         let store = kms.add_store(SeedStore::cloud_hsm("store", PRESENT, PASSWORD, authority.trust_anchor()));
         let directory = tempfile::tempdir().unwrap();
-        let (driver, examiner) = driver(&kms, &cloudhsm, &directory).await;
+        let (driver, examiner) = Box::pin(driver(&kms, &cloudhsm, &ec2, &directory)).await;
         let store = CustomKeyStoreId::parse(&store).unwrap();
-        Self { kms, cloudhsm, clusters, store, driver, directory, examiner }
+        Self { kms, cloudhsm, ec2, clusters, store, driver, directory, examiner }
     }
 
     pub(crate) fn request(&self, change: Change, password: Option<&str>) -> UpdateRequest {
@@ -90,6 +105,12 @@ impl Bench {
     pub(crate) async fn live(&self, change: Change, password: Option<&str>) -> Vec<Recorded> {
         let id = self.driver.submit(self.request(change, password)).await.unwrap().id;
         follow(&self.driver, id).await
+    }
+
+    /// The report on a change that nobody makes.
+    pub(crate) async fn preflight(&self, change: Change) -> Arc<Report> {
+        let plan = self.driver.plan(&self.request(change, None)).await.unwrap();
+        self.examiner.plan(&plan, Round::First, None, None, &Extra::default()).await.unwrap()
     }
 
     pub(crate) fn report(&self, id: ReportId) -> Arc<Report> {
@@ -126,6 +147,7 @@ impl Bench {
 async fn driver(
     kms: &SandboxKms,
     cloudhsm: &SandboxCloudHsm,
+    ec2: &SandboxEc2,
     directory: &tempfile::TempDir,
 ) -> (Driver, Arc<Examiner>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -151,6 +173,15 @@ async fn driver(
         credentials: credentials(),
         timeout: BOUND,
     });
+    let vpc = AwsVpc::new(AwsVpcSettings {
+        region: region.clone(),
+        ec2_endpoint_url: Some(ec2.endpoint_url()),
+        elbv2_endpoint_url: Some(ec2.endpoint_url()),
+        credentials: credentials(),
+        timeout: BOUND,
+        clock: clock.clone(),
+    });
+    let vpc = Box::pin(vpc).await;
     let prober = Prober::new(ProberSettings {
         trust: TrustRoots::mozilla(),
         client_certificate: None,
@@ -161,7 +192,7 @@ async fn driver(
     let examiner = Arc::new(Examiner::new(ExaminerParts {
         permissions: None,
         refusals: std::collections::BTreeSet::default(),
-        vpc: None,
+        vpc: Some(Arc::new(vpc)),
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),
         surroundings: Arc::new(Surroundings {
             region,

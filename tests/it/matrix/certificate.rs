@@ -17,6 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     proxy("certificate-common-name-only", Permitted),
     proxy("certificate-chain-unordered", Permitted),
     proxy("certificate-surplus", Permitted),
+    proxy("certificate-weak-key", warned("tls.key_strength", "weak_key")),
     proxy("certificate-sha1-intermediate", blocked("tls.signature_algorithm", "weak_signature", INVALID_TLS)),
     proxy("certificate-wildcard-too-deep", blocked("tls.name_matches", "name_mismatch", INVALID_TLS)),
     proxy("certificate-common-name-beside", blocked("tls.name_matches", "name_mismatch", INVALID_TLS)),

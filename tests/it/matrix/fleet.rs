@@ -34,12 +34,6 @@ pub(super) const ROWS: &[Row] = &[
         &["--region", "eu-central-1"],
         blocked("sigv4.accepted", "authentication_failed", INCORRECT_CREDENTIAL),
     ),
-    values("a test key that works", &["--test-key-id", "foo"], Expected::Permitted),
-    proxy("cdiv-wrong:operation=encrypt", blocked("key.round_trip", "integrity_value", UNSAID))
-        .with(&["--test-key-id", "foo"]),
-    proxy("ciphertext-too-long", blocked("key.round_trip", "schema", UNSAID)).with(&["--test-key-id", "foo"]),
-    proxy("key-not-found-exception:operation=encrypt", blocked("key.round_trip", "not_found", UNSAID))
-        .with(&["--test-key-id", "foo"]),
 ];
 
 const BASELINE: [&str; 8] = [

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 
 use serde_json::Value;
+use xks_preflight::sandbox::ec2::SandboxEc2;
+use xks_preflight::sandbox::elbv2::SandboxElbv2;
 
 /// Something that is wrong (or odd, and permitted), and what must come of it.
 #[derive(Clone, Copy)]
@@ -28,6 +30,8 @@ pub(crate) enum How {
     Values,
     /// `check` of this name through the sandbox's name server, with nowhere else to connect.
     Name(&'static str),
+    /// A pre-flight behind a VPC endpoint service that this function has spoiled.
+    Service(fn(&SandboxEc2, &SandboxElbv2)),
     /// By a function of any test module. It gets the row, sets its stage and gives what it saw.
     By(Runner),
 }
@@ -84,6 +88,15 @@ pub(crate) const INVALID_CONFIGURATION: Kms =
     kms("XksProxyInvalidConfigurationException", "XKS_PROXY_INVALID_CONFIGURATION");
 pub(crate) const INCORRECT_CREDENTIAL: Kms =
     kms("XksProxyIncorrectAuthenticationCredentialException", "INVALID_CREDENTIALS");
+pub(crate) const NOT_FOUND: Kms =
+    kms("XksProxyVpcEndpointServiceNotFoundException", "XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND");
+pub(crate) const INVALID: Kms =
+    kms("XksProxyVpcEndpointServiceInvalidConfigurationException", "XKS_VPC_ENDPOINT_SERVICE_INVALID_CONFIGURATION");
+pub(crate) const CLUSTER_NOT_FOUND: Kms = kms("CloudHsmClusterNotFoundException", "CLUSTER_NOT_FOUND");
+pub(crate) const INSUFFICIENT_HSMS: Kms =
+    kms("CloudHsmClusterInvalidConfigurationException", "INSUFFICIENT_CLOUDHSM_HSMS");
+pub(crate) const SUBNET_NOT_FOUND: Kms = kms("CloudHsmClusterInvalidConfigurationException", "SUBNET_NOT_FOUND");
+pub(crate) const INVALID_CLUSTER: Kms = raises("CloudHsmClusterInvalidConfigurationException");
 pub(crate) const ACCESS_DENIED: Kms = Kms { exception: None, code: Some("XKS_PROXY_ACCESS_DENIED") };
 /// The error names whose ConnectionErrorCode no AWS source tells.
 pub(crate) const UNREACHABLE: Kms = raises("XksProxyUriUnreachableException");

@@ -95,6 +95,7 @@ pub(crate) async fn run(row: &'static Row) -> Seen {
     let mut stage = Stage::new();
     match row.how {
         How::By(runner) => return runner(row).await,
+        How::Service(spoil) => return crate::vpc::seen(spoil).await,
         How::Name(host) => {
             let dns = SandboxDns::start(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
             super::names::fill(&dns);

@@ -15,7 +15,7 @@ impl Row {
         match self.how {
             How::Proxy => format!("`{}`{with}: {}", self.fault, description(self.fault)),
             How::SecondAddress => format!("`{}`, at one of two addresses", self.fault),
-            How::Values | How::Name(_) | How::By(_) => self.fault.to_owned(),
+            How::Values | How::Name(_) | How::Service(_) | How::By(_) => self.fault.to_owned(),
         }
     }
 }

@@ -111,8 +111,15 @@ impl Bench {
 
     /// The same with `XksProxyVpcEndpointServiceOwner`.
     pub(crate) async fn report_for(&self, owner: Option<&str>) -> Report {
+        self.report_of(SERVICE, owner).await
+    }
+
+    /// The same for another service.
+    pub(crate) async fn report_of(&self, service: &str, owner: Option<&str>) -> Report {
         let owner = owner.map(|owner| AccountId::parse(owner).unwrap());
-        let candidate = Candidate { vpc_endpoint_service_owner: owner, ..self.candidate.clone() };
+        let service = Some(service.to_owned());
+        let candidate =
+            Candidate { vpc_endpoint_service: service, vpc_endpoint_service_owner: owner, ..self.candidate.clone() };
         let vpc = candidate.endpoint_service(&self.reader).await;
         let aws = AwsEvidence { vpc, ..AwsEvidence::default() };
         let thoroughness = Thoroughness { cold: 1, warm: 0, ..Thoroughness::default() };

@@ -80,6 +80,7 @@ async fn every_certificate_and_handshake_fault_is_seen_by_a_client_that_verifies
         Fault::CertificateExpiringSoon,
         Fault::CertificateChainUnordered,
         Fault::CertificateSurplus,
+        Fault::CertificateWeakKey,
         Fault::CertificateChainLong,
         Fault::CertificateNoCommonName,
         Fault::CertificateNoSubject,

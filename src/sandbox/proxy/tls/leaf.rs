@@ -52,6 +52,7 @@ pub(super) fn leaf(pki: &Pki, host_names: &[String], fault: Option<Fault>) -> Le
         Fault::CertificateChainHuge => with(Chain::Huge),
         Fault::CertificateSha1Signature => with(Chain::Sha1Signature),
         Fault::CertificateSha1Intermediate => with(Chain::Sha1Intermediate),
+        Fault::CertificateWeakKey => with(Chain::WeakKey),
         Fault::CertificateSurplus => with(Chain::Surplus),
         _ => right,
     }

@@ -1,0 +1,318 @@
+//! VPC endpoint services: what KMS would not accept of them, and what harms although KMS does not look.
+
+use xks_preflight::sandbox::ec2::{SandboxEc2, SecurityGroup};
+use xks_preflight::sandbox::elbv2::{NetworkLoadBalancer, SandboxElbv2};
+use xks_preflight::sandbox::query::QueryFault;
+
+use super::row::*;
+
+/// A service as KMS wants it, spoiled.
+const fn service(fault: &'static str, spoil: fn(&SandboxEc2, &SandboxElbv2), expected: Expected) -> Row {
+    Row { fault, how: How::Service(spoil), arguments: &[], expected }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    service("a VPC endpoint service as KMS wants it", |_, _| (), Expected::Permitted),
+    service(
+        "service absent",
+        |ec2, _| ec2.change_service(|s| s.name.push('1')),
+        blocked("vpc.service_found", "not_found", NOT_FOUND),
+    ),
+    service(
+        "service of another account",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.owner = Some("444455556666".to_owned());
+            })
+        },
+        blocked("vpc.service_found", "other_owner", NOT_FOUND),
+    ),
+    service(
+        "service pending",
+        |ec2, _| ec2.change_service(|s| s.state = "Pending".into()),
+        blocked("vpc.available", "not_available", INVALID),
+    ),
+    service(
+        "service deleting",
+        |ec2, _| ec2.change_service(|s| s.state = "Deleting".into()),
+        blocked("vpc.available", "not_available", INVALID),
+    ),
+    service(
+        "service failed",
+        |ec2, _| ec2.change_service(|s| s.state = "Failed".into()),
+        blocked("vpc.available", "not_available", INVALID),
+    ),
+    service(
+        "service of gateway type",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.service_type = "GatewayLoadBalancer".into();
+            })
+        },
+        blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
+    ),
+    service(
+        "service with gateway load balancer",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.gateway_load_balancers
+                    .push("arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/gwy/g/1".to_owned());
+            })
+        },
+        blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
+    ),
+    service(
+        "service without load balancer",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.network_load_balancers.clear();
+            })
+        },
+        blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
+    ),
+    service(
+        "principal removed",
+        |ec2, _| ec2.change_service(|s| s.principals.clear()),
+        blocked("vpc.principal_allowed", "principal_missing", NOT_FOUND),
+    ),
+    service(
+        "principal of another region",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.principals = vec!["cks.kms.us-west-2.amazonaws.com".to_owned()];
+            })
+        },
+        blocked("vpc.principal_allowed", "principal_missing", NOT_FOUND),
+    ),
+    service(
+        "acceptance required",
+        |ec2, _| ec2.change_service(|s| s.acceptance_required = true),
+        blocked("vpc.acceptance_off", "acceptance_required", INVALID),
+    ),
+    service(
+        "private dns name absent",
+        |ec2, _| ec2.change_service(|s| s.private_dns_name = None),
+        blocked("vpc.private_dns_name", "private_dns_name", INVALID),
+    ),
+    service(
+        "private dns name of another host",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.private_dns_name = Some("other.example.com".to_owned());
+            })
+        },
+        blocked("vpc.private_dns_name", "private_dns_name", INVALID),
+    ),
+    service(
+        "private dns name wildcard",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.private_dns_name = Some("*.example.com".to_owned());
+            })
+        },
+        blocked("vpc.private_dns_name", "private_dns_name", INVALID),
+    ),
+    service(
+        "domain verification pending",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.verification = "pendingVerification".into();
+            })
+        },
+        blocked("vpc.private_dns_verified", "not_verified", INVALID),
+    ),
+    service(
+        "domain verification failed",
+        |ec2, _| {
+            ec2.change_service(|s| {
+                s.verification = "failed".into();
+            })
+        },
+        blocked("vpc.private_dns_verified", "not_verified", INVALID),
+    ),
+    service(
+        "one zone",
+        |ec2, _| ec2.change_service(|s| s.zones.truncate(1)),
+        blocked("vpc.two_zones", "one_zone", INVALID),
+    ),
+    service(
+        "ipv6 only",
+        |ec2, _| ec2.change_service(|s| s.ip_address_types = vec!["ipv6".to_owned()]),
+        blocked("vpc.ipv4", "no_ipv4", INVALID),
+    ),
+    service("listener absent", |_, e| e.change(|b| b.listener = None), warned("vpc.listener_443", "no_listener")),
+    service(
+        "listener on another port",
+        |_, e| {
+            e.change(|b| b.listener = Some((8443, "TCP".to_owned())));
+        },
+        warned("vpc.listener_443", "no_listener"),
+    ),
+    service(
+        "listener for udp",
+        |_, e| {
+            e.change(|b| b.listener = Some((443, "UDP".to_owned())));
+        },
+        warned("vpc.listener_443", "no_listener"),
+    ),
+    service(
+        "zone without healthy target",
+        |_, e| {
+            e.change(|b| b.group.targets[1].state = "unhealthy".into());
+        },
+        warned("vpc.targets_healthy", "unhealthy_targets"),
+    ),
+    service(
+        "zone without target",
+        |_, e| {
+            e.change(|b| b.group.targets.truncate(1));
+        },
+        warned("vpc.targets_healthy", "unhealthy_targets"),
+    ),
+    service(
+        "no target at all",
+        |_, e| e.change(|b| b.group.targets.clear()),
+        warned("vpc.targets_healthy", "unhealthy_targets"),
+    ),
+    service(
+        "every target draining",
+        |_, e| {
+            e.change(|b| b.group.targets.iter_mut().for_each(|target| target.state = "draining".into()));
+        },
+        warned("vpc.targets_healthy", "unhealthy_targets"),
+    ),
+    service(
+        "proxy protocol on",
+        |_, e| {
+            e.change(|b| {
+                b.group.attributes.insert("proxy_protocol_v2.enabled".to_owned(), "true".to_owned());
+            });
+        },
+        warned("vpc.proxy_protocol_off", "proxy_protocol"),
+    ),
+    service(
+        "security group too narrow",
+        |ec2, elbv2| {
+            security_group(ec2, elbv2, 443, "10.0.0.0/16");
+        },
+        warned("vpc.security_groups", "security_group"),
+    ),
+    service(
+        "security group for another port",
+        |ec2, elbv2| {
+            security_group(ec2, elbv2, 80, "0.0.0.0/0");
+        },
+        warned("vpc.security_groups", "security_group"),
+    ),
+    service(
+        "dns resolution off",
+        |ec2, _| {
+            ec2.change(|state| state.vpcs[0].dns_support = false);
+        },
+        warned("vpc.dns_support", "vpc_dns"),
+    ),
+    service(
+        "dns hostnames off",
+        |ec2, _| ec2.change(|s| s.vpcs[0].dns_hostnames = false),
+        warned("vpc.dns_support", "vpc_dns"),
+    ),
+    service(
+        "principal wildcard",
+        |ec2, _| {
+            ec2.change_service(|service| service.principals.push("*".to_owned()));
+        },
+        warned("vpc.principal_not_wildcard", "principal_wildcard"),
+    ),
+    service(
+        "a TLS listener",
+        |_, elbv2| elbv2.change(|balancer| balancer.listener = Some((443, "TLS".to_owned()))),
+        Expected::Permitted,
+    ),
+    service(
+        "targets in one zone, and balancing across zones",
+        |_, elbv2| {
+            elbv2.change(|balancer: &mut NetworkLoadBalancer| {
+                balancer.group.targets.truncate(1);
+                balancer.attributes.insert("load_balancing.cross_zone.enabled".to_owned(), "true".to_owned());
+            });
+        },
+        Expected::Permitted,
+    ),
+    service(
+        "a security group that is open to everybody",
+        |ec2, elbv2| security_group(ec2, elbv2, 443, "0.0.0.0/0"),
+        Expected::Permitted,
+    ),
+    service(
+        "a narrow security group whose rules are not applied",
+        |ec2, elbv2| {
+            security_group(ec2, elbv2, 443, "10.0.0.0/16");
+            elbv2.change(|balancer| balancer.enforces_inbound_rules = Some("off".to_owned()));
+        },
+        Expected::Permitted,
+    ),
+    service(
+        "told page by page, among others",
+        |ec2, _| {
+            ec2.change(|state| {
+                let mut other = state.services[0].clone();
+                other.name = "com.amazonaws.vpce.us-east-1.vpce-svc-other".to_owned();
+                state.services.insert(0, other);
+                state.services[1].principals.insert(0, "arn:aws:iam::111122223333:root".to_owned());
+                state.page = 1;
+            });
+        },
+        Expected::Permitted,
+    ),
+    service(
+        "DescribeVpcEndpointServiceConfigurations may not be asked",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Denied, u32::MAX),
+        inconclusive("vpc.principal_allowed", "access_denied", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServiceConfigurations has no answer",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Unavailable, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServiceConfigurations has an answer that ends in the middle",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Truncated, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServicePermissions may not be asked",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServicePermissions", QueryFault::Denied, u32::MAX),
+        inconclusive("vpc.principal_allowed", "access_denied", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServicePermissions has no answer",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServicePermissions", QueryFault::Unavailable, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServicePermissions has an answer that ends in the middle",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServicePermissions", QueryFault::Truncated, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "load balancers may not be described",
+        |_, elbv2| elbv2.inject("DescribeLoadBalancers", QueryFault::Denied, u32::MAX),
+        warned("vpc.listener_443", "access_denied"),
+    ),
+    run_by(
+        |_| Box::pin(crate::vpc::seen_elsewhere()),
+        "what EC2 says of a VPC endpoint service of another Region",
+        blocked("vpc.same_region", "wrong_region", NOT_FOUND),
+    ),
+];
+
+fn security_group(ec2: &SandboxEc2, elbv2: &SandboxElbv2, port: u16, range: &str) {
+    let inbound = vec![(Some(port), range.to_owned())];
+    ec2.change(|state| {
+        state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound, ..SecurityGroup::default() }]
+    });
+    elbv2.change(|balancer| {
+        balancer.security_groups = vec!["sg-1".to_owned()];
+        balancer.enforces_inbound_rules = Some("on".to_owned());
+    });
+}
