@@ -17,7 +17,7 @@ const NOT_FOUND: &str = "XksProxyVpcEndpointServiceNotFoundException";
 fn security_group(ec2: &SandboxEc2, elbv2: &SandboxElbv2, port: u16, range: &str) {
     let inbound = vec![(Some(port), range.to_owned())];
     ec2.change(|state| {
-        state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound, ..SecurityGroup::default() }]
+        state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound, ..SecurityGroup::default() }];
     });
     elbv2.change(|balancer| {
         balancer.security_groups = vec!["sg-1".to_owned()];

@@ -85,6 +85,7 @@ async fn a_bad_certificate_is_evidence() {
                 | ProxyFault::CertificateExpiredIntermediate
                 | ProxyFault::CertificateChainUnordered
                 | ProxyFault::CertificateSurplus
+                | ProxyFault::CertificateWeakKey
                 | ProxyFault::CertificateChainLong
                 | ProxyFault::CertificateNotYetValidIntermediate
                 | ProxyFault::CertificateNoCommonName
@@ -100,7 +101,7 @@ async fn a_bad_certificate_is_evidence() {
         );
         assert_eq!(trusted, may_be, "{fault}: {:?}", tls.trust);
         let surplus = match fault {
-            ProxyFault::CertificateSurplus => 1,
+            ProxyFault::CertificateSurplus | ProxyFault::CertificateWeakKey => 1,
             ProxyFault::CertificateChainLong => 10,
             _ => 0,
         };
@@ -123,6 +124,7 @@ async fn odd_but_permitted_servers_are_asked() {
         ProxyFault::CertificateCommonNameOnly,
         ProxyFault::CertificateChainUnordered,
         ProxyFault::CertificateSurplus,
+        ProxyFault::CertificateWeakKey,
     ] {
         proxy.set_fault(fault).await;
         let cold = bench.cold(proxy.address()).await;

@@ -53,13 +53,21 @@ pub(super) async fn serve(shared: Arc<Shared>, mut tcp: TcpStream, number: u64) 
 
 async fn without_tls(tcp: &mut TcpStream, fault: Fault) {
     let outcome = match fault {
-        Fault::CloseOnAccept => Ok(()),
+        Fault::CloseOnAccept => close(tcp).await,
         Fault::ResetOnAccept => tcp.set_zero_linger(),
         _ => answer_hello(tcp, fault).await,
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, %fault, "sandbox proxy's client went first");
     }
+}
+
+/// Closes at once, and stays until the client has gone: with its ClientHello unread, the kernel would reset instead.
+async fn close(tcp: &mut TcpStream) -> io::Result<()> {
+    tcp.shutdown().await?;
+    let mut rest = [0_u8; 4096];
+    while tcp.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 /// Reads the ClientHello (or what there is of it) so that closing does not reset, then sends the fault's bytes.

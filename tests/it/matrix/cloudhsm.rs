@@ -75,7 +75,7 @@ pub(super) const ROWS: &[Row] = &[
     run_by(
         |_| {
             Box::pin(seen(RELATED, |bench| {
-                bench.ec2.change(|state| state.security_groups[0].within = Some(2223..=2224))
+                bench.ec2.change(|state| state.security_groups[0].within = Some(2223..=2224));
             }))
         },
         "a cluster whose security group closes a port",

@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Row] = &[
     run_by(
         |_| {
             Box::pin(after_plan(|bench| {
-                assert!(bench.kms.tamper(&bench.store, |store| store.name = "renamed".to_owned()));
+                assert!(bench.kms.tamper(&bench.store, |store| "renamed".clone_into(&mut store.name)));
             }))
         },
         "somebody renamed the key store after the plan was made",
@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Row] = &[
             Box::pin(after_plan(|bench| {
                 bench.kms.tamper(&bench.store, |store| {
                     let Backing::External(xks) = &mut store.backing else { return };
-                    xks.endpoint = "https://elsewhere.example.com".to_owned();
+                    "https://elsewhere.example.com".clone_into(&mut xks.endpoint);
                 });
             }))
         },
@@ -195,7 +195,7 @@ pub(super) const ROWS: &[Row] = &[
                     bench.current.add_credential(NEW_KEY_ID, NEW_SECRET.to_owned());
                     bench.kms.tamper(&bench.store, |store| {
                         let Backing::External(xks) = &mut store.backing else { return };
-                        xks.access_key_id = "AKIAI4SFODNN7EXAMPLE".to_owned();
+                        "AKIAI4SFODNN7EXAMPLE".clone_into(&mut xks.access_key_id);
                     });
                 },
                 || {
@@ -256,7 +256,7 @@ pub(super) const ROWS: &[Row] = &[
     run_by(
         |_| {
             Box::pin(after_plan(|bench| {
-                bench.kms.inject(Operation::DescribeCustomKeyStores, KmsFault::AccessDenied, u32::MAX)
+                bench.kms.inject(Operation::DescribeCustomKeyStores, KmsFault::AccessDenied, u32::MAX);
             }))
         },
         "key stores may not be described any more",
@@ -265,7 +265,7 @@ pub(super) const ROWS: &[Row] = &[
     run_by(
         |_| {
             Box::pin(after_plan(|bench| {
-                bench.kms.inject(Operation::DescribeCustomKeyStores, KmsFault::Answers(json!([])), u32::MAX)
+                bench.kms.inject(Operation::DescribeCustomKeyStores, KmsFault::Answers(json!([])), u32::MAX);
             }))
         },
         "what KMS says of the key stores makes no sense",

@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.owner = Some("444455556666".to_owned());
-            })
+            });
         },
         blocked("vpc.service_found", "other_owner", NOT_FOUND),
     ),
@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.service_type = "GatewayLoadBalancer".into();
-            })
+            });
         },
         blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
     ),
@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
             ec2.change_service(|s| {
                 s.gateway_load_balancers
                     .push("arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/gwy/g/1".to_owned());
-            })
+            });
         },
         blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
     ),
@@ -66,7 +66,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.network_load_balancers.clear();
-            })
+            });
         },
         blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
     ),
@@ -80,7 +80,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.principals = vec!["cks.kms.us-west-2.amazonaws.com".to_owned()];
-            })
+            });
         },
         blocked("vpc.principal_allowed", "principal_missing", NOT_FOUND),
     ),
@@ -99,7 +99,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.private_dns_name = Some("other.example.com".to_owned());
-            })
+            });
         },
         blocked("vpc.private_dns_name", "private_dns_name", INVALID),
     ),
@@ -108,7 +108,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.private_dns_name = Some("*.example.com".to_owned());
-            })
+            });
         },
         blocked("vpc.private_dns_name", "private_dns_name", INVALID),
     ),
@@ -117,7 +117,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.verification = "pendingVerification".into();
-            })
+            });
         },
         blocked("vpc.private_dns_verified", "not_verified", INVALID),
     ),
@@ -126,7 +126,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change_service(|s| {
                 s.verification = "failed".into();
-            })
+            });
         },
         blocked("vpc.private_dns_verified", "not_verified", INVALID),
     ),
@@ -256,7 +256,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change(|state| {
                 let mut other = state.services[0].clone();
-                other.name = "com.amazonaws.vpce.us-east-1.vpce-svc-other".to_owned();
+                "com.amazonaws.vpce.us-east-1.vpce-svc-other".clone_into(&mut other.name);
                 state.services.insert(0, other);
                 state.services[1].principals.insert(0, "arn:aws:iam::111122223333:root".to_owned());
                 state.page = 1;
@@ -309,7 +309,7 @@ pub(super) const ROWS: &[Row] = &[
 fn security_group(ec2: &SandboxEc2, elbv2: &SandboxElbv2, port: u16, range: &str) {
     let inbound = vec![(Some(port), range.to_owned())];
     ec2.change(|state| {
-        state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound, ..SecurityGroup::default() }]
+        state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound, ..SecurityGroup::default() }];
     });
     elbv2.change(|balancer| {
         balancer.security_groups = vec!["sg-1".to_owned()];
