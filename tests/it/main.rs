@@ -9,6 +9,9 @@ mod capacity;
 /// CloudHSM key stores: clusters fit and unfit, and the password of kmsuser.
 mod cloudhsm;
 
+/// What other tools make of the faults; `tests/compare` runs it.
+mod compare;
+
 /// The commands `config` and `token`, as they are run from a shell.
 mod config;
 

@@ -17,7 +17,7 @@ fn metrics_table() -> String {
 }
 
 /// The README with the block of this name replaced.
-fn with_block(readme: &str, name: &str, table: &str) -> String {
+pub(crate) fn with_block(readme: &str, name: &str, table: &str) -> String {
     let begin = readme.find(&format!("<!-- {name}: ")).unwrap_or_else(|| panic!("README has no block {name}"));
     let begin = begin + readme[begin..].find('\n').unwrap() + 1;
     let end = readme.find(&format!("<!-- /{name} -->")).unwrap();
