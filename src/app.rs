@@ -22,7 +22,7 @@ use crate::aws::{
     AwsVpcSettings,
 };
 use crate::clock::Clock;
-use crate::cloudhsm::ClusterReader;
+use crate::cloudhsm::{ClusterReader, SecurityGroupReader};
 use crate::config::{self, Config};
 use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, OrderError, Pace};
 use crate::enumeration::{self, Enumerator};
@@ -185,7 +185,7 @@ impl App {
         let canaries: Arc<dyn CanaryKeeper> = Arc::new(sqlite.clone());
         let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(Arc::new(sqlite), Arc::clone(&metrics)));
         let endpoint_url = kms.endpoint_url.clone();
-        let vpc = vpc_reader(vpc, &kms, &parts).await;
+        let (vpc, security_groups) = ec2_readers(vpc, &kms, &parts).await;
         let permissions = permissions(&kms, &parts).await;
         let cloudhsm_settings = AwsCloudHsmSettings {
             region: kms.region.clone(),
@@ -234,6 +234,7 @@ impl App {
             canaries: Some(Arc::clone(&canaries)),
             vpc: vpc.clone(),
             clusters,
+            security_groups,
             clock: Arc::clone(&parts.clock),
             samples: preflight.samples,
             addresses: preflight.addresses,
@@ -373,13 +374,16 @@ fn is_simulation(endpoint_url: &str) -> bool {
     endpoint_url.starts_with("http://")
 }
 
-/// Whoever reads VPC endpoint services, if that is wanted. Before a simulated KMS AWS itself is left alone: it knows
-/// nothing of simulated services.
-async fn vpc_reader(vpc: config::VpcSettings, kms: &config::KmsSettings, parts: &Parts) -> Option<Arc<dyn VpcReader>> {
-    let simulated = kms.endpoint_url.as_deref().is_some_and(is_simulation);
-    if !vpc.check_service || (simulated && (vpc.ec2_endpoint_url.is_none() || vpc.elbv2_endpoint_url.is_none())) {
-        return None;
-    }
+/// Whoever reads VPC endpoint services, if that is wanted, and the security groups of clusters, which is not a matter of
+/// wanting: a must hangs on them. Before a simulated KMS AWS itself is left alone: it knows nothing of what is simulated.
+async fn ec2_readers(
+    vpc: config::VpcSettings,
+    kms: &config::KmsSettings,
+    parts: &Parts,
+) -> (Option<Arc<dyn VpcReader>>, Option<Arc<dyn SecurityGroupReader>>) {
+    let real = !kms.endpoint_url.as_deref().is_some_and(is_simulation);
+    let ec2 = real || vpc.ec2_endpoint_url.is_some();
+    let services = vpc.check_service && ec2 && (real || vpc.elbv2_endpoint_url.is_some());
     let settings = AwsVpcSettings {
         region: kms.region.clone(),
         ec2_endpoint_url: vpc.ec2_endpoint_url,
@@ -388,7 +392,8 @@ async fn vpc_reader(vpc: config::VpcSettings, kms: &config::KmsSettings, parts: 
         timeout: VPC_TIMEOUT,
         clock: Arc::clone(&parts.clock),
     };
-    Some(Arc::new(AwsVpc::new(settings).await))
+    let aws = Arc::new(AwsVpc::new(settings).await);
+    (services.then(|| Arc::clone(&aws) as Arc<dyn VpcReader>), ec2.then_some(aws as Arc<dyn SecurityGroupReader>))
 }
 
 fn open_journal(settings: config::JournalSettings, parts: &Parts) -> Result<SqliteJournal, BuildError> {

@@ -1,5 +1,5 @@
 //! What we need of EC2 and Elastic Load Balancing, in our own words: everything that tells whether KMS would accept a
-//! VPC endpoint service, and the security group of a CloudHSM cluster.
+//! VPC endpoint service.
 //!
 //! Why before any disconnect: PrivateLink applies the removal of a principal and the loss of a domain's verification to
 //! new connections only. A key store stays CONNECTED over a service that would not let it connect again.
@@ -19,12 +19,12 @@
 //! | `elasticloadbalancing:DescribeTargetHealth` | `vpc.targets_healthy` |
 //! | `elasticloadbalancing:DescribeTargetGroupAttributes` | `vpc.proxy_protocol_off`, `vpc.targets_healthy` |
 //! | `elasticloadbalancing:DescribeLoadBalancerAttributes` | `vpc.targets_healthy` |
-//! | `ec2:DescribeSecurityGroups` | `vpc.security_groups`, `cloudhsm.security_group` |
+//! | `ec2:DescribeSecurityGroups` | `vpc.security_groups` |
 //! | `ec2:DescribeVpcAttribute` | `vpc.dns_support` |
 
 use async_trait::async_trait;
 
-use crate::check::{Problem, SecurityGroupRules, VpcEvidence};
+use crate::check::VpcEvidence;
 use crate::key_store::{AccountId, VpcEndpointServiceName};
 
 /// Reads VPC endpoint services and what stands behind them, in the Region of the key stores.
@@ -33,8 +33,4 @@ pub trait VpcReader: Send + Sync {
     /// Everything that AWS tells of this service. What AWS denies or does not answer is in the evidence as an own
     /// fault, with the IAM action that would help.
     async fn endpoint_service(&self, name: &VpcEndpointServiceName, stated_owner: Option<&AccountId>) -> VpcEvidence;
-
-    /// Which TCP ports this security group opens between its own members: what a CloudHSM cluster needs of its group.
-    /// What EC2 denies or does not answer is an own fault, with the IAM action that would help.
-    async fn open_within(&self, security_group: &str) -> Result<SecurityGroupRules, Problem>;
 }

@@ -14,6 +14,7 @@ use super::unread::Unread;
 use crate::check::vpc::{BalancerSecurity, LoadBalancer, OwnedService, ServiceSight, Told, VpcDns};
 use crate::check::{Problem, ProblemKind, SecurityGroupRules, VpcEvidence};
 use crate::clock::Clock;
+use crate::cloudhsm::SecurityGroupReader;
 use crate::key_store::{AccountId, Region, VpcEndpointServiceName};
 use crate::vpc::VpcReader;
 
@@ -40,7 +41,8 @@ pub struct AwsVpcSettings {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Reads VPC endpoint services of one Region, and what stands behind those of our own account.
+/// Reads VPC endpoint services of one Region, what stands behind those of our own account, and the security groups of
+/// clusters.
 pub struct AwsVpc {
     ec2: Ec2,
     elbv2: Elbv2,
@@ -153,7 +155,10 @@ impl VpcReader for AwsVpc {
         };
         VpcEvidence { name: name.clone(), stated_owner: stated_owner.cloned(), sight }
     }
+}
 
+#[async_trait]
+impl SecurityGroupReader for AwsVpc {
     async fn open_within(&self, security_group: &str) -> Result<SecurityGroupRules, Problem> {
         let answer = tokio::time::timeout(LIMIT, self.ec2.open_within(security_group)).await;
         answer.map_or_else(

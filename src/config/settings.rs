@@ -111,7 +111,8 @@ pub struct KmsSettings {
 /// `[vpc]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpcSettings {
-    /// `check_service`: ask EC2 and Elastic Load Balancing about VPC endpoint services.
+    /// `check_service`: ask EC2 and Elastic Load Balancing about VPC endpoint services. The security groups of CloudHSM
+    /// clusters are asked for in any case.
     pub check_service: bool,
     /// `ec2_endpoint_url`: `https://`, or `http://` on a loopback address.
     pub ec2_endpoint_url: Option<String>,

@@ -18,7 +18,7 @@ use crate::check::{
     Report, VpcEvidence,
 };
 use crate::clock::Clock;
-use crate::cloudhsm::{ClusterError, ClusterReader};
+use crate::cloudhsm::{ClusterError, ClusterReader, SecurityGroupReader};
 use crate::enumeration::Enumerator;
 use crate::id::ReportId;
 use crate::journal::{Canary, CanaryKeeper};
@@ -60,6 +60,8 @@ pub struct ExaminerParts {
     pub vpc: Option<Arc<dyn VpcReader>>,
     /// Reads CloudHSM.
     pub clusters: Arc<dyn ClusterReader>,
+    /// Reads the security groups of clusters. Without it no change of a CloudHSM key store is ready.
+    pub security_groups: Option<Arc<dyn SecurityGroupReader>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Cold samples of each address.
@@ -330,7 +332,7 @@ impl Examiner {
             let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
             let mut told = CloudHsmEvidence { clusters, security_group: None };
             let group = told.cluster(&subject.cluster).and_then(|cluster| cluster.security_group.clone());
-            if let (Some(group), Some(reader)) = (group, &self.parts.vpc) {
+            if let (Some(group), Some(reader)) = (group, &self.parts.security_groups) {
                 told.security_group = Some(reader.open_within(&group).await);
             }
             let cloud_hsm = Some(told);

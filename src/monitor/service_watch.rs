@@ -63,7 +63,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::check::{Problem, ProblemKind, SecurityGroupRules};
+    use crate::check::{Problem, ProblemKind};
     use crate::key_store::{AccountId, ConnectivityKind, Region, VpcEndpointServiceName};
     use crate::preflight::{CandidateKeys, OfferedCredential};
 
@@ -87,10 +87,6 @@ mod tests {
                 ServiceSight::Absent
             };
             VpcEvidence { name: name.clone(), stated_owner: stated_owner.cloned(), sight }
-        }
-
-        async fn open_within(&self, _: &str) -> Result<SecurityGroupRules, Problem> {
-            Err(Problem::own(ProblemKind::Unread, "clusters are not watched"))
         }
     }
 

@@ -1,8 +1,8 @@
 //! A simulated EC2, as far as VPC endpoint services go: its Query API on loopback.
 
-use std::ops::RangeInclusive;
 use std::{
     fmt, io,
+    ops::RangeInclusive,
     sync::{Mutex, PoisonError},
 };
 
@@ -129,14 +129,17 @@ pub struct SecurityGroup {
     pub id: String,
     /// Port and IPv4 range of each rule; no port means all protocols and ports.
     pub inbound: Vec<(Option<u16>, String)>,
-    /// Ports that are open from and to the group itself.
-    pub within: Option<RangeInclusive<u16>>,
+    /// Ports of each inbound rule whose source is the group itself.
+    pub from_itself: Vec<RangeInclusive<u16>>,
+    /// Ports of each outbound rule whose destination is the group itself.
+    pub to_itself: Vec<RangeInclusive<u16>>,
 }
 
 impl SecurityGroup {
     /// As CloudHSM makes it for a cluster.
     pub fn of_cluster(id: &str) -> Self {
-        Self { id: id.to_owned(), within: Some(2223..=2225), ..Self::default() }
+        let rules = || vec![2223..=2225];
+        Self { id: id.to_owned(), from_itself: rules(), to_itself: rules(), ..Self::default() }
     }
 }
 
@@ -355,8 +358,8 @@ fn security_group(group: &SecurityGroup) -> String {
         ];
         holding("item", parts)
     });
-    let within = || {
-        group.within.iter().map(|ports| {
+    let of_itself = |rules: &[RangeInclusive<u16>]| {
+        let rules = rules.iter().map(|ports| {
             let pair = [element("userId", "111122223333"), element("groupId", &group.id)];
             let parts = [
                 element("ipProtocol", "tcp"),
@@ -366,14 +369,15 @@ fn security_group(group: &SecurityGroup) -> String {
                 "<ipRanges/>".to_owned(),
             ];
             holding("item", parts)
-        })
+        });
+        rules.collect::<Vec<_>>()
     };
     let parts = [
         element("ownerId", "111122223333"),
         element("groupId", &group.id),
         element("groupName", "load balancer"),
-        holding("ipPermissions", rules.chain(within())),
-        holding("ipPermissionsEgress", within()),
+        holding("ipPermissions", rules.chain(of_itself(&group.from_itself))),
+        holding("ipPermissionsEgress", of_itself(&group.to_itself)),
     ];
     holding("item", parts)
 }

@@ -129,6 +129,24 @@ async fn every_fault_gets_its_verdict_check_problem_and_kms_outcome() {
     assert!(wrongly_ready.is_empty(), "ready, and must not be: {wrongly_ready:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_a_service_or_a_cluster_fails_its_check_alone() {
+    let mut more = Vec::new();
+    for judged in results().await {
+        let expected = judged.row.expected.finding().map_or("", |(check, _)| check);
+        for found in judged.seen.findings().filter(|found| found["outcome"] == "failed") {
+            let check = found["check"].as_str().unwrap_or_default();
+            // An HSM less is a zone less, and what is in another Region is not in ours.
+            let pairs = [("cloudhsm.hsms", "cloudhsm.zones"), ("vpc.same_region", "vpc.service_found")];
+            let follows = pairs.contains(&(expected, check));
+            if check.starts_with("vpc.") || check.starts_with("cloudhsm.") {
+                more.extend((check != expected && !follows).then(|| format!("{}: {check}", judged.row.label())));
+            }
+        }
+    }
+    assert!(more.is_empty(), "{}", more.join("\n"));
+}
+
 #[test]
 fn it_is_as_large_as_promised_and_says_nothing_twice() {
     let faults = rows().filter(|row| row.expected.verdict() != "ready").count();

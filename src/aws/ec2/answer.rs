@@ -273,13 +273,13 @@ impl Group {
 }
 
 impl IpPermission {
-    /// The TCP ports that the rule is for; all of them for a rule without protocol or ports.
+    /// The TCP ports that the rule is for; all of them for a rule for all protocols, which names no ports.
     fn tcp_ports(&self) -> Option<RangeInclusive<u16>> {
         match self.ip_protocol.as_str() {
             "-1" => Some(0..=u16::MAX),
             "tcp" | "6" => {
-                let port = |port: Option<i32>, open: u16| port.map_or(Some(open), |port| u16::try_from(port).ok());
-                Some(port(self.from_port, 0)?..=port(self.to_port, u16::MAX)?)
+                let port = |port: Option<i32>| u16::try_from(port?).ok();
+                Some(port(self.from_port)?..=port(self.to_port)?)
             }
             _ => None,
         }
@@ -345,6 +345,39 @@ mod tests {
         assert!(read("<R><serviceConfigurationSet/></R>").unwrap().is_empty());
         assert!(read("<R><regionInfo/></R>").is_none());
         assert!(read(&GOOD.replace("true", "perhaps")).is_none());
+    }
+
+    #[test]
+    fn only_rules_for_tcp_whose_peer_is_the_group_itself_open_its_ports() {
+        let rule = |protocol: &str, ports: &str, peer: &str| {
+            let peer = format!("<groups><item><groupId>{peer}</groupId></item></groups><ipRanges/>");
+            format!("<item><ipProtocol>{protocol}</ipProtocol>{ports}{peer}</item>")
+        };
+        let ports = |from: &str, to: &str| format!("<fromPort>{from}</fromPort><toPort>{to}</toPort>");
+        let everybody = "<item><ipProtocol>-1</ipProtocol><groups/><ipRanges><item><cidrIp>0.0.0.0/0</cidrIp></item>\
+            </ipRanges></item>";
+        let inbound: [&str; 7] = [
+            &rule("tcp", &ports("2223", "2224"), "sg-1"),
+            &rule("6", &ports("2225", "2225"), "sg-1"),
+            &rule("tcp", &ports("1", "65535"), "sg-2"),
+            &rule("udp", &ports("0", "65535"), "sg-1"),
+            &rule("tcp", &ports("-1", "-1"), "sg-1"),
+            &rule("tcp", "", "sg-1"),
+            everybody,
+        ];
+        let (inbound, outbound) = (inbound.concat(), rule("-1", "", "sg-1"));
+        let group = format!(
+            "<R><securityGroupInfo><item><groupId>sg-1</groupId><ipPermissions>{inbound}</ipPermissions>\
+             <ipPermissionsEgress>{outbound}</ipPermissionsEgress></item></securityGroupInfo></R>"
+        );
+        let page: SecurityGroups = quick_xml::de::from_str(&group).unwrap();
+        let rules = page.take().0.pop().unwrap().open_within();
+        assert_eq!(rules.inbound, [2223..=2224, 2225..=2225]);
+        assert_eq!(rules.outbound, [0..=u16::MAX]);
+        let bare = "<R><securityGroupInfo><item><groupId>sg-1</groupId></item></securityGroupInfo></R>";
+        let page: SecurityGroups = quick_xml::de::from_str(bare).unwrap();
+        let rules = page.take().0.pop().unwrap().open_within();
+        assert!(rules.inbound.is_empty() && rules.outbound.is_empty());
     }
 
     #[test]

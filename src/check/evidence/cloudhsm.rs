@@ -14,7 +14,8 @@ pub struct CloudHsmEvidence {
     /// DescribeClusters for the present cluster and the one asked for, which may be the same; those that do not exist
     /// in account and Region are absent. Or why CloudHSM could not be asked.
     pub clusters: Result<Vec<Cluster>, Problem>,
-    /// What EC2 tells of the security group of the cluster asked for; `None` if EC2 was not asked.
+    /// What EC2 tells of the security group of the cluster asked for; `None` if the cluster shows none, or if there is
+    /// no EC2 to ask: before a simulated KMS.
     pub security_group: Option<Result<SecurityGroupRules, Problem>>,
 }
 

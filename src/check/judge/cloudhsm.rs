@@ -164,7 +164,10 @@ pub(in crate::check) fn security_group(evidence: &Evidence) -> Vec<Judgement> {
             let detail = format!("CloudHSM shows no security group of {}", cluster.id);
             failed(Problem::target(ProblemKind::PortsClosed, detail))
         }
-        (Some(group), None) => not_applicable(format!("EC2 was not asked for the rules of {group}")),
+        (Some(group), None) => {
+            let detail = format!("EC2 was not asked for the rules of {group}; set vpc.ec2_endpoint_url");
+            failed(Problem::own(ProblemKind::Unread, detail))
+        }
         (Some(_), Some(Err(problem))) => failed(problem.clone()),
         (Some(_), Some(Ok(rules))) => match closed(rules) {
             None => passed(format!("{} admits TCP 2223 to 2225 from and to itself", rules.id)),

@@ -297,6 +297,7 @@ impl ServiceParts<'_> {
             canaries: None,
             vpc: None,
             clusters: Arc::new(no_clusters(self.kms).await),
+            security_groups: None,
             clock: clock.clone(),
             samples: 2,
             addresses: 16,

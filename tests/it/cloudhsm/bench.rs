@@ -173,15 +173,15 @@ async fn driver(
         credentials: credentials(),
         timeout: BOUND,
     });
-    let vpc = AwsVpc::new(AwsVpcSettings {
+    let security_groups = AwsVpc::new(AwsVpcSettings {
         region: region.clone(),
         ec2_endpoint_url: Some(ec2.endpoint_url()),
-        elbv2_endpoint_url: Some(ec2.endpoint_url()),
+        elbv2_endpoint_url: None,
         credentials: credentials(),
         timeout: BOUND,
         clock: clock.clone(),
     });
-    let vpc = Box::pin(vpc).await;
+    let security_groups = Box::pin(security_groups).await;
     let prober = Prober::new(ProberSettings {
         trust: TrustRoots::mozilla(),
         client_certificate: None,
@@ -192,7 +192,7 @@ async fn driver(
     let examiner = Arc::new(Examiner::new(ExaminerParts {
         permissions: None,
         refusals: std::collections::BTreeSet::default(),
-        vpc: Some(Arc::new(vpc)),
+        vpc: None,
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),
         surroundings: Arc::new(Surroundings {
             region,
@@ -206,6 +206,7 @@ async fn driver(
         key_tests: BTreeMap::new(),
         canaries: None,
         clusters: Arc::new(clusters.await),
+        security_groups: Some(Arc::new(security_groups)),
         clock: clock.clone(),
         samples: 1,
         addresses: 1,

@@ -4,7 +4,9 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use xks_preflight::sandbox::cloudhsm::{CloudHsmFault, ClusterAuthority};
+use xks_preflight::sandbox::ec2::SecurityGroup;
 use xks_preflight::sandbox::kms::SeedStore;
+use xks_preflight::sandbox::query::QueryFault;
 
 use super::bench::{COLD, NEW_PASSWORD, PASSWORD, PRESENT, RELATED, STRANGER, three_clusters};
 use crate::daemon::stage::{self, Daemon, Stage, TOKEN};
@@ -29,7 +31,7 @@ async fn a_related_cluster_passes_and_an_unrelated_one_is_blocked_before_any_mut
         (&ended["status"], &ended["exception"]),
         (&json!("blocked"), &json!("CloudHsmClusterNotRelatedException"))
     );
-    assert!(stage.mutations().is_empty(), "{:?}", stage.mutations());
+    assert_eq!(stage.mutating_calls(), [""; 0]);
 
     let report =
         daemon.call("GET", &format!("/v1/preflights/{}", ended["report"].as_str().unwrap()), None).await.json();
@@ -42,6 +44,25 @@ async fn a_related_cluster_passes_and_an_unrelated_one_is_blocked_before_any_mut
     let related = finding(&report, "cloudhsm.related");
     assert_eq!((&related["outcome"], &related["problem"]), (&json!("failed"), &json!("unrelated_cluster")));
     assert_eq!(finding(&report, "tls.handshake")["outcome"], "not_applicable");
+
+    // Ports that the related cluster's security group closes are found before the disconnect, and a group that nobody
+    // may look at is not taken for an open one, although this daemon asks EC2 nothing about services.
+    let ec2 = stage.ec2.as_ref().unwrap();
+    ec2.change(|state| state.security_groups[0].to_itself.clear());
+    let ended = daemon.follow(&daemon.submit(&stage, to(RELATED)).await).await;
+    assert_eq!(
+        (&ended["status"], &ended["exception"]),
+        (&json!("blocked"), &json!("CloudHsmClusterInvalidConfigurationException"))
+    );
+    ec2.change(|state| state.security_groups[0] = SecurityGroup::of_cluster(&state.security_groups[0].id));
+    ec2.inject("DescribeSecurityGroups", QueryFault::Denied, u32::MAX);
+    let unseen = daemon.call("POST", "/v1/preflights", Some(&to(RELATED))).await.json();
+    assert_eq!(unseen["verdict"], "inconclusive");
+    let told = finding(&unseen, "cloudhsm.security_group");
+    assert_eq!((&told["outcome"], &told["problem"]), (&json!("own_fault"), &json!("access_denied")));
+    assert!(told["detail"].as_str().unwrap().contains("ec2:DescribeSecurityGroups"), "{told}");
+    ec2.clear_faults();
+    assert_eq!(stage.mutating_calls(), [""; 0]);
 
     let ended = daemon.follow(&daemon.submit(&stage, to(RELATED)).await).await;
     assert_eq!(ended["status"], "verified", "{ended:#}");

@@ -12,9 +12,11 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use xks_preflight::sandbox::cloudhsm::{CloudHsmSettings, Clusters, SandboxCloudHsm};
-use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
+use xks_preflight::sandbox::ec2::{Ec2State, SandboxEc2, SecurityGroup};
+use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, Secret, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ExternalKey, KeyMaterials, ProxySettings, SandboxProxy};
+use xks_preflight::sandbox::query::QuerySettings;
 
 use crate::peers::{ACCESS_KEY_ID, BINARY, PATH, SECRET, output_directory, wall_clock, write_console_file};
 
@@ -30,6 +32,7 @@ const BOUND: Duration = Duration::from_mins(2);
 pub(crate) struct Stage {
     pub(crate) kms: SandboxKms,
     pub(crate) cloudhsm: Option<SandboxCloudHsm>,
+    pub(crate) ec2: Option<SandboxEc2>,
     pub(crate) old: SandboxProxy,
     pub(crate) new: SandboxProxy,
     key_store: String,
@@ -46,12 +49,28 @@ impl Stage {
         Self::with(name, "", &format!("test_key_id = \"{TEST_KEY}\"\n[monitor]\ninterval = \"1s\"")).await
     }
 
-    /// With a CloudHSM, too.
+    /// With a CloudHSM, too, and an EC2 for the clusters' security group only.
     pub(crate) async fn with_clusters(name: &str, clusters: Clusters) -> Self {
         let settings = CloudHsmSettings::new(clusters.clone(), wall_clock(), AWS_ACCESS_KEY_ID, AWS_SECRET);
         let cloudhsm = SandboxCloudHsm::start(settings).await.unwrap();
-        let section = format!("[cloudhsm]\nendpoint_url = \"{}\"", cloudhsm.endpoint_url());
-        Self { cloudhsm: Some(cloudhsm), ..Self::made(name, &section, "", Some(clusters), |store| store).await }
+        let query = QuerySettings {
+            region: "us-east-1".to_owned(),
+            access_key_id: AWS_ACCESS_KEY_ID.to_owned(),
+            secret_access_key: Secret::new(AWS_SECRET),
+            clock: wall_clock(),
+        };
+        let security_groups = vec![SecurityGroup::of_cluster("sg-0123456789abcdef0")];
+        let ec2 = SandboxEc2::start(query, Ec2State { security_groups, ..Ec2State::default() }).await.unwrap();
+        let section = format!(
+            "[cloudhsm]\nendpoint_url = \"{}\"\n[vpc]\ncheck_service = false\nec2_endpoint_url = \"{}\"",
+            cloudhsm.endpoint_url(),
+            ec2.endpoint_url()
+        );
+        Self {
+            cloudhsm: Some(cloudhsm),
+            ec2: Some(ec2),
+            ..Self::made(name, &section, "", Some(clusters), |store| store).await
+        }
     }
 
     /// With a daemon that may only look.
@@ -108,7 +127,7 @@ impl Stage {
         write_console_file(&directory.join("proxy.secret.json"), PATH, SECRET);
         private(&directory.join("sealing-key.secret"));
         std::fs::write(directory.join("sealing-key.secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
-        let stage = Self { kms, cloudhsm: None, old, new, key_store, directory };
+        let stage = Self { kms, cloudhsm: None, ec2: None, old, new, key_store, directory };
         std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings, key_store_settings))
             .unwrap();
         stage
@@ -160,6 +179,12 @@ sha256 = "{hash}"
     /// What KMS applied, in order.
     pub(crate) fn mutations(&self) -> Vec<&'static str> {
         self.kms.mutations().into_iter().filter_map(|call| call.operation).map(Operation::as_str).collect()
+    }
+
+    /// The calls of operations that change key stores, in order, whatever KMS did with them.
+    pub(crate) fn mutating_calls(&self) -> Vec<&'static str> {
+        let operations = self.kms.history().into_iter().filter_map(|call| call.operation);
+        operations.filter(|operation| operation.is_mutation()).map(Operation::as_str).collect()
     }
 
     /// The endpoint in force and the connection state.

@@ -1,6 +1,7 @@
 //! A CloudHSM key store is to get another cluster.
 
 use xks_preflight::sandbox::cloudhsm::{CloudHsmFault, Cluster};
+use xks_preflight::sandbox::ec2::SecurityGroup;
 use xks_preflight::sandbox::kms::SeedStore;
 use xks_preflight::sandbox::query::QueryFault;
 
@@ -16,6 +17,16 @@ async fn cluster(spoil: impl FnOnce(&mut Cluster)) -> Seen {
 /// A CloudHSM that cannot be asked.
 async fn asking(fault: CloudHsmFault) -> Seen {
     seen(RELATED, |bench| bench.cloudhsm.inject(fault, u32::MAX)).await
+}
+
+/// A related cluster whose security group is spoiled.
+async fn ports(spoil: impl FnOnce(&mut SecurityGroup)) -> Seen {
+    seen(RELATED, |bench| bench.ec2.change(|state| spoil(&mut state.security_groups[0]))).await
+}
+
+/// An EC2 that cannot be asked for the security group.
+async fn unread(fault: QueryFault) -> Seen {
+    seen(RELATED, |bench| bench.ec2.inject("DescribeSecurityGroups", fault, u32::MAX)).await
 }
 
 fn in_use(bench: &Bench) {
@@ -73,23 +84,62 @@ pub(super) const ROWS: &[Row] = &[
         blocked("cloudhsm.security_group", "ports_closed", INVALID_CLUSTER),
     ),
     run_by(
+        |_| Box::pin(ports(|group| group.from_itself = vec![2223..=2224])),
+        "a cluster whose security group closes a port to itself",
+        blocked("cloudhsm.security_group", "ports_closed", INVALID_CLUSTER),
+    ),
+    run_by(
+        |_| Box::pin(ports(|group| group.from_itself = vec![2223..=2223, 2225..=2225])),
+        "a cluster whose security group leaves out the port in the middle",
+        blocked("cloudhsm.security_group", "ports_closed", INVALID_CLUSTER),
+    ),
+    run_by(
+        |_| Box::pin(ports(|group| group.to_itself.clear())),
+        "a cluster whose security group lets nothing out to itself",
+        blocked("cloudhsm.security_group", "ports_closed", INVALID_CLUSTER),
+    ),
+    run_by(
         |_| {
-            Box::pin(seen(RELATED, |bench| {
-                bench.ec2.change(|state| state.security_groups[0].within = Some(2223..=2224));
+            Box::pin(ports(|group| {
+                (group.from_itself, group.inbound) = (Vec::new(), vec![(None, "0.0.0.0/0".to_owned())]);
             }))
         },
-        "a cluster whose security group closes a port",
+        "a cluster whose security group admits everybody, but not by a rule for itself",
         blocked("cloudhsm.security_group", "ports_closed", INVALID_CLUSTER),
     ),
     run_by(
-        |_| Box::pin(seen(RELATED, |bench| bench.ec2.change(|state| state.security_groups[0].within = None))),
-        "a cluster whose security group has no rules",
-        blocked("cloudhsm.security_group", "ports_closed", INVALID_CLUSTER),
+        |_| {
+            Box::pin(ports(|group| {
+                (group.from_itself, group.to_itself) = (vec![2223..=2223, 2224..=2225], vec![0..=65535]);
+            }))
+        },
+        "a cluster whose security group opens more, or by more rules",
+        Expected::Permitted,
     ),
     run_by(
-        |_| Box::pin(seen(RELATED, |bench| bench.ec2.inject("DescribeSecurityGroups", QueryFault::Denied, u32::MAX))),
+        |_| Box::pin(ports(|group| group.id.push('1'))),
+        "a cluster whose security group EC2 does not know",
+        inconclusive("cloudhsm.security_group", "unread", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(unread(QueryFault::Denied)),
         "a cluster's security group may not be described",
         inconclusive("cloudhsm.security_group", "access_denied", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(unread(QueryFault::Unavailable)),
+        "EC2 does not answer for a cluster's security group",
+        inconclusive("cloudhsm.security_group", "unread", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(unread(QueryFault::AnotherAnswer)),
+        "EC2 answers something else about a cluster's security group",
+        inconclusive("cloudhsm.security_group", "unread", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(unread(QueryFault::Truncated)),
+        "EC2 breaks off what it says of a cluster's security group",
+        inconclusive("cloudhsm.security_group", "unread", UNSAID),
     ),
     run_by(
         |_| Box::pin(seen(RELATED, in_use)),
@@ -100,6 +150,26 @@ pub(super) const ROWS: &[Row] = &[
         |_| Box::pin(asking(CloudHsmFault::AccessDenied)),
         "clusters may not be described",
         inconclusive("cloudhsm.cluster_found", "access_denied", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(asking(CloudHsmFault::OwnAccessDenied)),
+        "clusters may not be described, in CloudHSM's own words",
+        inconclusive("cloudhsm.cluster_found", "access_denied", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(asking(CloudHsmFault::Internal)),
+        "CloudHSM fails internally",
+        inconclusive("cloudhsm.cluster_found", "unread", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(asking(CloudHsmFault::Unavailable)),
+        "CloudHSM is unavailable",
+        inconclusive("cloudhsm.cluster_found", "unread", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(asking(CloudHsmFault::ReplyLost)),
+        "the answer of CloudHSM is lost",
+        inconclusive("cloudhsm.cluster_found", "unread", UNSAID),
     ),
     run_by(
         |_| Box::pin(asking(CloudHsmFault::Throttling)),

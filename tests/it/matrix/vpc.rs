@@ -1,10 +1,11 @@
 //! VPC endpoint services: what KMS would not accept of them, and what harms although KMS does not look.
 
-use xks_preflight::sandbox::ec2::{SandboxEc2, SecurityGroup};
+use xks_preflight::sandbox::ec2::SandboxEc2;
 use xks_preflight::sandbox::elbv2::{NetworkLoadBalancer, SandboxElbv2};
 use xks_preflight::sandbox::query::QueryFault;
 
 use super::row::*;
+use crate::vpc::security_group;
 
 /// A service as KMS wants it, spoiled.
 const fn service(fault: &'static str, spoil: fn(&SandboxEc2, &SandboxElbv2), expected: Expected) -> Row {
@@ -19,7 +20,7 @@ pub(super) const ROWS: &[Row] = &[
         blocked("vpc.service_found", "not_found", NOT_FOUND),
     ),
     service(
-        "service of another account",
+        "service of another account, which the settings do not name",
         |ec2, _| {
             ec2.change_service(|s| {
                 s.owner = Some("444455556666".to_owned());
@@ -76,7 +77,7 @@ pub(super) const ROWS: &[Row] = &[
         blocked("vpc.principal_allowed", "principal_missing", NOT_FOUND),
     ),
     service(
-        "principal of another region",
+        "principal of another Region",
         |ec2, _| {
             ec2.change_service(|s| {
                 s.principals = vec!["cks.kms.us-west-2.amazonaws.com".to_owned()];
@@ -90,12 +91,12 @@ pub(super) const ROWS: &[Row] = &[
         blocked("vpc.acceptance_off", "acceptance_required", INVALID),
     ),
     service(
-        "private dns name absent",
+        "no private DNS name",
         |ec2, _| ec2.change_service(|s| s.private_dns_name = None),
         blocked("vpc.private_dns_name", "private_dns_name", INVALID),
     ),
     service(
-        "private dns name of another host",
+        "private DNS name of another host",
         |ec2, _| {
             ec2.change_service(|s| {
                 s.private_dns_name = Some("other.example.com".to_owned());
@@ -104,7 +105,7 @@ pub(super) const ROWS: &[Row] = &[
         blocked("vpc.private_dns_name", "private_dns_name", INVALID),
     ),
     service(
-        "private dns name wildcard",
+        "private DNS name with a wildcard",
         |ec2, _| {
             ec2.change_service(|s| {
                 s.private_dns_name = Some("*.example.com".to_owned());
@@ -136,7 +137,7 @@ pub(super) const ROWS: &[Row] = &[
         blocked("vpc.two_zones", "one_zone", INVALID),
     ),
     service(
-        "ipv6 only",
+        "IPv6 only",
         |ec2, _| ec2.change_service(|s| s.ip_address_types = vec!["ipv6".to_owned()]),
         blocked("vpc.ipv4", "no_ipv4", INVALID),
     ),
@@ -149,7 +150,7 @@ pub(super) const ROWS: &[Row] = &[
         warned("vpc.listener_443", "no_listener"),
     ),
     service(
-        "listener for udp",
+        "listener for UDP",
         |_, e| {
             e.change(|b| b.listener = Some((443, "UDP".to_owned())));
         },
@@ -205,14 +206,14 @@ pub(super) const ROWS: &[Row] = &[
         warned("vpc.security_groups", "security_group"),
     ),
     service(
-        "dns resolution off",
+        "DNS resolution of the VPC off",
         |ec2, _| {
             ec2.change(|state| state.vpcs[0].dns_support = false);
         },
         warned("vpc.dns_support", "vpc_dns"),
     ),
     service(
-        "dns hostnames off",
+        "DNS hostnames of the VPC off",
         |ec2, _| ec2.change(|s| s.vpcs[0].dns_hostnames = false),
         warned("vpc.dns_support", "vpc_dns"),
     ),
@@ -256,7 +257,7 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change(|state| {
                 let mut other = state.services[0].clone();
-                "com.amazonaws.vpce.us-east-1.vpce-svc-other".clone_into(&mut other.name);
+                other.name = "com.amazonaws.vpce.us-east-1.vpce-svc-other".to_owned();
                 state.services.insert(0, other);
                 state.services[1].principals.insert(0, "arn:aws:iam::111122223333:root".to_owned());
                 state.page = 1;
@@ -295,9 +296,124 @@ pub(super) const ROWS: &[Row] = &[
         inconclusive("vpc.principal_allowed", "unread", UNSAID),
     ),
     service(
-        "load balancers may not be described",
+        "DescribeVpcEndpointServiceConfigurations is throttled for good",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Throttled, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServiceConfigurations has an answer that is no XML",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::NotXml, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServiceConfigurations has an answer of 32 MiB",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Oversized, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServiceConfigurations has the answer of another operation",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::AnotherAnswer, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeVpcEndpointServiceConfigurations ends with the connection",
+        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Dropped, u32::MAX),
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    service(
+        "DescribeLoadBalancers may not be asked",
         |_, elbv2| elbv2.inject("DescribeLoadBalancers", QueryFault::Denied, u32::MAX),
         warned("vpc.listener_443", "access_denied"),
+    ),
+    service(
+        "DescribeListeners may not be asked",
+        |_, elbv2| elbv2.inject("DescribeListeners", QueryFault::Denied, u32::MAX),
+        warned("vpc.listener_443", "access_denied"),
+    ),
+    service(
+        "DescribeTargetGroups may not be asked",
+        |_, elbv2| elbv2.inject("DescribeTargetGroups", QueryFault::Denied, u32::MAX),
+        warned("vpc.targets_healthy", "access_denied"),
+    ),
+    service(
+        "DescribeTargetHealth may not be asked",
+        |_, elbv2| elbv2.inject("DescribeTargetHealth", QueryFault::Denied, u32::MAX),
+        warned("vpc.targets_healthy", "access_denied"),
+    ),
+    service(
+        "DescribeTargetGroupAttributes may not be asked",
+        |_, elbv2| elbv2.inject("DescribeTargetGroupAttributes", QueryFault::Denied, u32::MAX),
+        warned("vpc.proxy_protocol_off", "access_denied"),
+    ),
+    service(
+        "DescribeLoadBalancerAttributes may not be asked",
+        |_, elbv2| elbv2.inject("DescribeLoadBalancerAttributes", QueryFault::Denied, u32::MAX),
+        warned("vpc.targets_healthy", "access_denied"),
+    ),
+    service(
+        "DescribeLoadBalancers has no answer",
+        |_, elbv2| elbv2.inject("DescribeLoadBalancers", QueryFault::Unavailable, u32::MAX),
+        warned("vpc.listener_443", "unread"),
+    ),
+    service(
+        "DescribeSecurityGroups may not be asked",
+        |ec2, elbv2| {
+            security_group(ec2, elbv2, 443, "0.0.0.0/0");
+            ec2.inject("DescribeSecurityGroups", QueryFault::Denied, u32::MAX);
+        },
+        warned("vpc.security_groups", "access_denied"),
+    ),
+    service(
+        "DescribeVpcAttribute may not be asked",
+        |ec2, _| ec2.inject("DescribeVpcAttribute", QueryFault::Denied, u32::MAX),
+        warned("vpc.dns_support", "access_denied"),
+    ),
+    run_by(
+        |_| Box::pin(crate::vpc::seen_offered(|_| ())),
+        "a service that another account offers, and the settings name it",
+        Expected::Permitted,
+    ),
+    run_by(
+        |_| Box::pin(crate::vpc::seen_offered(|ec2| ec2.change_service(|s| s.owner = Some("777788889999".to_owned())))),
+        "a service that a third account offers",
+        blocked("vpc.service_found", "other_owner", NOT_FOUND),
+    ),
+    run_by(
+        |_| Box::pin(crate::vpc::seen_offered(|ec2| ec2.change_service(|s| s.acceptance_required = true))),
+        "an offered service that requires acceptance",
+        blocked("vpc.acceptance_off", "acceptance_required", INVALID),
+    ),
+    run_by(
+        |_| Box::pin(crate::vpc::seen_offered(|ec2| ec2.change_service(|s| s.verification = "failed".into()))),
+        "an offered service whose domain verification failed",
+        blocked("vpc.private_dns_verified", "not_verified", INVALID),
+    ),
+    run_by(
+        |_| {
+            Box::pin(crate::vpc::seen_offered(|ec2| {
+                ec2.inject("DescribeVpcEndpointServices", QueryFault::Denied, u32::MAX);
+            }))
+        },
+        "DescribeVpcEndpointServices may not be asked",
+        inconclusive("vpc.principal_allowed", "access_denied", UNSAID),
+    ),
+    run_by(
+        |_| {
+            Box::pin(crate::vpc::seen_offered(|ec2| {
+                ec2.inject("DescribeVpcEndpointServices", QueryFault::Unavailable, u32::MAX);
+            }))
+        },
+        "DescribeVpcEndpointServices has no answer",
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
+    ),
+    run_by(
+        |_| {
+            Box::pin(crate::vpc::seen_offered(|ec2| {
+                ec2.inject("DescribeVpcEndpointServices", QueryFault::Truncated, u32::MAX);
+            }))
+        },
+        "DescribeVpcEndpointServices has an answer that ends in the middle",
+        inconclusive("vpc.principal_allowed", "unread", UNSAID),
     ),
     run_by(
         |_| Box::pin(crate::vpc::seen_elsewhere()),
@@ -305,14 +421,3 @@ pub(super) const ROWS: &[Row] = &[
         blocked("vpc.same_region", "wrong_region", NOT_FOUND),
     ),
 ];
-
-fn security_group(ec2: &SandboxEc2, elbv2: &SandboxElbv2, port: u16, range: &str) {
-    let inbound = vec![(Some(port), range.to_owned())];
-    ec2.change(|state| {
-        state.security_groups = vec![SecurityGroup { id: "sg-1".to_owned(), inbound, ..SecurityGroup::default() }];
-    });
-    elbv2.change(|balancer| {
-        balancer.security_groups = vec!["sg-1".to_owned()];
-        balancer.enforces_inbound_rules = Some("on".to_owned());
-    });
-}

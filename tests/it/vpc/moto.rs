@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use xks_preflight::check::vpc::ServiceSight;
+use xks_preflight::cloudhsm::SecurityGroupReader as _;
 use xks_preflight::key_store::VpcEndpointServiceName;
 use xks_preflight::vpc::VpcReader as _;
 
@@ -13,7 +14,8 @@ use super::bench::reader;
 use crate::daemon::stage::{AWS_SECRET, until};
 use crate::peers::output_directory;
 
-/// Makes a VPC, a network load balancer and a service as KMS wants it; prints the service's name.
+/// Makes a VPC, a network load balancer and a service as KMS wants it; prints the names of the service
+/// and of the security group, which has the rules of a CloudHSM cluster, too.
 const ARRANGE: &str = r"
 import sys, boto3
 given = dict(endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id='moto', aws_secret_access_key='moto')
@@ -24,6 +26,9 @@ subnet = lambda n, zone: ec2.create_subnet(VpcId=vpc, CidrBlock=f'10.0.{n}.0/24'
 subnets = [subnet(1, 'us-east-1a'), subnet(2, 'us-east-1b')]
 group = ec2.create_security_group(GroupName='proxies', Description='proxies', VpcId=vpc)['GroupId']
 ec2.authorize_security_group_ingress(GroupId=group, IpProtocol='tcp', FromPort=443, ToPort=443, CidrIp='0.0.0.0/0')
+within = [dict(IpProtocol='tcp', FromPort=2223, ToPort=2225, UserIdGroupPairs=[dict(GroupId=group)])]
+ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=within)
+ec2.authorize_security_group_egress(GroupId=group, IpPermissions=within)
 balancer = elb.create_load_balancer(Name='proxies', Type='network', Scheme='internal', Subnets=subnets, SecurityGroups=[group])
 balancer = balancer['LoadBalancers'][0]['LoadBalancerArn']
 targets = elb.create_target_group(Name='proxies', Protocol='TCP', Port=443, VpcId=vpc, TargetType='ip')
@@ -33,7 +38,7 @@ elb.create_listener(LoadBalancerArn=balancer, Protocol='TCP', Port=443, DefaultA
 service = ec2.create_vpc_endpoint_service_configuration(NetworkLoadBalancerArns=[balancer], AcceptanceRequired=False, PrivateDnsName='xks.example.com')
 service = service['ServiceConfiguration']
 ec2.modify_vpc_endpoint_service_permissions(ServiceId=service['ServiceId'], AddAllowedPrincipals=['cks.kms.us-east-1.amazonaws.com'])
-print(service['ServiceName'])
+print(service['ServiceName'], group)
 ";
 
 /// The server, ended when dropped.
@@ -67,8 +72,9 @@ async fn the_answers_of_moto_are_read_right() {
     until(Duration::from_mins(2), "moto listens", listening).await;
     let arranged = tokio::process::Command::new(&python).args(["-c", ARRANGE, &url]).output().await.unwrap();
     assert!(arranged.status.success(), "{}", String::from_utf8_lossy(&arranged.stderr));
-    let name = String::from_utf8(arranged.stdout).unwrap();
-    let name = VpcEndpointServiceName::parse(name.trim()).unwrap();
+    let told = String::from_utf8(arranged.stdout).unwrap();
+    let (name, group) = told.trim().split_once(' ').unwrap();
+    let name = VpcEndpointServiceName::parse(name).unwrap();
 
     let reader = reader(&url, &url, AWS_SECRET).await;
     let seen = reader.endpoint_service(&name, None).await;
@@ -103,6 +109,12 @@ async fn the_answers_of_moto_are_read_right() {
     assert_eq!(rules[0].ranges, ["0.0.0.0/0"]);
     let dns = balancer.vpc_dns.as_ref().unwrap();
     assert!(dns.support && dns.hostnames);
+
+    // The group's other rules, for ranges of addresses, open nothing within it.
+    let within = reader.open_within(group).await.unwrap();
+    assert_eq!((within.inbound, within.outbound), (vec![2223..=2225], vec![2223..=2225]));
+    let unknown = reader.open_within("sg-0123456789abcdef0").await.unwrap_err();
+    assert!(unknown.detail.contains("ec2:DescribeSecurityGroups"), "{unknown:?}");
 
     let other = VpcEndpointServiceName::parse("com.amazonaws.vpce.us-east-1.vpce-svc-nobody").unwrap();
     let seen = reader.endpoint_service(&other, None).await;

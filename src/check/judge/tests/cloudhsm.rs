@@ -200,10 +200,11 @@ fn what_stays_is_not_compared_and_what_is_connected_needs_one_hsm() {
 }
 
 #[test]
-fn security_group_is_left_alone_when_ec2_was_not_asked() {
+fn a_security_group_that_ec2_was_not_asked_about_is_not_taken_for_a_good_one() {
     let mut evidence = moving();
     evidence.aws.cloud_hsm.as_mut().unwrap().security_group = None;
-    assert!(matches!(outcome(&evidence, "cloudhsm.security_group"), Outcome::NotApplicable(_)));
+    assert!(matches!(outcome(&evidence, "cloudhsm.security_group"), Outcome::OwnFault(_)));
+    assert_eq!(report(evidence.clone(), &JudgingPolicy::default()).verdict(), Verdict::Inconclusive);
     wanted(&mut evidence).security_group = None;
     assert!(matches!(outcome(&evidence, "cloudhsm.security_group"), Outcome::Failed(_)));
 }
