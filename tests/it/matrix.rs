@@ -39,6 +39,7 @@ mod refusal;
 pub(crate) mod row;
 mod stage;
 mod table;
+mod untold;
 mod vpc;
 
 use futures_util::{StreamExt as _, stream};
@@ -61,6 +62,7 @@ pub(crate) const CHAPTERS: &[(&str, &[Row])] = &[
     ("Fleet and credential", fleet::ROWS),
     ("Keys, with a test key", keys::ROWS),
     ("VPC endpoint service", vpc::ROWS),
+    ("VPC endpoint service that AWS does not tell of", untold::ROWS),
     ("CloudHSM cluster", cloudhsm::ROWS),
     ("What KMS says of the key stores", control_plane::ROWS),
     ("Latency", latency::ROWS),

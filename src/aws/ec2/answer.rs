@@ -374,10 +374,6 @@ mod tests {
         let rules = page.take().0.pop().unwrap().open_within();
         assert_eq!(rules.inbound, [2223..=2224, 2225..=2225]);
         assert_eq!(rules.outbound, [0..=u16::MAX]);
-        let bare = "<R><securityGroupInfo><item><groupId>sg-1</groupId></item></securityGroupInfo></R>";
-        let page: SecurityGroups = quick_xml::de::from_str(bare).unwrap();
-        let rules = page.take().0.pop().unwrap().open_within();
-        assert!(rules.inbound.is_empty() && rules.outbound.is_empty());
     }
 
     #[test]

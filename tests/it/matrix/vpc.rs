@@ -2,13 +2,12 @@
 
 use xks_preflight::sandbox::ec2::SandboxEc2;
 use xks_preflight::sandbox::elbv2::{NetworkLoadBalancer, SandboxElbv2};
-use xks_preflight::sandbox::query::QueryFault;
 
 use super::row::*;
 use crate::vpc::security_group;
 
 /// A service as KMS wants it, spoiled.
-const fn service(fault: &'static str, spoil: fn(&SandboxEc2, &SandboxElbv2), expected: Expected) -> Row {
+pub(super) const fn service(fault: &'static str, spoil: fn(&SandboxEc2, &SandboxElbv2), expected: Expected) -> Row {
     Row { fault, how: How::Service(spoil), arguments: &[], expected }
 }
 
@@ -22,9 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     service(
         "service of another account, which the settings do not name",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.owner = Some("444455556666".to_owned());
-            });
+            ec2.change_service(|s| s.owner = Some("444455556666".to_owned()));
         },
         blocked("vpc.service_found", "other_owner", NOT_FOUND),
     ),
@@ -46,9 +43,7 @@ pub(super) const ROWS: &[Row] = &[
     service(
         "service of gateway type",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.service_type = "GatewayLoadBalancer".into();
-            });
+            ec2.change_service(|s| s.service_type = "GatewayLoadBalancer".into());
         },
         blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
     ),
@@ -65,9 +60,7 @@ pub(super) const ROWS: &[Row] = &[
     service(
         "service without load balancer",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.network_load_balancers.clear();
-            });
+            ec2.change_service(|s| s.network_load_balancers.clear());
         },
         blocked("vpc.interface_nlb", "wrong_balancer", INVALID),
     ),
@@ -79,9 +72,7 @@ pub(super) const ROWS: &[Row] = &[
     service(
         "principal of another Region",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.principals = vec!["cks.kms.us-west-2.amazonaws.com".to_owned()];
-            });
+            ec2.change_service(|s| s.principals = vec!["cks.kms.us-west-2.amazonaws.com".to_owned()]);
         },
         blocked("vpc.principal_allowed", "principal_missing", NOT_FOUND),
     ),
@@ -98,36 +89,28 @@ pub(super) const ROWS: &[Row] = &[
     service(
         "private DNS name of another host",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.private_dns_name = Some("other.example.com".to_owned());
-            });
+            ec2.change_service(|s| s.private_dns_name = Some("other.example.com".to_owned()));
         },
         blocked("vpc.private_dns_name", "private_dns_name", INVALID),
     ),
     service(
         "private DNS name with a wildcard",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.private_dns_name = Some("*.example.com".to_owned());
-            });
+            ec2.change_service(|s| s.private_dns_name = Some("*.example.com".to_owned()));
         },
         blocked("vpc.private_dns_name", "private_dns_name", INVALID),
     ),
     service(
         "domain verification pending",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.verification = "pendingVerification".into();
-            });
+            ec2.change_service(|s| s.verification = "pendingVerification".into());
         },
         blocked("vpc.private_dns_verified", "not_verified", INVALID),
     ),
     service(
         "domain verification failed",
         |ec2, _| {
-            ec2.change_service(|s| {
-                s.verification = "failed".into();
-            });
+            ec2.change_service(|s| s.verification = "failed".into());
         },
         blocked("vpc.private_dns_verified", "not_verified", INVALID),
     ),
@@ -257,116 +240,13 @@ pub(super) const ROWS: &[Row] = &[
         |ec2, _| {
             ec2.change(|state| {
                 let mut other = state.services[0].clone();
-                other.name = "com.amazonaws.vpce.us-east-1.vpce-svc-other".to_owned();
+                other.name.push_str("-other");
                 state.services.insert(0, other);
                 state.services[1].principals.insert(0, "arn:aws:iam::111122223333:root".to_owned());
                 state.page = 1;
             });
         },
         Expected::Permitted,
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations may not be asked",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Denied, u32::MAX),
-        inconclusive("vpc.principal_allowed", "access_denied", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations has no answer",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Unavailable, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations has an answer that ends in the middle",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Truncated, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServicePermissions may not be asked",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServicePermissions", QueryFault::Denied, u32::MAX),
-        inconclusive("vpc.principal_allowed", "access_denied", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServicePermissions has no answer",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServicePermissions", QueryFault::Unavailable, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServicePermissions has an answer that ends in the middle",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServicePermissions", QueryFault::Truncated, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations is throttled for good",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Throttled, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations has an answer that is no XML",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::NotXml, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations has an answer of 32 MiB",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Oversized, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations has the answer of another operation",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::AnotherAnswer, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeVpcEndpointServiceConfigurations ends with the connection",
-        |ec2, _| ec2.inject("DescribeVpcEndpointServiceConfigurations", QueryFault::Dropped, u32::MAX),
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    service(
-        "DescribeLoadBalancers may not be asked",
-        |_, elbv2| elbv2.inject("DescribeLoadBalancers", QueryFault::Denied, u32::MAX),
-        warned("vpc.listener_443", "access_denied"),
-    ),
-    service(
-        "DescribeListeners may not be asked",
-        |_, elbv2| elbv2.inject("DescribeListeners", QueryFault::Denied, u32::MAX),
-        warned("vpc.listener_443", "access_denied"),
-    ),
-    service(
-        "DescribeTargetGroups may not be asked",
-        |_, elbv2| elbv2.inject("DescribeTargetGroups", QueryFault::Denied, u32::MAX),
-        warned("vpc.targets_healthy", "access_denied"),
-    ),
-    service(
-        "DescribeTargetHealth may not be asked",
-        |_, elbv2| elbv2.inject("DescribeTargetHealth", QueryFault::Denied, u32::MAX),
-        warned("vpc.targets_healthy", "access_denied"),
-    ),
-    service(
-        "DescribeTargetGroupAttributes may not be asked",
-        |_, elbv2| elbv2.inject("DescribeTargetGroupAttributes", QueryFault::Denied, u32::MAX),
-        warned("vpc.proxy_protocol_off", "access_denied"),
-    ),
-    service(
-        "DescribeLoadBalancerAttributes may not be asked",
-        |_, elbv2| elbv2.inject("DescribeLoadBalancerAttributes", QueryFault::Denied, u32::MAX),
-        warned("vpc.targets_healthy", "access_denied"),
-    ),
-    service(
-        "DescribeLoadBalancers has no answer",
-        |_, elbv2| elbv2.inject("DescribeLoadBalancers", QueryFault::Unavailable, u32::MAX),
-        warned("vpc.listener_443", "unread"),
-    ),
-    service(
-        "DescribeSecurityGroups may not be asked",
-        |ec2, elbv2| {
-            security_group(ec2, elbv2, 443, "0.0.0.0/0");
-            ec2.inject("DescribeSecurityGroups", QueryFault::Denied, u32::MAX);
-        },
-        warned("vpc.security_groups", "access_denied"),
-    ),
-    service(
-        "DescribeVpcAttribute may not be asked",
-        |ec2, _| ec2.inject("DescribeVpcAttribute", QueryFault::Denied, u32::MAX),
-        warned("vpc.dns_support", "access_denied"),
     ),
     run_by(
         |_| Box::pin(crate::vpc::seen_offered(|_| ())),
@@ -387,33 +267,6 @@ pub(super) const ROWS: &[Row] = &[
         |_| Box::pin(crate::vpc::seen_offered(|ec2| ec2.change_service(|s| s.verification = "failed".into()))),
         "an offered service whose domain verification failed",
         blocked("vpc.private_dns_verified", "not_verified", INVALID),
-    ),
-    run_by(
-        |_| {
-            Box::pin(crate::vpc::seen_offered(|ec2| {
-                ec2.inject("DescribeVpcEndpointServices", QueryFault::Denied, u32::MAX);
-            }))
-        },
-        "DescribeVpcEndpointServices may not be asked",
-        inconclusive("vpc.principal_allowed", "access_denied", UNSAID),
-    ),
-    run_by(
-        |_| {
-            Box::pin(crate::vpc::seen_offered(|ec2| {
-                ec2.inject("DescribeVpcEndpointServices", QueryFault::Unavailable, u32::MAX);
-            }))
-        },
-        "DescribeVpcEndpointServices has no answer",
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
-    ),
-    run_by(
-        |_| {
-            Box::pin(crate::vpc::seen_offered(|ec2| {
-                ec2.inject("DescribeVpcEndpointServices", QueryFault::Truncated, u32::MAX);
-            }))
-        },
-        "DescribeVpcEndpointServices has an answer that ends in the middle",
-        inconclusive("vpc.principal_allowed", "unread", UNSAID),
     ),
     run_by(
         |_| Box::pin(crate::vpc::seen_elsewhere()),
