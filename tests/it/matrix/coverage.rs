@@ -31,6 +31,8 @@ async fn every_check_passes_and_fails_somewhere() {
             let shown = seen.contains(&(check.id.to_owned(), outcome.to_owned()));
             match (shown, gaps.contains(&(check.id, outcome))) {
                 (false, false) => wrong.push(format!("(\"{}\", \"{outcome}\", \"\"),", check.id)),
+                // A machine that is busy may take that long for once.
+                (true, true) if check.id == "tcp.round_trip" => {}
                 (true, true) => wrong.push(format!("{} {outcome} is covered: take it out of the list", check.id)),
                 _ => {}
             }
