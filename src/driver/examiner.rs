@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{PreflightRequest, Verifier};
 use crate::chain::Chain;
 use crate::check::{
-    AwsEvidence, CloudHsmEvidence, ClusterSubject, ControlPlane, JudgingPolicy, Permissions, Problem, ProblemKind,
-    Report, VpcEvidence,
+    AwsEvidence, CloudHsmEvidence, ClusterSubject, ControlPlane, CurrentProxy, JudgingPolicy, Permissions, Problem,
+    ProblemKind, Report, VpcEvidence,
 };
 use crate::clock::Clock;
 use crate::cloudhsm::{ClusterError, ClusterReader, SecurityGroupReader};
@@ -220,7 +220,7 @@ impl Examiner {
         }
         if round != Round::Verification {
             if let Some(current) = plan.expected.xks() {
-                candidate.keys.same_proxy = current.endpoint == new.endpoint && current.path == new.path;
+                candidate.keys.current = current_proxy(current, new);
                 candidate.keys.canaries = self.canaries(&plan.key_store, current).await;
             }
             candidate.baseline =
@@ -359,6 +359,17 @@ impl Examiner {
         reports.push_front(Arc::clone(&report));
         reports.truncate(KEPT);
         Ok(report)
+    }
+}
+
+/// What the settings alone tell of the present proxy: the same name through another VPC endpoint service is another
+/// way, at whose end may be other keys, and from here both look the same.
+fn current_proxy(current: &XksConfiguration, new: &XksConfiguration) -> CurrentProxy {
+    let same_way = current.connectivity == new.connectivity;
+    match (current.endpoint.canonical() == new.endpoint.canonical(), current.path == new.path) {
+        (true, true) if same_way => CurrentProxy::Same,
+        (true, _) if !same_way => CurrentProxy::Indistinct,
+        _ => CurrentProxy::Another,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::check::{Enumeration, SecretEvidence, Subject, VpcEvidence};
+use crate::check::{CurrentProxy, Enumeration, SecretEvidence, Subject, VpcEvidence};
 use crate::journal::Canary;
 use crate::key_store::{
     AccessKeyId, AccountId, ConnectivityKind, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region,
@@ -56,8 +56,9 @@ pub struct CandidateKeys {
     pub test: Option<ExternalKeyId>,
     /// Whether to make test operations with every key that is known, by the operator's explicit wish.
     pub prove_every_key: bool,
-    /// Whether the candidate is known to be the proxy behind the current settings: endpoint, path and destination stay.
-    pub same_proxy: bool,
+    /// What its maker knows of the proxy behind the current settings; [`CurrentProxy::NotGiven`] leaves it to the
+    /// baseline.
+    pub current: CurrentProxy,
     /// What the current proxy encrypted earlier, newest first: stands in for it when it does not answer.
     pub canaries: Vec<Canary>,
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::{Baseline, Candidate, Thoroughness, keys, refusals};
 use crate::check::{
-    AddressEvidence, Evidence, KMS_TIME_LIMIT, Problem, ProblemKind, RefusalEvidence, Resolution, Stage,
+    AddressEvidence, CurrentProxy, Evidence, KMS_TIME_LIMIT, Problem, ProblemKind, RefusalEvidence, Resolution, Stage,
     is_globally_routable,
 };
 use crate::clock::Timestamp;
@@ -36,9 +36,11 @@ pub(super) async fn gather(
     evidence.resolution = destinations.resolution;
     evidence.left_out = destinations.left_out;
     let addresses = destinations.addresses;
+    // Asked at the same name, the health would be the candidate's own.
+    let baseline = candidate.baseline.as_deref().filter(|_| evidence.keys.current != CurrentProxy::Indistinct);
     let (answers, baseline_health) = tokio::join!(
         join_all(addresses.into_iter().map(|address| probe_address(prober, &target, address, thoroughness))),
-        baseline_health(prober, candidate.baseline.as_deref(), &candidate.region),
+        baseline_health(prober, baseline, &candidate.region),
     );
     evidence.baseline_health = baseline_health;
     evidence.addresses = answers;

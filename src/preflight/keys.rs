@@ -61,6 +61,7 @@ pub(super) fn asked(candidate: &Candidate) -> KeyEvidence {
         enumeration: keys.enumeration.clone(),
         named: keys.named.len(),
         proving: proving(candidate, known_keys(candidate).len()),
+        every_key_wanted: keys.prove_every_key,
         current: current_proxy(candidate),
         addresses: Vec::new(),
     }
@@ -87,7 +88,9 @@ pub(super) async fn look(
     };
     let begun = Instant::now();
     let current = match &candidate.baseline {
-        Some(baseline) if !proven.is_empty() => Some(current(prober, baseline, &candidate.region).await),
+        Some(baseline) if !proven.is_empty() && evidence.keys.current != CurrentProxy::Indistinct => {
+            Some(current(prober, baseline, &candidate.region).await)
+        }
         _ => None,
     };
     let bench = proof::Bench {
@@ -95,7 +98,7 @@ pub(super) async fn look(
         target,
         addresses: &fit,
         current,
-        same: evidence.keys.current == CurrentProxy::Same,
+        known: evidence.keys.current,
         canaries: &candidate.keys.canaries,
         tampering: settings.tampering,
         // Half the time is for the metadata of the same keys.
@@ -131,11 +134,11 @@ fn current_proxy(candidate: &Candidate) -> CurrentProxy {
             && baseline.path.as_str() == candidate.path
             && baseline.connect_to == candidate.connect_to
     };
-    match &candidate.baseline {
-        _ if candidate.keys.same_proxy => CurrentProxy::Same,
-        None => CurrentProxy::NotGiven,
-        Some(baseline) if same(baseline) => CurrentProxy::Same,
-        Some(_) => CurrentProxy::Another,
+    match (candidate.keys.current, &candidate.baseline) {
+        (CurrentProxy::NotGiven, None) => CurrentProxy::NotGiven,
+        (CurrentProxy::NotGiven, Some(baseline)) if same(baseline) => CurrentProxy::Same,
+        (CurrentProxy::NotGiven, Some(_)) => CurrentProxy::Another,
+        (known, _) => known,
     }
 }
 

@@ -306,7 +306,7 @@ async fn the_daemon_tells_the_keys_and_judges_with_them() {
     let finding = enumerated(&report);
     assert_eq!(finding["outcome"], "own_fault", "{finding}");
     assert!(finding["detail"].as_str().unwrap().contains("kms:ListKeys"), "{finding}");
-    // A warning does not block.
-    assert_eq!(report["verdict"], "ready");
+    // The candidate may lack keys that were not found: nothing is ready by that.
+    assert_eq!(report["verdict"], "inconclusive");
     assert_eq!(bench.kms.store(&bench.store).unwrap().connection, ConnectionState::Connected);
 }

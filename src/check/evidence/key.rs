@@ -20,6 +20,8 @@ pub struct KeyEvidence {
     pub named: usize,
     /// Which keys test operations were made with.
     pub proving: Proving,
+    /// Whether the operator wants every key of the store proven, known here or not.
+    pub every_key_wanted: bool,
     /// What is known of the current proxy.
     pub current: CurrentProxy,
     /// One entry for each address whose health answers were complete.
@@ -68,8 +70,24 @@ pub enum CurrentProxy {
     NotGiven,
     /// It is another one than the candidate.
     Another,
-    /// It is the candidate: endpoint, path and destination are the same.
+    /// It is the candidate: endpoint, path, connectivity and destination are the same.
     Same,
+    /// It has the candidate's name but KMS reaches it another way, which cannot be followed from here: whatever is asked
+    /// at that name says nothing of it.
+    Indistinct,
+}
+
+impl CurrentProxy {
+    /// Why it was not asked, for the reader, where it was not.
+    pub(crate) fn why_not_asked(self) -> &'static str {
+        match self {
+            Self::NotGiven | Self::Another | Self::Same => "its secret is not held here",
+            Self::Indistinct => {
+                "it has the same name behind another VPC endpoint service or connectivity, and from here that name leads \
+                 to one of the two only"
+            }
+        }
+    }
 }
 
 /// What was seen of the keys at one address.

@@ -2,8 +2,8 @@
 
 use super::{Judgement, each_address, failed, not_applicable, passed, stopped_before, whole};
 use crate::check::{
-    AddressEvidence, CurrentProxy, Evidence, KeyEvidence, KeyProofs, KeyTally, KeysAtAddress, Outcome, Problem,
-    ProblemKind, Proving, Stage,
+    AddressEvidence, CurrentProxy, Enumeration, Evidence, KeyEvidence, KeyProofs, KeyTally, KeysAtAddress, Outcome,
+    Problem, ProblemKind, Proving, Stage,
 };
 
 const NO_TEST_KEY: &str =
@@ -38,8 +38,13 @@ pub(in crate::check) fn metadata(evidence: &Evidence) -> Vec<Judgement> {
             "the key store's keys are not known here: they were neither enumerated nor named (--key-id)",
         ));
     }
+    let unfinished = store.and_then(|store| store.incomplete.as_ref()).filter(|_| !after_update(evidence));
     if keys.addresses.iter().any(|at| at.metadata.as_ref().is_some_and(|tally| tally.wanted == 0)) {
-        return whole(passed("the key store has no key"));
+        return whole(match (unfinished, store.map_or(0, |store| store.denied)) {
+            (Some(why), _) => failed(not_every_key_known(why, "no key of it was found so far")),
+            (None, 0) => passed("the key store has no key"),
+            (None, denied) => passed(format!("no key of the key store was found; AWS denies DescribeKey of {denied}")),
+        });
     }
     let scope = match store {
         Some(store) if store.is_complete() => "of the key store",
@@ -47,32 +52,93 @@ pub(in crate::check) fn metadata(evidence: &Evidence) -> Vec<Judgement> {
         None if keys.named > 0 => "named one by one; the key store's others are not known here",
         None => "tested; the key store's others are not known here",
     };
-    at_each_address(evidence, |at| {
+    let told = at_each_address(evidence, |at| {
         at.metadata.as_ref().map(|tally| told(tally, &format!("{} as KMS needs them, {scope}", keys_of(tally.passed))))
-    })
+    });
+    match unfinished {
+        Some(why) if all_pass(&told) => {
+            whole(failed(not_every_key_known(why, "those that were found are as KMS needs them")))
+        }
+        _ => told,
+    }
+}
+
+/// That a key was not found says nothing of it: it is our own fault, whoever's it was that the search did not end.
+fn not_every_key_known(why: &Problem, otherwise: &str) -> Problem {
+    let detail = format!(
+        "not every key of the key store is known here, so nothing tells whether the candidate has them all: {} \
+         ({otherwise})",
+        why.detail
+    );
+    Problem::own(why.kind, detail)
+}
+
+/// What is wanted of every key and was told of some only, does not pass.
+fn of_every_key(evidence: &Evidence, told: Vec<Judgement>) -> Vec<Judgement> {
+    let keys = &evidence.keys;
+    if !keys.every_key_wanted || after_update(evidence) {
+        return told;
+    }
+    let unknown = match &keys.enumeration {
+        None => Some((ProblemKind::Unread, "the keys of the key store were not looked for".to_owned())),
+        Some(Enumeration { incomplete: Some(why), .. }) => Some((why.kind, why.detail.clone())),
+        Some(Enumeration { denied: 0, .. }) => None,
+        Some(Enumeration { denied, .. }) => {
+            let detail = format!(
+                "AWS denies DescribeKey of {denied} of the account's keys, any of which may be in the key store; allow it, \
+                 or prove a test key only"
+            );
+            Some((ProblemKind::AccessDenied, detail))
+        }
+    };
+    match unknown {
+        Some((kind, why)) if keys.proving == Proving::Nothing || all_pass(&told) => {
+            let detail =
+                format!("every key is to be proven (continuity = \"every_key\"), and not all are known: {why}");
+            whole(failed(Problem::own(kind, detail)))
+        }
+        None if keys.proving == Proving::Nothing => whole(not_applicable("the key store has no key")),
+        _ => told,
+    }
+}
+
+fn all_pass(told: &[Judgement]) -> bool {
+    told.iter().all(|judgement| matches!(judgement.outcome, Outcome::Passed(_)))
+}
+
+fn after_update(evidence: &Evidence) -> bool {
+    evidence.aws.control_plane.as_ref().is_some_and(|plane| plane.after_update)
 }
 
 pub(in crate::check) fn round_trip(evidence: &Evidence) -> Vec<Judgement> {
-    if evidence.keys.proving == Proving::Nothing {
-        return whole(not_applicable(NO_TEST_KEY));
-    }
-    with_proofs(evidence, |proofs| {
-        told(&proofs.round_trip, &format!("Encrypt and Decrypt work with {}", with(&evidence.keys)))
-    })
+    let told = if evidence.keys.proving == Proving::Nothing {
+        whole(not_applicable(NO_TEST_KEY))
+    } else {
+        with_proofs(evidence, |proofs| {
+            told(&proofs.round_trip, &format!("Encrypt and Decrypt work with {}", with(&evidence.keys)))
+        })
+    };
+    of_every_key(evidence, told)
 }
 
 pub(in crate::check) fn continuity(evidence: &Evidence) -> Vec<Judgement> {
+    of_every_key(evidence, continuity_of_known(evidence))
+}
+
+fn continuity_of_known(evidence: &Evidence) -> Vec<Judgement> {
     if let Some(why) = nothing_to_prove(evidence) {
         return whole(not_applicable(why));
     }
     with_proofs(evidence, |proofs| {
-        let Some(tally) = &proofs.continuity else { return failed(no_current_proxy()) };
+        let Some(tally) = &proofs.continuity else { return failed(no_current_proxy(evidence.keys.current)) };
         if let Some(unreached) = behind_round_trip(proofs, tally) {
             return unreached;
         }
         let how = match (proofs.canary, evidence.keys.current) {
             (Some(at), _) => format!("by a canary that the current proxy encrypted at {at}"),
-            (None, CurrentProxy::Same) => "it is the same proxy: endpoint, path and destination stay".to_owned(),
+            (None, CurrentProxy::Same) => {
+                "it is the same proxy: endpoint, path, connectivity and destination stay".to_owned()
+            }
             (None, _) => "encrypted through the current proxy, decrypted through the candidate".to_owned(),
         };
         told(tally, &format!("the same keys ({}): {how}", with(&evidence.keys)))
@@ -100,8 +166,7 @@ pub(in crate::check) fn continuity_back(evidence: &Evidence) -> Vec<Judgement> {
 /// Why continuity is no subject here, if so. That it cannot be proven although it is one, is another thing.
 fn nothing_to_prove(evidence: &Evidence) -> Option<String> {
     let keys = &evidence.keys;
-    let control_plane = evidence.aws.control_plane.as_ref();
-    if control_plane.is_some_and(|plane| plane.after_update) {
+    if after_update(evidence) {
         return Some("the change is made already; this was told before it".to_owned());
     }
     match (about_a_change(evidence), keys.proving == Proving::Nothing) {
@@ -125,12 +190,13 @@ fn lacks_continuity(proofs: Option<&KeyProofs>) -> bool {
     proofs.is_none_or(|proofs| proofs.continuity.is_none())
 }
 
-fn no_current_proxy() -> Problem {
-    Problem::own(
-        ProblemKind::NoProof,
-        "the current proxy cannot be asked (its secret is not held here) and no canary of it is kept, so nothing proves \
-         that the candidate has the same keys",
-    )
+fn no_current_proxy(current: CurrentProxy) -> Problem {
+    let why = current.why_not_asked();
+    let detail = format!(
+        "the current proxy cannot be asked ({why}) and no canary of it is kept, so nothing proves that the candidate has \
+         the same keys"
+    );
+    Problem::own(ProblemKind::NoProof, detail)
 }
 
 /// A key that does not even survive a round trip says nothing of whether it is the same key.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::lane::{ADDITIONAL_DATA, Lane, Sealed, Trouble};
 use super::metadata::out_of_time;
 use super::{PATIENCE, lane};
-use crate::check::{Fault, KeyProofs, KeyTally, Problem, ProblemKind};
+use crate::check::{CurrentProxy, Fault, KeyProofs, KeyTally, Problem, ProblemKind};
 use crate::journal::Canary;
 use crate::key_store::ExternalKeyId;
 use crate::probe::{Prober, Target};
@@ -23,8 +23,8 @@ pub(super) struct Bench<'a> {
     pub(super) addresses: &'a [SocketAddr],
     /// The current proxy and its addresses, if it is given.
     pub(super) current: Option<(Target, Vec<SocketAddr>)>,
-    /// Whether it is the candidate itself.
-    pub(super) same: bool,
+    /// What is known of it, asked or not.
+    pub(super) known: CurrentProxy,
     pub(super) canaries: &'a [Canary],
     pub(super) tampering: bool,
     pub(super) until: Instant,
@@ -60,7 +60,7 @@ fn add(proofs: &mut KeyProofs, found: KeyProofs) {
 
 impl Bench<'_> {
     fn blank(&self, wanted: usize) -> Vec<KeyProofs> {
-        let asked = self.current.is_some() || self.same;
+        let asked = self.current.is_some() || self.is_same();
         let blank = KeyProofs {
             round_trip: KeyTally::of(wanted),
             continuity: (asked || !self.canaries.is_empty()).then(|| KeyTally::of(wanted)),
@@ -68,6 +68,11 @@ impl Bench<'_> {
             canary: None,
         };
         vec![blank; self.addresses.len()]
+    }
+
+    /// Whether the current proxy is the candidate itself.
+    fn is_same(&self) -> bool {
+        self.known == CurrentProxy::Same
     }
 
     /// The latest canary made with this key; they come newest first.
@@ -132,7 +137,7 @@ impl<'a> Worker<'a> {
     /// What the current proxy makes of a random plaintext. It is tried at one address after the other.
     async fn encrypt_at_current(&mut self, key: &ExternalKeyId) -> Result<Sealed, Problem> {
         let Some((target, addresses)) = &self.bench.current else {
-            return Err(Problem::own(ProblemKind::NoProof, "its secret is not held here"));
+            return Err(Problem::own(ProblemKind::NoProof, self.bench.known.why_not_asked()));
         };
         if let Some(silent) = &self.silent {
             return Err(silent.clone());
@@ -169,7 +174,7 @@ impl<'a> Worker<'a> {
                 let right = decrypted.map(|plaintext| plaintext.as_slice() == sealed.plaintext.as_slice());
                 same_material(right, "the current proxy does not decrypt what the candidate encrypts")
             }
-            _ if self.bench.same => Ok(()),
+            _ if self.bench.is_same() => Ok(()),
             (_, why) => Err(no_proof(why)),
         }
     }
@@ -225,7 +230,7 @@ async fn continues(
             format!("the candidate does not decrypt what the current proxy encrypted into the canary of {}", canary.at);
         return same_material(right, &what).map(|()| Some(canary.at));
     }
-    if bench.same { Ok(None) } else { Err(no_proof(Some(why))) }
+    if bench.is_same() { Ok(None) } else { Err(no_proof(Some(why))) }
 }
 
 /// Whether a Decrypt elsewhere shows the same key material.

@@ -23,7 +23,7 @@ use xks_preflight::aws::{
 };
 use xks_preflight::check::{JudgingPolicy, Waiver};
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
-use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts};
+use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts, KeyTests};
 use xks_preflight::enumeration::{Enumerator, Pace};
 use xks_preflight::id::IdSource;
 use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
@@ -55,6 +55,7 @@ const TEST_KEY: &str = "xks-preflight-test";
 pub(crate) const ROLE: &str = "arn:aws:iam::111122223333:role/ops/xks-preflight";
 /// Longer than anything a test waits for on purpose.
 pub(crate) const BOUND: Duration = Duration::from_mins(1);
+const BOUNDS: Bounds = Bounds { body: 64 * 1024, request: BOUND, requests: 32, streams: 4 };
 
 /// A service on a port of its own.
 pub(crate) struct Bench {
@@ -104,10 +105,20 @@ impl ConfiguredCredentials for Named {
 
 impl Bench {
     pub(crate) async fn new(name: &str) -> Self {
-        Self::with_bounds(name, Bounds { body: 64 * 1024, request: BOUND, requests: 32, streams: 4 }).await
+        Self::with_bounds(name, BOUNDS).await
     }
 
     pub(crate) async fn with_bounds(name: &str, bounds: Bounds) -> Self {
+        Self::made_of(name, bounds, KeyTests::default()).await
+    }
+
+    /// With keys of the key store that may be used for test operations.
+    pub(crate) async fn with_key_tests(name: &str, every_key: bool) -> Self {
+        let test_key = (!every_key).then(|| ExternalKeyId::parse(TEST_KEY).unwrap());
+        Self::made_of(name, BOUNDS, KeyTests { test_key, every_key }).await
+    }
+
+    async fn made_of(name: &str, bounds: Bounds, key_tests: KeyTests) -> Self {
         let pki = Arc::new(Pki::new(peers::wall_clock()()).unwrap());
         let start = |host: &str| {
             let mut settings = ProxySettings::new(pki.clone(), peers::wall_clock(), host, PATH);
@@ -159,7 +170,15 @@ impl Bench {
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
         let caller = |name: &str, role, token: &Token| Caller { name: name.to_owned(), role, hash: token.hash() };
         let callers = vec![caller("watch", Role::Viewer, &viewer), caller("deploy", Role::Operator, &operator)];
-        let parts = ServiceParts { kms: &kms, iam: &iam, pki: &pki, store: &store, directory: &directory, credential };
+        let parts = ServiceParts {
+            kms: &kms,
+            iam: &iam,
+            pki: &pki,
+            store: &store,
+            directory: &directory,
+            credential,
+            key_tests,
+        };
         let service = Arc::new(parts.service(surroundings, callers, bounds).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -250,6 +269,7 @@ struct ServiceParts<'a> {
     store: &'a str,
     directory: &'a std::path::Path,
     credential: ProxyCredential,
+    key_tests: KeyTests,
 }
 
 impl ServiceParts<'_> {
@@ -293,7 +313,7 @@ impl ServiceParts<'_> {
             reader: reader.clone(),
             permissions: Some(Arc::new(iam)),
             enumerator: enumerator.clone(),
-            key_tests: BTreeMap::new(),
+            key_tests: BTreeMap::from([(CustomKeyStoreId::parse(self.store).unwrap(), self.key_tests)]),
             canaries: None,
             vpc: None,
             clusters: Arc::new(no_clusters(self.kms).await),

@@ -10,7 +10,7 @@ use xks_preflight::sandbox::kms::{Backing, ConnectionState, Connectivity, KmsFau
 use xks_preflight::update::{Options, Round};
 
 use super::row::*;
-use crate::api::bench::{Bench, KEY_ID, NEW, NEW_SECRET, PATH, SECRET};
+use crate::api::bench::{Bench, KEY_ID, NEW, NEW_SECRET, OLD, PATH, SECRET};
 
 /// A change that needs a disconnect, and is well.
 fn cold() -> Value {
@@ -215,7 +215,7 @@ pub(super) const ROWS: &[Row] = &[
     run_by(
         |_| Box::pin(look(|bench| bench.kms.inject(Operation::ListKeys, KmsFault::AccessDenied, u32::MAX), cold)),
         "keys may not be listed",
-        warned("key.enumerated", "access_denied"),
+        inconclusive("key.metadata", "access_denied", UNSAID),
     ),
     run_by(
         |_| {
@@ -238,7 +238,7 @@ pub(super) const ROWS: &[Row] = &[
             ))
         },
         "the list of keys makes no sense",
-        warned("key.enumerated", "unread"),
+        inconclusive("key.metadata", "unread", UNSAID),
     ),
     run_by(
         |_| {
@@ -252,6 +252,71 @@ pub(super) const ROWS: &[Row] = &[
         },
         "a key of the key store that the candidate does not have",
         blocked("key.metadata", "not_found", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(look_with(true, |bench| drop(bench.kms.add_key(&bench.store, "external-1")), cold)),
+        "every key is to be proven, and is the same",
+        Expected::Permitted,
+    ),
+    run_by(
+        |_| {
+            Box::pin(look_with(
+                true,
+                |bench| {
+                    bench.kms.add_key(&bench.store, "external-1");
+                    let arn = bench.kms.add_key(&bench.store, "external-2");
+                    bench.kms.deny_key(&arn, true);
+                },
+                cold,
+            ))
+        },
+        "every key is to be proven, and one may not be described",
+        inconclusive("key.continuity", "access_denied", UNSAID),
+    ),
+    run_by(
+        |_| {
+            Box::pin(look_with(
+                true,
+                |bench| bench.kms.inject(Operation::ListKeys, KmsFault::AccessDenied, u32::MAX),
+                cold,
+            ))
+        },
+        "every key is to be proven, and keys may not be listed",
+        inconclusive("key.continuity", "access_denied", UNSAID),
+    ),
+    run_by(
+        |_| Box::pin(look_with(true, |_| (), cold)),
+        "every key is to be proven, and the key store has none",
+        Expected::Permitted,
+    ),
+    run_by(
+        |_| {
+            Box::pin(look_with(
+                false,
+                behind,
+                || json!({ "XksProxyVpcEndpointServiceName": SERVICE, "options": { "acknowledge_outage": true } }),
+            ))
+        },
+        "another VPC endpoint service under the same name, and no canary of the proxy behind the present one",
+        inconclusive("key.continuity", "no_proof", UNSAID),
+    ),
+    run_by(
+        |_| {
+            Box::pin(look_with(
+                false,
+                |_| (),
+                || {
+                    json!({
+                        "XksProxyUriEndpoint": OLD,
+                        "XksProxyConnectivity": "VPC_ENDPOINT_SERVICE",
+                        "XksProxyVpcEndpointServiceName": SERVICE,
+                        "options": { "acknowledge_outage": true },
+                    })
+                },
+            ))
+        },
+        "from a public endpoint to a VPC endpoint service under the same name, and no canary was kept",
+        inconclusive("key.continuity", "no_proof", UNSAID),
     ),
     run_by(
         |_| {
@@ -279,7 +344,15 @@ fn in_state(state: ConnectionState) -> impl FnOnce(&Bench) {
 
 /// The report on a change, after the stage was set.
 async fn look(set: impl FnOnce(&Bench), change: impl FnOnce() -> Value) -> Seen {
-    let bench = Bench::new("matrix-control-plane").await;
+    look_at(Bench::new("matrix-control-plane").await, set, change).await
+}
+
+/// The same, with test operations: with every key of the key store, or with a test key.
+async fn look_with(every_key: bool, set: impl FnOnce(&Bench), change: impl FnOnce() -> Value) -> Seen {
+    look_at(Bench::with_key_tests("matrix-control-plane", every_key).await, set, change).await
+}
+
+async fn look_at(bench: Bench, set: impl FnOnce(&Bench), change: impl FnOnce() -> Value) -> Seen {
     set(&bench);
     let mut body = change();
     body["CustomKeyStoreId"] = json!(bench.store);

@@ -76,6 +76,32 @@ fn denials_are_counted_and_what_is_unfinished_is_our_own_fault() {
     assert!(problem.detail.contains("KMS throttles") && problem.detail.contains("2 denied"), "{}", problem.detail);
 }
 
+#[test]
+fn keys_that_were_not_found_do_not_pass_before_the_change_and_do_not_undo_it_afterwards() {
+    let incomplete = Some(Problem::own(ProblemKind::AccessDenied, "AWS denies kms:ListKeys"));
+    let mut evidence = super::good();
+    evidence.keys.every_key_wanted = true;
+    evidence.keys.enumeration = Some(Enumeration { incomplete, ..enumeration(&["k"], 0) });
+    for id in ["key.metadata", "key.round_trip", "key.continuity"] {
+        let Outcome::OwnFault(problem) = outcome(&evidence, id) else { panic!("{id}") };
+        assert!(problem.detail.contains("kms:ListKeys"), "{}", problem.detail);
+    }
+    // What fails already fails.
+    let mut broken = evidence.clone();
+    fail(broken.keys.addresses[0].metadata.as_mut().unwrap(), ProblemKind::UnusableKey);
+    assert!(matches!(outcome(&broken, "key.metadata"), Outcome::Failed(_)));
+    evidence.aws.control_plane.as_mut().unwrap().after_update = true;
+    assert!(matches!(outcome(&evidence, "key.metadata"), Outcome::Passed(_)));
+    assert!(matches!(outcome(&evidence, "key.round_trip"), Outcome::Passed(_)));
+    evidence.aws.control_plane.as_mut().unwrap().after_update = false;
+    // A denied key may be another store's: it is in the way of proving every key, and of nothing else.
+    evidence.keys.enumeration = Some(enumeration(&["k"], 1));
+    assert!(matches!(outcome(&evidence, "key.metadata"), Outcome::Passed(_)));
+    assert!(matches!(outcome(&evidence, "key.continuity"), Outcome::OwnFault(_)));
+    evidence.keys.enumeration = Some(enumeration(&["k"], 0));
+    assert!(matches!(outcome(&evidence, "key.continuity"), Outcome::Passed(_)));
+}
+
 /// With room for key ids of so many characters after endpoint and path.
 fn with_room_for(key_id: usize) -> Evidence {
     let mut evidence = super::good();
