@@ -32,7 +32,8 @@ pub(super) async fn gather(
     evidence.refusals = thoroughness.refusals.then(RefusalEvidence::default);
     let Some(target) = candidate.target() else { return evidence };
     let destinations =
-        destinations(prober, &target, &candidate.connect_to, candidate.connectivity, thoroughness.addresses).await;
+        destinations(prober, &target, &candidate.connect_to, Some(candidate.connectivity), thoroughness.addresses)
+            .await;
     evidence.resolution = destinations.resolution;
     evidence.left_out = destinations.left_out;
     let addresses = destinations.addresses;
@@ -57,13 +58,13 @@ pub(super) struct Destinations {
     pub(super) left_out: Option<Problem>,
 }
 
-/// Where to connect: what `connect_to` says, or every IPv4 address of the name that a proxy of this connectivity can
-/// have. A name is in other hands than ours: what it says must not lead us to services of this machine or its network.
+/// Where to connect: what `connect_to` says, or every IPv4 address of the name that a proxy of this connectivity (of
+/// either, if it is not known) can have. A name is in other hands than ours: what it says must not lead us to services of this machine or its network.
 pub(super) async fn destinations(
     prober: &Prober,
     target: &Target,
     connect_to: &[String],
-    connectivity: ConnectivityKind,
+    connectivity: Option<ConnectivityKind>,
     most: usize,
 ) -> Destinations {
     let host = target.endpoint.host();
@@ -77,9 +78,7 @@ pub(super) async fn destinations(
             found.iter().partition(|address| may_be_connected_to(**address, connectivity));
         let addresses = fit.into_iter().map(|address| SocketAddr::new(address.into(), PORT)).collect();
         let (addresses, too_many) = few_enough(addresses, host, most);
-        // Of a public endpoint dns.public_address tells every one of them.
-        let unfit = unfit.first().filter(|_| connectivity == ConnectivityKind::VpcEndpointService);
-        let left_out = too_many.or_else(|| unfit.map(|address| not_in_a_vpc(host, *address)));
+        let left_out = too_many.or_else(|| unfit.first().map(|address| not_probed(host, *address, connectivity)));
         return Destinations { resolution, addresses, left_out };
     }
     let mut addresses = Vec::new();
@@ -96,15 +95,16 @@ pub(super) async fn destinations(
     Destinations { resolution: Resolution::Bypassed, addresses, left_out }
 }
 
-/// A public endpoint is on the internet; a VPC endpoint is anywhere but on this machine and its link.
-fn may_be_connected_to(address: Ipv4Addr, connectivity: ConnectivityKind) -> bool {
+/// A public endpoint is on the internet; a VPC endpoint is anywhere but there, on this machine and its link.
+fn may_be_connected_to(address: Ipv4Addr, connectivity: Option<ConnectivityKind>) -> bool {
+    let public = is_globally_routable(address.into());
+    let [first, ..] = address.octets();
+    // 0.0.0.0/8 is this machine, too; from 224.0.0.0 on are multicast, reserved and broadcast addresses.
+    let anywhere = !(address.is_loopback() || address.is_link_local() || first == 0 || first >= 224);
     match connectivity {
-        ConnectivityKind::PublicEndpoint => is_globally_routable(address.into()),
-        ConnectivityKind::VpcEndpointService => {
-            let [first, ..] = address.octets();
-            // 0.0.0.0/8 is this machine, too; from 224.0.0.0 on are multicast, reserved and broadcast addresses.
-            !(address.is_loopback() || address.is_link_local() || first == 0 || first >= 224)
-        }
+        Some(ConnectivityKind::PublicEndpoint) => public,
+        Some(ConnectivityKind::VpcEndpointService) => anywhere && !public,
+        None => anywhere,
     }
 }
 
@@ -121,12 +121,20 @@ fn few_enough(mut addresses: Vec<SocketAddr>, whose: &str, most: usize) -> (Vec<
     (addresses, problem)
 }
 
-fn not_in_a_vpc(host: &str, address: Ipv4Addr) -> Problem {
-    let detail = format!(
-        "{host} resolves to {address} from here, which no VPC endpoint can have, so it was not connected to; look from \
-         inside the VPC, or say with connect_to where the endpoint is"
-    );
-    Problem::own(ProblemKind::UnfitAddress, detail)
+/// Names may tell us another address than KMS: what stands at an address that no such proxy can have is none of ours,
+/// and says nothing of the candidate.
+fn not_probed(host: &str, address: Ipv4Addr, connectivity: Option<ConnectivityKind>) -> Problem {
+    let why = match connectivity {
+        Some(ConnectivityKind::PublicEndpoint) => {
+            "which is not an address of the internet, so it was not connected to; take it out of the name, or say with \
+             connect_to where the endpoint is"
+        }
+        Some(ConnectivityKind::VpcEndpointService) | None => {
+            "which no VPC endpoint can have, so it was not connected to; look from inside the VPC, or say with connect_to \
+             where the endpoint is"
+        }
+    };
+    Problem::own(ProblemKind::UnfitAddress, format!("{host} resolves to {address} from here, {why}"))
 }
 
 async fn probe_address(
@@ -195,9 +203,8 @@ fn may_shake_hands(seen: &AddressEvidence) -> bool {
 async fn baseline_health(prober: &Prober, baseline: Option<&Baseline>, region: &Region) -> Option<HealthStatus> {
     let baseline = baseline?;
     let target = baseline_target(baseline, region);
-    // How the present settings are reached is not known here: the wider rule.
-    let wide = ConnectivityKind::VpcEndpointService;
-    let addresses = destinations(prober, &target, &baseline.connect_to, wide, 1).await.addresses;
+    // How the present settings are reached is not known here.
+    let addresses = destinations(prober, &target, &baseline.connect_to, None, 1).await.addresses;
     let sample = prober.cold_sample(&target, *addresses.first()?, KMS_TIME_LIMIT).await.sample;
     HealthStatus::parse(&sample.last().exchange.as_ref()?.body).ok()
 }

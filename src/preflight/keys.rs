@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use self::lane::Lane;
 use super::{Baseline, Candidate, MOST_ADDRESSES, Thoroughness, gather};
 use crate::check::{AddressEvidence, CurrentProxy, Evidence, KMS_TIME_LIMIT, KeyEvidence, KeysAtAddress, Proving};
-use crate::key_store::{ConnectivityKind, ExternalKeyId, Region};
+use crate::key_store::{ExternalKeyId, Region};
 use crate::probe::{Prober, Target};
 use crate::xks::HealthStatus;
 
@@ -154,9 +154,8 @@ fn is_fit(address: &AddressEvidence) -> bool {
 /// Everything that is needed to ask the current proxy.
 async fn current(prober: &Prober, baseline: &Baseline, region: &Region) -> (Target, Vec<SocketAddr>) {
     let target = gather::baseline_target(baseline, region);
-    // How the present settings are reached is not known here: the wider rule.
-    let wide = ConnectivityKind::VpcEndpointService;
-    let addresses = gather::destinations(prober, &target, &baseline.connect_to, wide, MOST_ADDRESSES).await.addresses;
+    // How the present settings are reached is not known here.
+    let addresses = gather::destinations(prober, &target, &baseline.connect_to, None, MOST_ADDRESSES).await.addresses;
     (target, addresses)
 }
 

@@ -23,7 +23,7 @@ pub(in crate::preflight) async fn make(
     let malformed = || Problem::own(ProblemKind::Syntax, "the settings are not fit for the network");
     let target = candidate.target().ok_or_else(malformed)?;
     let addresses =
-        gather::destinations(prober, &target, &candidate.connect_to, candidate.connectivity, 1).await.addresses;
+        gather::destinations(prober, &target, &candidate.connect_to, Some(candidate.connectivity), 1).await.addresses;
     let address = addresses.first().ok_or_else(|| Problem::target(ProblemKind::NoAddress, "there is no address"))?;
     let mut lane = Lane::new(prober, &target, *address, PATIENCE);
     let sealed = lane.encrypt(key).await.map_err(|trouble| trouble.problem)?;
