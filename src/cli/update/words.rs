@@ -78,6 +78,8 @@ fn settled(outcome: &Value) -> String {
         format!("refused by KMS: {}{}", text(outcome, "/refused/message"), request("/refused/request_id"))
     } else if outcome.get("not_done").is_some() {
         format!("not done: {}", text(outcome, "/not_done/why"))
+    } else if outcome.get("not_seen").is_some() {
+        format!("no effect is seen: {}", text(outcome, "/not_seen/why"))
     } else {
         format!("cannot be observed, and is sent again: {}", text(outcome, "/unobservable/why"))
     }
