@@ -43,7 +43,7 @@ pub fn judge(evidence: &Evidence, policy: &JudgingPolicy) -> Vec<Finding> {
 fn findings(check: &'static Check, evidence: &Evidence, policy: &JudgingPolicy) -> Vec<Finding> {
     let judgements = match out_of_place(check, evidence) {
         Some(why) => whole(not_applicable(why)),
-        None => fold((check.judge)(evidence)),
+        None => fold((check.judge)(evidence), policy.waivers.iter().any(|waiver| waiver.check == check.id)),
     };
     judgements
         .into_iter()
@@ -68,14 +68,16 @@ fn out_of_place(check: &Check, evidence: &Evidence) -> Option<&'static str> {
 }
 
 /// If no address fails, the first outcome speaks for all; otherwise those that pass are left out.
-fn fold(judgements: Vec<Judgement>) -> Vec<Judgement> {
-    let (bad, good): (Vec<_>, Vec<_>) =
+fn fold(judgements: Vec<Judgement>, waived: bool) -> Vec<Judgement> {
+    let (mut bad, good): (Vec<_>, Vec<_>) =
         judgements.into_iter().partition(|judgement| judgement.outcome.problem().is_some());
-    if !bad.is_empty() {
-        return bad;
-    }
     // Something not reached at one address must not hide behind a pass at another.
     let first_unreached = good.iter().position(|j| matches!(j.outcome, Outcome::NotReached { .. }));
+    if !bad.is_empty() {
+        // Nor behind a failure that somebody has agreed to.
+        bad.extend(good.into_iter().nth(first_unreached.unwrap_or(usize::MAX)).filter(|_| waived));
+        return bad;
+    }
     let many = good.len() > 1;
     good.into_iter()
         .nth(first_unreached.unwrap_or(0))

@@ -18,6 +18,10 @@ const FOR_CONNECT: usize = 1;
 /// The ports on which clients talk to HSMs (CreateCustomKeyStore, prerequisites).
 const PORTS: RangeInclusive<u16> = 2223..=2225;
 
+/// What nothing is told of, because `cloudhsm.cluster_found` or `cloudhsm.active` failed. Not the same as having no
+/// meaning: a waiver of those must not make all others pass.
+const NOT_FOUND: Outcome = Outcome::NotReached { stopped_at: Stage::CloudHsm };
+
 /// Judges what CloudHSM told of the candidate.
 fn told(evidence: &Evidence, judge: impl FnOnce(&CloudHsmEvidence, &ClusterSubject) -> Outcome) -> Vec<Judgement> {
     whole(match (&evidence.subject.cluster, &evidence.aws.cloud_hsm) {
@@ -34,7 +38,7 @@ fn told(evidence: &Evidence, judge: impl FnOnce(&CloudHsmEvidence, &ClusterSubje
 fn cluster(evidence: &Evidence, judge: impl FnOnce(&Cluster) -> Outcome) -> Vec<Judgement> {
     told(evidence, |told, subject| match told.cluster(&subject.cluster) {
         Some(cluster) => judge(cluster),
-        None => not_applicable("the cluster is not found"),
+        None => NOT_FOUND,
     })
 }
 
@@ -103,7 +107,7 @@ pub(in crate::check) fn related(evidence: &Evidence) -> Vec<Judgement> {
         _ if control_plane.is_some_and(|plane| plane.after_update) => not_applicable("the update has been made"),
         (None, _) => not_applicable("the present cluster is not known"),
         (Some(present), _) if present.cluster == subject.cluster => not_applicable("the cluster stays"),
-        (Some(_), None) => not_applicable("the cluster is not found"),
+        (Some(_), None) => NOT_FOUND,
         (Some(present), Some(wanted)) => relation(present, told, wanted),
     })
 }
@@ -118,7 +122,8 @@ fn relation(present: &CloudHsmConfiguration, told: &CloudHsmEvidence, wanted: &C
             ClusterState::Active => {
                 unread(format!("CloudHSM shows no cluster certificate of {} to compare", wanted.id))
             }
-            ClusterState::Other(_) => not_applicable("the cluster has no certificate that could be compared yet"),
+            // It has no certificate yet, and cloudhsm.active fails.
+            ClusterState::Other(_) => NOT_FOUND,
         };
     };
     match (told.cluster(&present.cluster).and_then(|cluster| cluster.certificate.as_ref()), &present.trust_anchor) {

@@ -408,19 +408,38 @@ fn verdicts() {
     assert_eq!(report_of_slow.level(find("tcp.round_trip").unwrap()), Level::Must);
 }
 
-#[test]
-fn a_waived_failure_is_shown_and_does_not_block() {
-    let mut evidence = good();
-    body(&mut evidence, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
-    assert_eq!(report(evidence.clone(), &JudgingPolicy::default()).verdict(), Verdict::Blocked);
+fn waiving(check: &str) -> JudgingPolicy {
     let waiver = crate::check::Waiver {
-        check: "health.ekm_available".to_owned(),
+        check: check.to_owned(),
         owner: "ops".to_owned(),
         approved_by: None,
         reason: "drill".to_owned(),
         until: Some(now().plus(days(1))),
     };
-    let report = report(evidence, &JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver] });
+    JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver] }
+}
+
+#[test]
+fn a_waiver_does_not_hide_what_was_not_reached_elsewhere() {
+    let mut evidence = good();
+    body(&mut evidence, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
+    let mut unreached = address(2);
+    unreached.samples.clear();
+    evidence.addresses.push(unreached);
+    let findings = report(evidence, &waiving("health.ekm_available")).findings;
+    let told = |wanted: fn(&Outcome) -> bool| {
+        findings.iter().any(|finding| finding.check.id == "health.ekm_available" && wanted(&finding.outcome))
+    };
+    assert!(told(|outcome| matches!(outcome, Outcome::Waived { .. })));
+    assert!(told(|outcome| matches!(outcome, Outcome::NotReached { .. })));
+}
+
+#[test]
+fn a_waived_failure_is_shown_and_does_not_block() {
+    let mut evidence = good();
+    body(&mut evidence, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
+    assert_eq!(report(evidence.clone(), &JudgingPolicy::default()).verdict(), Verdict::Blocked);
+    let report = report(evidence, &waiving("health.ekm_available"));
     assert_eq!(report.verdict(), Verdict::Ready);
     assert!(
         report.findings.iter().any(|f| matches!(&f.outcome, Outcome::Waived { waiver, .. } if waiver.owner == "ops"))

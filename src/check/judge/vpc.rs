@@ -9,8 +9,12 @@ pub(in crate::check) use self::balancer::{
 };
 use super::{Judgement, failed, not_applicable, passed, whole};
 use crate::check::evidence::vpc::{EndpointService, OwnedService, ServiceSight};
-use crate::check::{Evidence, Outcome, Problem, ProblemKind, VpcEvidence};
+use crate::check::{Evidence, Outcome, Problem, ProblemKind, Stage, VpcEvidence};
 use crate::key_store::{AccountId, ConnectivityKind};
+
+/// What nothing is told of, because `vpc.service_found` or its like failed. Not the same as having no meaning: a waiver
+/// of that check must not make all others pass.
+const NOT_FOUND: Outcome = Outcome::NotReached { stopped_at: Stage::Vpc };
 
 /// Judges what AWS told of the service, if the candidate has one and AWS was asked.
 fn asked(evidence: &Evidence, judge: impl FnOnce(&VpcEvidence) -> Outcome) -> Vec<Judgement> {
@@ -27,7 +31,7 @@ fn asked(evidence: &Evidence, judge: impl FnOnce(&VpcEvidence) -> Outcome) -> Ve
 fn either_view(evidence: &Evidence, judge: impl FnOnce(&EndpointService) -> Outcome) -> Vec<Judgement> {
     asked(evidence, |seen| match &seen.sight {
         ServiceSight::Untold(problem) => failed(problem.clone()),
-        ServiceSight::Absent => not_applicable("the service is not found"),
+        ServiceSight::Absent => NOT_FOUND,
         ServiceSight::Owned(own) => judge(&own.service),
         ServiceSight::Offered { service, .. } => judge(service),
     })
@@ -37,7 +41,7 @@ fn either_view(evidence: &Evidence, judge: impl FnOnce(&EndpointService) -> Outc
 fn owners_view(evidence: &Evidence, judge: impl FnOnce(&OwnedService) -> Outcome) -> Vec<Judgement> {
     asked(evidence, |seen| match &seen.sight {
         ServiceSight::Untold(problem) => failed(problem.clone()),
-        ServiceSight::Absent => not_applicable("the service is not found"),
+        ServiceSight::Absent => NOT_FOUND,
         ServiceSight::Owned(own) => judge(own),
         ServiceSight::Offered { owner, .. } => not_applicable(match owner {
             Some(owner) => format!("the service belongs to account {owner}; ask its owner"),
@@ -118,7 +122,7 @@ pub(in crate::check) fn interface_nlb(evidence: &Evidence) -> Vec<Judgement> {
     };
     asked(evidence, |seen| match &seen.sight {
         ServiceSight::Untold(problem) => failed(problem.clone()),
-        ServiceSight::Absent => not_applicable("the service is not found"),
+        ServiceSight::Absent => NOT_FOUND,
         ServiceSight::Offered { service, .. } => {
             of_type(service).unwrap_or_else(|| passed("Interface; its load balancers are its owner's affair"))
         }
@@ -215,7 +219,8 @@ pub(in crate::check) fn private_dns_name(evidence: &Evidence) -> Vec<Judgement> 
 
 pub(in crate::check) fn private_dns_verified(evidence: &Evidence) -> Vec<Judgement> {
     either_view(evidence, |service| match service.private_dns_state.as_deref() {
-        _ if service.private_dns_names.is_empty() => not_applicable("the service has no private DNS name"),
+        // vpc.private_dns_name tells of it; whoever waives that has not waived the verification.
+        _ if service.private_dns_names.is_empty() => NOT_FOUND,
         Some("verified") => passed("verified"),
         Some(state) => {
             let detail = format!("the state of the domain's verification is {state}");
@@ -229,7 +234,7 @@ pub(in crate::check) fn two_zones(evidence: &Evidence) -> Vec<Judgement> {
     asked(evidence, |seen| {
         let (service, own) = match &seen.sight {
             ServiceSight::Untold(problem) => return failed(problem.clone()),
-            ServiceSight::Absent => return not_applicable("the service is not found"),
+            ServiceSight::Absent => return NOT_FOUND,
             ServiceSight::Owned(own) => (&own.service, Some(own)),
             ServiceSight::Offered { service, .. } => (service, None),
         };

@@ -221,3 +221,14 @@ fn a_new_password_is_another_candidate() {
     assert_eq!(differences, [Member::Cluster, Member::Password]);
     assert_eq!(report(evidence, &JudgingPolicy::default()).verdict(), Verdict::Ready);
 }
+
+#[test]
+fn a_waiver_of_what_is_missing_waives_nothing_else() {
+    let mut absent = moving();
+    clusters(&mut absent).pop();
+    assert_eq!(super::report(absent, &super::waiving("cloudhsm.cluster_found")).verdict(), Verdict::Inconclusive);
+    let mut young = moving();
+    wanted(&mut young).state = ClusterState::Other("INITIALIZED".into());
+    wanted(&mut young).certificate = None;
+    assert_eq!(super::report(young, &super::waiving("cloudhsm.active")).verdict(), Verdict::Inconclusive);
+}

@@ -281,3 +281,31 @@ fn rules_for_every_port_and_protocol_admit() {
     balancer(&mut evidence).security = Ok(BalancerSecurity { enforced: true, groups: closed });
     assert!(matches!(outcome(&evidence, "vpc.security_groups"), Outcome::Failed(_)));
 }
+
+#[test]
+fn a_waiver_of_what_is_missing_waives_nothing_else() {
+    let absent = seen(ServiceSight::Absent);
+    assert_eq!(super::report(absent, &super::waiving("vpc.service_found")).verdict(), Verdict::Inconclusive);
+    let mut nameless = owned();
+    own(&mut nameless).service.private_dns_names.clear();
+    assert_eq!(super::report(nameless, &super::waiving("vpc.private_dns_name")).verdict(), Verdict::Inconclusive);
+}
+
+#[test]
+fn a_balancer_that_does_not_matter_hides_none_that_fails() {
+    let mut evidence = owned();
+    let open = load_balancer();
+    let closed = LoadBalancer { security: Ok(rule("10.0.0.0/8", 443)), ..load_balancer() };
+    let deaf = LoadBalancer { listeners: Ok(Vec::new()), ..load_balancer() };
+    for balancers in [[open.clone(), closed.clone()], [closed, open]] {
+        own(&mut evidence).balancers = Ok(balancers.to_vec());
+        assert!(matches!(outcome(&evidence, "vpc.security_groups"), Outcome::Failed(_)));
+    }
+    let mut sick = load_balancer();
+    sick.target_groups.as_mut().unwrap()[0].targets.as_mut().unwrap()[0].state = "unhealthy".to_owned();
+    sick.target_groups.as_mut().unwrap()[0].targets.as_mut().unwrap()[1].state = "unhealthy".to_owned();
+    for balancers in [[deaf.clone(), sick.clone()], [sick, deaf]] {
+        own(&mut evidence).balancers = Ok(balancers.to_vec());
+        assert!(matches!(outcome(&evidence, "vpc.targets_healthy"), Outcome::Failed(_)));
+    }
+}

@@ -8,20 +8,37 @@ use crate::check::{Evidence, Outcome, ProblemKind};
 /// The port that KMS connects to.
 const PORT: i32 = 443;
 
-/// Judges the load balancers: the first outcome that is not a pass counts.
+/// One outcome of several: the first failure, else the first of what could not be told, else the first of what does not
+/// apply, else all passes.
+fn worst(outcomes: impl IntoIterator<Item = Outcome>, none: &str) -> Outcome {
+    let mut told = Vec::new();
+    let mut worst: Option<(u8, Outcome)> = None;
+    for outcome in outcomes {
+        let badness = match outcome {
+            Outcome::Passed(detail) => {
+                told.push(detail);
+                continue;
+            }
+            Outcome::Failed(_) => 3,
+            Outcome::OwnFault(_) | Outcome::NotReached { .. } => 2,
+            Outcome::Waived { .. } | Outcome::NotApplicable(_) => 1,
+        };
+        if worst.as_ref().is_none_or(|(so_far, _)| badness > *so_far) {
+            worst = Some((badness, outcome));
+        }
+    }
+    match worst {
+        Some((_, outcome)) => outcome,
+        None if told.is_empty() => not_applicable(none),
+        None => passed(told.join("; ")),
+    }
+}
+
+/// Judges the load balancers.
 fn each_balancer(evidence: &Evidence, judge: impl Fn(&LoadBalancer) -> Outcome) -> Vec<Judgement> {
     owners_view(evidence, |own| match &own.balancers {
         Err(problem) => failed(problem.clone()),
-        Ok(balancers) => {
-            let mut told = Vec::new();
-            for balancer in balancers {
-                match judge(balancer) {
-                    Outcome::Passed(detail) => told.push(detail),
-                    other => return other,
-                }
-            }
-            if told.is_empty() { not_applicable("there is no network load balancer") } else { passed(told.join("; ")) }
-        }
+        Ok(balancers) => worst(balancers.iter().map(&judge), "there is no network load balancer"),
     })
 }
 
@@ -60,21 +77,14 @@ fn groups(balancer: &LoadBalancer) -> Told<Vec<&TargetGroup>> {
     Ok(groups.iter().filter(|group| forwarded.contains(&&group.arn)).collect())
 }
 
-/// Judges the target groups behind port 443: the first outcome that is not a pass counts.
+/// Judges the target groups behind port 443.
 fn each_group(evidence: &Evidence, judge: impl Fn(&LoadBalancer, &TargetGroup) -> Outcome) -> Vec<Judgement> {
     each_balancer(evidence, |balancer| {
         let groups = match groups(balancer) {
             Err(problem) => return failed(problem),
             Ok(groups) => groups,
         };
-        let mut told = Vec::new();
-        for group in groups {
-            match judge(balancer, group) {
-                Outcome::Passed(detail) => told.push(detail),
-                other => return other,
-            }
-        }
-        if told.is_empty() { not_applicable("nothing is behind port 443") } else { passed(told.join("; ")) }
+        worst(groups.into_iter().map(|group| judge(balancer, group)), "nothing is behind port 443")
     })
 }
 
