@@ -223,8 +223,12 @@ impl Monitor {
     async fn probe(&self, store: &WatchedStore) {
         match self.candidate(store) {
             Ok(mut candidate) => {
-                if let Some(canaries) = &self.parts.canaries {
-                    candidate.keys.canaries = canaries.of(store, &candidate).await;
+                let kept = match &self.parts.canaries {
+                    Some(canaries) => canaries.of(store, &candidate).await.map(|kept| (canaries, kept)),
+                    None => None,
+                };
+                if let Some((_, kept)) = &kept {
+                    candidate.keys.canaries.clone_from(kept);
                 }
                 let judging = (self.parts.surroundings.judging)(Some(&store.id), self.parts.clock.now());
                 let thoroughness = Thoroughness { judging, ..self.schedule.thoroughness.clone() };
@@ -234,7 +238,7 @@ impl Monitor {
                 (self.parts.observer)(&store.id, &report);
                 let report = Arc::new(report);
                 self.board.probed(&store.id, Arc::clone(&report));
-                if let Some(canaries) = &self.parts.canaries {
+                if let Some((canaries, _)) = kept {
                     let (preflight, clock) = (&self.parts.preflight, self.parts.clock.as_ref());
                     let latest = canaries.tend(store, &candidate, &report, preflight, clock).await;
                     self.board.has_canary(&store.id, latest.map(|canary| canary.at));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::WatchedStore;
 use crate::chain::Chain;
-use crate::check::{Report, find};
+use crate::check::{Outcome, Report, find};
 use crate::clock::Clock;
 use crate::journal::{Canary, CanaryKeeper};
 use crate::preflight::{Candidate, Preflight};
@@ -20,18 +20,22 @@ pub struct Canaries {
 }
 
 impl Canaries {
-    /// Those that tell of the settings in force: made by this very proxy with this very key, newest first.
-    pub(super) async fn of(&self, store: &WatchedStore, candidate: &Candidate) -> Vec<Canary> {
-        let kept = self.keeper.canaries(&store.id).await.unwrap_or_else(|error| {
-            tracing::warn!(key_store = %store.id, error = %Chain(&error), "canaries cannot be read");
-            Vec::new()
-        });
+    /// Those that tell of the settings in force: made by this very proxy with this very key, newest first. `None` if
+    /// they cannot be read, which is not the same as having none: nothing may take their place then.
+    pub(super) async fn of(&self, store: &WatchedStore, candidate: &Candidate) -> Option<Vec<Canary>> {
+        let kept = match self.keeper.canaries(&store.id).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(key_store = %store.id, error = %Chain(&error), "canaries cannot be read");
+                return None;
+            }
+        };
         let fits = |canary: &Canary| {
             canary.endpoint.as_str() == candidate.endpoint
                 && canary.path.as_str() == candidate.path
                 && Some(&canary.key) == store.test_key.as_ref()
         };
-        kept.into_iter().filter(fits).collect()
+        Some(kept.into_iter().filter(fits).collect())
     }
 
     /// Makes one if it is time and the keys are well; gives the latest there is then.
@@ -46,7 +50,9 @@ impl Canaries {
         let latest = candidate.keys.canaries.first();
         let now = clock.now();
         let due = latest.is_none_or(|canary| now.seconds_since(canary.at) >= self.every.as_secs_f64());
-        let (true, true, Some(key)) = (due, keys_are_well(report), &store.test_key) else { return latest.cloned() };
+        let (true, true, Some(key)) = (due, keys_are_well(report, latest.is_some()), &store.test_key) else {
+            return latest.cloned();
+        };
         match preflight.canary(candidate, &store.id, key).await {
             Ok(canary) => match self.keeper.keep(&canary).await {
                 Ok(()) => {
@@ -63,17 +69,21 @@ impl Canaries {
     }
 }
 
-/// Whether the round trip works everywhere and the keys are still those of the latest canary: a canary of other keys
-/// would prove the wrong thing later.
-fn keys_are_well(report: &Report) -> bool {
-    let failing =
-        |id: &str| report.findings.iter().any(|finding| finding.is_failed() && Some(finding.check) == find(id));
+/// Whether the round trip works everywhere and the keys are seen to be those of the latest canary, if there is one: a
+/// canary of other keys would prove the wrong thing later.
+fn keys_are_well(report: &Report, has_canary: bool) -> bool {
+    let same = |outcome: &Outcome| match outcome {
+        Outcome::Passed(_) | Outcome::Waived { .. } => true,
+        Outcome::NotApplicable(_) => !has_canary,
+        Outcome::Failed(_) | Outcome::OwnFault(_) | Outcome::NotReached { .. } => false,
+    };
+    let mut continuity = report.findings.iter().filter(|finding| Some(finding.check) == find("key.continuity"));
     let proofs = || report.evidence.keys.addresses.iter().map(|at| at.proofs.as_ref());
     let round = |proofs: Option<&crate::check::KeyProofs>| {
         proofs
             .is_some_and(|proofs| proofs.round_trip.wanted > 0 && proofs.round_trip.passed == proofs.round_trip.wanted)
     };
-    proofs().next().is_some() && proofs().all(round) && !failing("key.continuity")
+    proofs().next().is_some() && proofs().all(round) && continuity.all(|finding| same(&finding.outcome))
 }
 
 #[cfg(test)]
@@ -126,10 +136,16 @@ mod tests {
         let passed = KeyTally { passed: 1, ..KeyTally::of(1) };
         let mut failed = KeyTally::of(1);
         failed.fail(&ExternalKeyId::parse("k").unwrap(), Problem::target(ProblemKind::DifferentKeys, "other keys"));
-        assert!(keys_are_well(&report(passed.clone(), None)));
-        assert!(keys_are_well(&report(passed.clone(), Some(passed.clone()))));
-        assert!(!keys_are_well(&report(passed, Some(failed.clone()))));
-        assert!(!keys_are_well(&report(failed, None)));
-        assert!(!keys_are_well(&report(KeyTally::of(1), None)));
+        assert!(keys_are_well(&report(passed.clone(), None), false));
+        assert!(keys_are_well(&report(passed.clone(), Some(passed.clone())), true));
+        assert!(!keys_are_well(&report(passed.clone(), Some(failed.clone())), true));
+        assert!(!keys_are_well(&report(failed, None), false));
+        assert!(!keys_are_well(&report(KeyTally::of(1), None), false));
+        // There is one, and it could not be tried.
+        let mut untold = KeyTally::of(1);
+        untold.leave(Problem::own(ProblemKind::TimedOut, "no time left"));
+        for continuity in [None, Some(KeyTally::of(1)), Some(untold)] {
+            assert!(!keys_are_well(&report(passed.clone(), continuity), true));
+        }
     }
 }
