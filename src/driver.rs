@@ -425,7 +425,7 @@ impl Driver {
         let observed = reader.key_store(&request.key_store).await.map_err(SubmitError::Kms)?;
         let former = match (&request.former_credential, observed.xks()) {
             (Some(credential), _) => Some((credential.clone(), CredentialSource::Sealed)),
-            (None, Some(xks)) => self.held(&request.key_store, &xks.access_key_id).await?,
+            (None, Some(xks)) => self.held(&request.key_store, &xks.access_key_id, change.credential.as_ref()).await?,
             (None, None) => None,
         };
         let former_credential: Option<CredentialRef> = former.map(|(credential, source)| {
@@ -446,19 +446,34 @@ impl Driver {
         Ok((plan, secrets))
     }
 
-    /// The credential now in force, from the configuration or from the last verified update that told it to KMS.
+    /// The credential now in force, from the configuration or from the last verified update that told it to KMS. If the
+    /// configuration has the new one already, under the same access key id, the update that told the former one knows
+    /// better.
     async fn held(
         &self,
         key_store: &CustomKeyStoreId,
         access_key_id: &AccessKeyId,
+        new: Option<&CredentialRef>,
     ) -> Result<Option<(ProxyCredential, CredentialSource)>, SubmitError> {
-        let Parts { journal, credentials, .. } = &self.0.parts;
-        if let Some(name) = credentials.name_of(key_store, access_key_id)
-            && let Some(credential) = credentials.by_name(&name)
-            && credential.access_key_id == *access_key_id
-        {
-            return Ok(Some((credential, CredentialSource::Configured(name))));
+        let credentials = &self.0.parts.credentials;
+        let configured = credentials
+            .name_of(key_store, access_key_id)
+            .and_then(|name| Some((credentials.by_name(&name)?, CredentialSource::Configured(name))))
+            .filter(|(credential, _)| credential.access_key_id == *access_key_id);
+        let is_new = |credential: &ProxyCredential| new.is_some_and(|new| new.fingerprint == credential.fingerprint());
+        match configured {
+            Some(configured) if !is_new(&configured.0) => Ok(Some(configured)),
+            configured => Ok(self.told_to_kms(key_store, access_key_id).await?.or(configured)),
         }
+    }
+
+    /// The credential that the last verified update told to KMS, if its secret is kept.
+    async fn told_to_kms(
+        &self,
+        key_store: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+    ) -> Result<Option<(ProxyCredential, CredentialSource)>, SubmitError> {
+        let journal = &self.0.parts.journal;
         let holder = journal.holder_of(key_store, access_key_id).await.map_err(SubmitError::Journal)?;
         let Some(holder) = holder else { return Ok(None) };
         let kept = match journal.secret(holder, SecretPurpose::NewCredential).await {

@@ -379,6 +379,14 @@ fn rollback(store: &KeyStore, change: &Change, former: Option<&CredentialRef>, f
                          it, or give it with the request",
                     );
                 };
+                // KMS never shows secrets: what is to be restored may not be what is about to be put in its place.
+                if change.credential.as_ref().is_some_and(|new| new.fingerprint == former.fingerprint) {
+                    return impossible(
+                        "the XksProxyAuthenticationCredential that is held for the way back is the new one, so nothing \
+                         tells which KMS has now; leave it out if it does not change, or give the former one with the \
+                         request",
+                    );
+                }
                 restore.credential = Some(former.clone());
             }
         }
@@ -402,8 +410,9 @@ mod tests {
     use super::*;
     use crate::id::IdSource;
     use crate::key_store::{
-        AccessKeyId, AccountId, CloudHsmClusterId, CloudHsmConfiguration, ConnectionErrorCode, CustomKeyStoreName,
-        VpcEndpointServiceName, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
+        AccessKeyId, AccountId, CloudHsmClusterId, CloudHsmConfiguration, ConnectionErrorCode, CredentialSource,
+        CustomKeyStoreName, ProxyCredential, RawSecretAccessKey, VpcEndpointServiceName, XksConfiguration,
+        XksProxyUriEndpoint, XksProxyUriPath,
     };
 
     fn store(connectivity: Connectivity) -> KeyStore {
@@ -430,10 +439,14 @@ mod tests {
     }
 
     fn make(store: &KeyStore, change: Change) -> Result<Plan, PlanRefused> {
+        make_with(store, change, None)
+    }
+
+    fn make_with(store: &KeyStore, change: Change, held: Option<CredentialRef>) -> Result<Plan, PlanRefused> {
         let now = Timestamp::from_unix(0);
         let id = UpdateId::new(&IdSource::from_seed(1), now);
         let options = Options::default();
-        let (former_credential, former_password, waivers, by) = (None, false, Vec::new(), "t".into());
+        let (former_credential, former_password, waivers, by) = (held, false, Vec::new(), "t".into());
         let wanted = Wanted { id, change, options, former_credential, former_password, waivers, by };
         plan(store, wanted, &Policy::default(), now)
     }
@@ -508,6 +521,24 @@ mod tests {
         let owner = Some(AccountId::parse("111122223333").unwrap());
         let plan = make(&former, Change { service_owner: owner, ..Change::default() }).unwrap();
         assert!(matches!(plan.rollback, Rollback::Impossible { .. }));
+    }
+
+    #[test]
+    fn what_is_restored_is_not_what_is_put_in_its_place() {
+        let credential = |secret: &str| {
+            let access_key_id = AccessKeyId::parse("AKIAI2SFODNN7EXAMPLE").unwrap();
+            let secret_access_key = RawSecretAccessKey::parse(secret).unwrap();
+            ProxyCredential { access_key_id, secret_access_key }.reference(CredentialSource::Sealed)
+        };
+        let former = credential("TestSecretDoNotLeak0123456789012345678901234567");
+        let new = credential("TestSecretDoNotLeak0123456789012345678901234568");
+        let store = store(Connectivity::PublicEndpoint);
+        let rotation = |to: &CredentialRef| Change { credential: Some(to.clone()), ..Change::default() };
+        let plan = make_with(&store, rotation(&new), Some(former.clone())).unwrap();
+        assert_eq!(plan.restore().and_then(|restore| restore.credential.as_ref()), Some(&former));
+        // The configuration was edited before the update.
+        let plan = make_with(&store, rotation(&new), Some(new)).unwrap();
+        assert!(matches!(&plan.rollback, Rollback::Impossible { why } if why.contains("is the new one")));
     }
 
     #[test]

@@ -248,6 +248,11 @@ pub(in crate::check) fn permissions(evidence: &Evidence) -> Vec<Judgement> {
 pub(in crate::check) fn rollback_possible(evidence: &Evidence) -> Vec<Judgement> {
     before(evidence, |control_plane, _| match &control_plane.rollback_impossible {
         Some(why) => failed(Problem::target(ProblemKind::NoWayBack, why.clone())),
+        None if control_plane.change.credential.is_some() && evidence.baseline_health.is_none() => {
+            let detail = "a credential is held for the way back, and it was not seen to work: the current proxy did not \
+                          answer it with its health, so the way back may fail, too";
+            failed(Problem::own(ProblemKind::NoWayBack, detail))
+        }
         None => passed("the former settings are at hand"),
     })
 }

@@ -408,6 +408,27 @@ fn verdicts() {
     assert_eq!(report_of_slow.level(find("tcp.round_trip").unwrap()), Level::Must);
 }
 
+#[test]
+fn a_way_back_that_was_not_seen_to_work_is_told() {
+    let mut evidence = good();
+    plane(&mut evidence).change.credential = Some(
+        crate::key_store::ProxyCredential {
+            access_key_id: crate::key_store::AccessKeyId::parse("AKIAI2SFODNN7EXAMPLE").unwrap(),
+            secret_access_key: crate::key_store::RawSecretAccessKey::parse(
+                "TestSecretDoNotLeak0123456789012345678901234567",
+            )
+            .unwrap(),
+        }
+        .reference(crate::key_store::CredentialSource::Sealed),
+    );
+    let told = |evidence: &Evidence| {
+        judged(evidence).into_iter().find(|finding| finding.check.id == "kms.rollback_possible").unwrap().outcome
+    };
+    assert!(matches!(told(&evidence), Outcome::Passed(_)));
+    evidence.baseline_health = None;
+    assert!(matches!(told(&evidence), Outcome::OwnFault(_)));
+}
+
 fn waiving(check: &str) -> JudgingPolicy {
     let waiver = crate::check::Waiver {
         check: check.to_owned(),

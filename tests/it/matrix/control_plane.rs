@@ -208,6 +208,19 @@ pub(super) const ROWS: &[Row] = &[
         warned("kms.rollback_possible", "no_way_back"),
     ),
     run_by(
+        |_| {
+            Box::pin(look(
+                |_| (),
+                || {
+                    let credential = json!({ "AccessKeyId": KEY_ID, "RawSecretAccessKey": SECRET });
+                    json!({ "XksProxyAuthenticationCredential": credential })
+                },
+            ))
+        },
+        "the credential held for the way back is the new one",
+        warned("kms.rollback_possible", "no_way_back"),
+    ),
+    run_by(
         |_| Box::pin(look(|bench| bench.iam.decide("kms:UpdateCustomKeyStore", "implicitDeny"), cold)),
         "the identity used here may not update key stores",
         warned("kms.permissions", "access_denied"),
