@@ -1,5 +1,6 @@
 //! Findings, the report that holds them, and its verdict.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -142,6 +143,9 @@ pub struct JudgingPolicy {
     pub waivers: Vec<Waiver>,
 }
 
+/// How a finding begins that says: nothing was looked at, and it is what matters most.
+pub(super) const NOT_PROVEN: &str = "NOT PROVEN";
+
 /// A failure that somebody accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiver {
@@ -243,9 +247,34 @@ impl Report {
         self.findings.iter().filter(|finding| finding.is_failed() && self.level(finding.check) == Level::Must)
     }
 
-    /// The Shoulds that failed.
+    /// The Shoulds that failed, and those that could not be told.
     pub fn warnings(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| finding.is_failed() && self.level(finding.check) == Level::Should)
+        let told = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_) | Outcome::OwnFault(_));
+        self.findings.iter().filter(move |finding| told(&finding.outcome) && self.level(finding.check) == Level::Should)
+    }
+
+    /// The failures that somebody accepts.
+    pub fn waived(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Waived { .. }))
+    }
+
+    /// Whether nothing shows that the keys behind the candidate are those of now, although that is what matters.
+    pub fn same_keys_not_proven(&self) -> bool {
+        let says_so = |outcome: &Outcome| matches!(outcome, Outcome::NotApplicable(why) if why.starts_with(NOT_PROVEN));
+        self.findings.iter().any(|finding| says_so(&finding.outcome))
+    }
+
+    /// What whoever reads `ready` must know beside it, in words; nothing if all is well.
+    pub fn reservations(&self) -> Vec<String> {
+        let ids = |findings: Vec<&Finding>| {
+            let ids: BTreeSet<&str> = findings.into_iter().map(|finding| finding.check.id).collect();
+            ids.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        let unproven = self.same_keys_not_proven().then(|| format!("{NOT_PROVEN} that the keys are the same keys"));
+        let waived =
+            Some(ids(self.waived().collect())).filter(|ids| !ids.is_empty()).map(|ids| format!("waived: {ids}"));
+        let warnings = Some(ids(self.warnings().collect())).filter(|ids| !ids.is_empty());
+        [unproven, waived, warnings.map(|ids| format!("warnings: {ids}"))].into_iter().flatten().collect()
     }
 
     /// The kind of the decisive problem, for metrics.

@@ -81,7 +81,7 @@ fn kms(report: &Report) -> Value {
 pub fn kms_message(report: &Report) -> String {
     let Some(finding) = report.decisive() else {
         return match report.verdict() {
-            crate::check::Verdict::Ready => "KMS would accept these settings".to_owned(),
+            crate::check::Verdict::Ready => accepted(report),
             crate::check::Verdict::Blocked | crate::check::Verdict::Inconclusive => {
                 "what KMS would do could not be told from here".to_owned()
             }
@@ -106,6 +106,22 @@ pub fn kms_message(report: &Report) -> String {
         Some(true) => message.push_str("; KMS counts it as retryable"),
         Some(false) => message.push_str("; KMS counts it as not retryable"),
         None => {}
+    }
+    message
+}
+
+/// That nothing speaks against the settings, and what was not proven or is waived, in the same breath.
+fn accepted(report: &Report) -> String {
+    let refusing =
+        report.waived().find_map(|finding| Some((finding.check.id, finding.kms.as_ref()?.exception.as_ref()?)));
+    let mut message = match refusing {
+        Some((id, exception)) => {
+            format!("ready only by a waiver of {id}: KMS would refuse UpdateCustomKeyStore with {exception}")
+        }
+        None => "KMS would accept these settings".to_owned(),
+    };
+    if report.same_keys_not_proven() {
+        message.push_str("; it is NOT PROVEN that the keys behind them are the same keys (key.continuity)");
     }
     message
 }

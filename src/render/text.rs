@@ -70,7 +70,9 @@ fn write_findings(out: &mut String, report: &Report, paint: Paint) -> std::fmt::
                 && r.failed_musts().next().is_none()
                 && matches!(f.outcome, Outcome::OwnFault(_) | Outcome::NotReached { .. })
         }),
-        ("warnings", |r, f| f.is_failed() && r.level(f.check) == Level::Should),
+        ("warnings", |r, f| {
+            r.level(f.check) == Level::Should && matches!(f.outcome, Outcome::Failed(_) | Outcome::OwnFault(_))
+        }),
         ("advice", |r, f| f.is_failed() && r.level(f.check) == Level::Advice),
         ("waived", |_, f| matches!(f.outcome, Outcome::Waived { .. })),
     ];

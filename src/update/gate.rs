@@ -86,13 +86,14 @@ impl PreflightSummary {
         };
         let verdict = report.verdict();
         let told = if verdict == Verdict::Ready { None } else { report.decisive().or_else(inconclusive) };
-        let message = told.map_or_else(
-            || verdict.as_str().to_owned(),
-            |finding| match finding.outcome.problem() {
-                Some(problem) => format!("{}: {}", finding.check.id, problem.detail),
-                None => format!("{}: {}", finding.check.id, finding.outcome.as_str()),
-            },
-        );
+        let nothing_told = || match report.reservations().join("; ") {
+            told if verdict == Verdict::Ready && !told.is_empty() => told,
+            _ => verdict.as_str().to_owned(),
+        };
+        let message = told.map_or_else(nothing_told, |finding| match finding.outcome.problem() {
+            Some(problem) => format!("{}: {}", finding.check.id, problem.detail),
+            None => format!("{}: {}", finding.check.id, finding.outcome.as_str()),
+        });
         Self {
             report: report.id,
             verdict,

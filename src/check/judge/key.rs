@@ -1,6 +1,7 @@
 //! Judges of the keys behind a proxy.
 
 use super::{Judgement, each_address, failed, not_applicable, passed, stopped_before, whole};
+use crate::check::report::NOT_PROVEN;
 use crate::check::{
     AddressEvidence, CurrentProxy, Enumeration, Evidence, KeyEvidence, KeyProofs, KeyTally, KeysAtAddress, Outcome,
     Problem, ProblemKind, Proving, Stage,
@@ -170,8 +171,11 @@ fn nothing_to_prove(evidence: &Evidence) -> Option<String> {
         return Some("the change is made already; this was told before it".to_owned());
     }
     match (about_a_change(evidence), keys.proving == Proving::Nothing) {
+        (true, true) if keys.current == CurrentProxy::Same => Some(format!(
+            "the proxy stays: endpoint, path and connectivity; its keys were not looked at: {NO_TEST_KEY}"
+        )),
         (true, true) => Some(format!(
-            "NOT PROVEN that the keys behind the candidate are the same keys: {NO_TEST_KEY}. KMS would not notice other \
+            "{NOT_PROVEN} that the keys behind the candidate are the same keys: {NO_TEST_KEY}. KMS would not notice other \
              keys, and what is encrypted under the present ones would be lost"
         )),
         (false, true) => Some(NO_TEST_KEY.to_owned()),

@@ -429,6 +429,29 @@ fn a_way_back_that_was_not_seen_to_work_is_told() {
     assert!(matches!(told(&evidence), Outcome::OwnFault(_)));
 }
 
+#[test]
+fn ready_has_reservations_where_something_was_not_proven_or_is_waived() {
+    let told = |evidence: Evidence, policy: &JudgingPolicy| {
+        let report = report(evidence, policy);
+        assert_eq!(report.verdict(), Verdict::Ready);
+        report.reservations()
+    };
+    assert_eq!(told(good(), &JudgingPolicy::default()), Vec::<String>::new());
+    let mut unproven = good();
+    unproven.keys = crate::check::KeyEvidence::default();
+    assert_eq!(told(unproven, &JudgingPolicy::default()), ["NOT PROVEN that the keys are the same keys"]);
+    let mut unavailable = good();
+    body(&mut unavailable, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
+    assert_eq!(
+        told(unavailable, &waiving("health.ekm_available")),
+        ["waived: health.ekm_available", "warnings: health.ekm_degraded"]
+    );
+    let mut warned = good();
+    plane(&mut warned).rollback_impossible = Some("the old secret is not held".into());
+    warned.aws.permissions = Some(Err(Problem::own(ProblemKind::TimedOut, "IAM does not answer")));
+    assert_eq!(told(warned, &JudgingPolicy::default()), ["warnings: kms.permissions, kms.rollback_possible"]);
+}
+
 fn waiving(check: &str) -> JudgingPolicy {
     let waiver = crate::check::Waiver {
         check: check.to_owned(),

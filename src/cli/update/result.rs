@@ -77,6 +77,7 @@ pub(super) fn dry_run(answer: &Value, url: &str) -> String {
         row(&mut out, "KMS exception", text(report, "/kms/exception"));
         row(&mut out, "because", text(report, "/kms/message"));
         decisive(&mut out, report, "");
+        warnings(&mut out, report);
         report_address(&mut out, text(report, "/id"), url);
     }
     out
@@ -160,6 +161,15 @@ fn decisive(out: &mut String, report: &Value, said: &str) {
         let finding_says = format!("{}: {}", text(finding, "/check"), text(finding, "/detail"));
         row(out, "check", if finding_says == said { "" } else { &finding_says });
         row(out, "remedy", text(finding, "/remedy"));
+    }
+}
+
+/// What does not block, and whoever goes on should know.
+fn warnings(out: &mut String, report: &Value) {
+    let findings = report.get("findings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let shoulds = findings.iter().filter(|finding| text(finding, "/level") == "should");
+    for finding in shoulds.filter(|finding| matches!(text(finding, "/outcome"), "failed" | "own_fault")) {
+        row(out, "warning", &format!("{}: {}", text(finding, "/check"), text(finding, "/detail")));
     }
 }
 

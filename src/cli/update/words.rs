@@ -33,7 +33,8 @@ fn happened(event: &Value) -> String {
         "preflight_started" => format!("{} pre-flight begins", round(at("/round"))),
         "preflight_finished" => {
             let verdict = at("/summary/verdict");
-            let why = if verdict == "ready" { String::new() } else { format!(", {}", at("/summary/message")) };
+            let message = at("/summary/message");
+            let why = if message == verdict { String::new() } else { format!(", {message}") };
             format!("{} pre-flight: {verdict}{why} (report {})", round(at("/round")), at("/summary/report"))
         }
         "approval_requested" => "waiting for approval: somebody must agree to exactly this plan".to_owned(),
