@@ -174,11 +174,13 @@ async fn probe_address(
     for _ in 0..thoroughness.warm {
         let Some(open) = connection.as_mut() else { break };
         let warm = prober.warm_sample(target, open, KMS_TIME_LIMIT).await;
-        if warm.last().stop.is_some() {
-            // The proxy may close a kept connection whenever it likes; only cold samples decide.
-            connection = None;
-        } else {
+        let stopped_by = warm.last().stop.as_ref().map(|stop| stop.problem.kind);
+        // The proxy may close a kept connection whenever it likes. To keep it and not answer on it is another thing.
+        if !matches!(stopped_by, Some(ProblemKind::Closed | ProblemKind::Reset)) {
             seen.samples.push(warm);
+        }
+        if stopped_by.is_some() {
+            connection = None;
         }
     }
     seen

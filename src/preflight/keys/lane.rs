@@ -115,13 +115,16 @@ impl<'a> Lane<'a> {
                 Ok(exchange) => return answer(operation, exchange),
                 Err(stop) => stop,
             };
+            let was_gone = reused && matches!(stop.problem.kind, ProblemKind::Closed | ProblemKind::Reset);
+            if was_gone {
+                continue;
+            }
             let timed_out = stop.problem.kind == ProblemKind::TimedOut && stop.problem.fault != Fault::Own;
-            let again = reused || (timed_out && may_retry);
-            if !again {
+            if !(timed_out && may_retry) {
                 let detail = format!("{}: {}", operation.name(), stop.problem.detail);
                 return Err(Problem { detail, ..stop.problem }.into());
             }
-            may_retry &= reused;
+            may_retry = false;
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) const ROWS: &[Row] = &[
     proxy("slow-answer:ms=400,after=1", blocked("http.answers", "timed_out", TIMED_OUT)),
     proxy("slow-answer:ms=400,after=4", blocked("http.answers", "timed_out", TIMED_OUT)).with(&["--samples", "5"]),
     // A tail: every fourth answer.
+    // Late only where the connection is kept: the third request, after two on fresh ones.
+    proxy("slow-answer:ms=400,every=3", warned("latency.tail", "slow")).with(&["--samples", "2"]),
     proxy("slow-answer:ms=400,every=4", warned("latency.tail", "slow")).with(&["--samples", "5"]),
     proxy("drip-answer:ms=10", blocked("http.answers", "timed_out", TIMED_OUT)),
     proxy("drip-answer:ms=10,after=1", blocked("http.answers", "timed_out", TIMED_OUT)),
