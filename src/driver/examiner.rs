@@ -328,7 +328,8 @@ impl Examiner {
         }
         let ids: BTreeSet<CloudHsmClusterId> = present.into_iter().chain([&subject.cluster]).cloned().collect();
         self.within(self.parts.timeout, async {
-            let clusters = self.parts.clusters.clusters(&Vec::from_iter(ids)).await;
+            let ids = Vec::from_iter(ids);
+            let (clusters, permissions) = tokio::join!(self.parts.clusters.clusters(&ids), self.permissions());
             let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
             let mut told = CloudHsmEvidence { clusters, security_group: None };
             let group = told.cluster(&subject.cluster).and_then(|cluster| cluster.security_group.clone());
@@ -336,7 +337,7 @@ impl Examiner {
                 told.security_group = Some(reader.open_within(&group).await);
             }
             let cloud_hsm = Some(told);
-            let aws = AwsEvidence { control_plane, cloud_hsm, ..AwsEvidence::default() };
+            let aws = AwsEvidence { control_plane, cloud_hsm, permissions, ..AwsEvidence::default() };
             self.parts.preflight.cluster(subject, self.parts.surroundings.region.clone(), aws, &judging)
         })
         .await

@@ -40,6 +40,18 @@ async fn a_name_changes_in_place() {
     assert_eq!(bench.shown(), (PRESENT.to_owned(), ConnectionState::Connected));
 }
 
+#[tokio::test]
+async fn permissions_are_asked_for_a_cluster_too() {
+    let bench = Bench::new().await;
+    let told = async || {
+        let report = bench.preflight(to_cluster(RELATED)).await;
+        report.findings.iter().find(|finding| finding.check.id == "kms.permissions").unwrap().outcome.clone()
+    };
+    assert!(matches!(told().await, Outcome::Passed(_)));
+    bench.iam.decide("kms:ConnectCustomKeyStore", "implicitDeny");
+    assert!(matches!(told().await, Outcome::Failed(problem) if problem.kind == ProblemKind::AccessDenied));
+}
+
 /// What a change of cluster gives, for the fault matrix.
 pub(crate) async fn seen(to: &str, set: impl FnOnce(&Bench)) -> Seen {
     let bench = Bench::new().await;

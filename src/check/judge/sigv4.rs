@@ -103,6 +103,8 @@ pub(in crate::check) fn refuses_stale(evidence: &Evidence) -> Vec<Judgement> {
 pub(in crate::check) fn old_credential_still_accepted(evidence: &Evidence) -> Vec<Judgement> {
     let cold = evidence.aws.control_plane.as_ref().is_some_and(|plane| !plane.change.cold_members().is_empty());
     match &evidence.signature.former {
+        // Nothing to compare for a free-standing candidate. For a change in place there is, and we lack the secret.
+        FormerSettings::Unknown if changed_in_place(evidence) => whole(Outcome::NotReached { stopped_at: Stage::Http }),
         FormerSettings::Unknown => whole(not_applicable("what KMS has now is not known here")),
         FormerSettings::Same => whole(not_applicable("neither credential nor path changes")),
         FormerSettings::OtherEndpoint => whole(not_applicable("the endpoint changes, while the store is disconnected")),
@@ -115,6 +117,14 @@ pub(in crate::check) fn old_credential_still_accepted(evidence: &Evidence) -> Ve
             })
         }
     }
+}
+
+/// Whether the change replaces credential or path while the key store goes on working.
+fn changed_in_place(evidence: &Evidence) -> bool {
+    evidence.aws.control_plane.as_ref().is_some_and(|plane| {
+        let replaced = plane.change.credential.is_some() || plane.change.path.is_some();
+        !plane.after_update && replaced && plane.change.cold_members().is_empty()
+    })
 }
 
 fn still_served(trial: &FormerTrial, exchange: &ExchangeEvidence) -> Outcome {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use xks_preflight::aws::{
-    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsKms, AwsKmsSettings, AwsVpc, AwsVpcSettings,
+    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc,
+    AwsVpcSettings,
 };
 use xks_preflight::check::{JudgingPolicy, Report};
 use xks_preflight::clock::{Clock, SystemClock};
@@ -23,6 +24,7 @@ use xks_preflight::preflight::{Preflight, Surroundings};
 use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::cloudhsm::{CloudHsmSettings, Cluster, ClusterAuthority, Clusters, SandboxCloudHsm};
 use xks_preflight::sandbox::ec2::{Ec2State, SandboxEc2, SecurityGroup};
+use xks_preflight::sandbox::iam::SandboxIam;
 use xks_preflight::sandbox::kms::{Backing, ConnectionState, KmsSettings, Operation, SandboxKms, Secret, SeedStore};
 use xks_preflight::sandbox::query::QuerySettings;
 use xks_preflight::update::{Options, Recorded, Round};
@@ -37,6 +39,8 @@ pub(crate) const STRANGER: &str = "cluster-stranger234";
 pub(crate) const PASSWORD: &str = "FormerDoNotLeak1234";
 pub(crate) const NEW_PASSWORD: &str = "NewerDoNotLeak1234";
 pub(crate) const COLD: [&str; 3] = ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"];
+/// Whose permissions are simulated.
+const ROLE: &str = "arn:aws:iam::111122223333:role/ops/xks-preflight";
 const CALLER: &str = "AKIACALLER";
 const CALLER_SECRET: &str = "CallerSecretDoNotLeak";
 
@@ -44,6 +48,7 @@ pub(crate) struct Bench {
     pub(crate) kms: SandboxKms,
     pub(crate) cloudhsm: SandboxCloudHsm,
     pub(crate) ec2: SandboxEc2,
+    pub(crate) iam: SandboxIam,
     pub(crate) clusters: Clusters,
     pub(crate) store: CustomKeyStoreId,
     pub(crate) driver: Driver,
@@ -69,22 +74,23 @@ impl Bench {
         let clusters = three_clusters(&authority);
         let cloudhsm = CloudHsmSettings::new(clusters.clone(), clock.clone(), CALLER, CALLER_SECRET);
         let cloudhsm = SandboxCloudHsm::start(cloudhsm).await.unwrap();
-        let query = QuerySettings {
+        let query = || QuerySettings {
             region: "us-east-1".to_owned(),
             access_key_id: CALLER.to_owned(),
             secret_access_key: Secret::new(CALLER_SECRET),
             clock: clock.clone(),
         };
         let security_groups = vec![SecurityGroup::of_cluster("sg-0123456789abcdef0")];
-        let ec2 = SandboxEc2::start(query, Ec2State { security_groups, ..Ec2State::default() }).await.unwrap();
+        let ec2 = SandboxEc2::start(query(), Ec2State { security_groups, ..Ec2State::default() }).await.unwrap();
+        let iam = SandboxIam::start(query(), ROLE).await.unwrap();
         let mut settings = KmsSettings::new(clock, CALLER, CALLER_SECRET);
         settings.clusters = Some(clusters.clone());
         let kms = SandboxKms::start(settings).await.unwrap();
         let store = kms.add_store(SeedStore::cloud_hsm("store", PRESENT, PASSWORD, authority.trust_anchor()));
         let directory = tempfile::tempdir().unwrap();
-        let (driver, examiner) = Box::pin(driver(&kms, &cloudhsm, &ec2, &directory)).await;
+        let (driver, examiner) = Box::pin(driver(&kms, &cloudhsm, &ec2, &iam, &directory)).await;
         let store = CustomKeyStoreId::parse(&store).unwrap();
-        Self { kms, cloudhsm, ec2, clusters, store, driver, directory, examiner }
+        Self { kms, cloudhsm, ec2, iam, clusters, store, driver, directory, examiner }
     }
 
     pub(crate) fn request(&self, change: Change, password: Option<&str>) -> UpdateRequest {
@@ -148,6 +154,7 @@ async fn driver(
     kms: &SandboxKms,
     cloudhsm: &SandboxCloudHsm,
     ec2: &SandboxEc2,
+    iam: &SandboxIam,
     directory: &tempfile::TempDir,
 ) -> (Driver, Arc<Examiner>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -182,6 +189,15 @@ async fn driver(
         clock: clock.clone(),
     });
     let security_groups = Box::pin(security_groups).await;
+    let permissions = AwsIam::new(AwsIamSettings {
+        region: region.clone(),
+        endpoint_url: Some(iam.endpoint_url()),
+        of: ROLE.to_owned(),
+        credentials: credentials(),
+        timeout: BOUND,
+        clock: clock.clone(),
+    });
+    let permissions = Box::pin(permissions).await;
     let prober = Prober::new(ProberSettings {
         trust: TrustRoots::mozilla(),
         client_certificate: None,
@@ -190,7 +206,7 @@ async fn driver(
         ids: ids.clone(),
     });
     let examiner = Arc::new(Examiner::new(ExaminerParts {
-        permissions: None,
+        permissions: Some(Arc::new(permissions)),
         refusals: std::collections::BTreeSet::default(),
         vpc: None,
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),

@@ -197,6 +197,18 @@ fn hints_tell_the_reasons_for_a_refused_signature_apart() {
 }
 
 #[test]
+fn former_settings_that_are_not_held_are_not_reached_where_they_go_on_working() {
+    let mut evidence = super::good();
+    evidence.signature.former = FormerSettings::Unknown;
+    assert!(matches!(outcome(&evidence, "sigv4.old_credential_still_accepted"), Outcome::NotApplicable(_)));
+    let path = crate::key_store::XksProxyUriPath::parse("/new/kms/xks/v1").unwrap();
+    super::plane(&mut evidence).change = Change { path: Some(path), ..Change::default() };
+    assert!(matches!(outcome(&evidence, "sigv4.old_credential_still_accepted"), Outcome::NotReached { .. }));
+    super::plane(&mut evidence).after_update = true;
+    assert!(matches!(outcome(&evidence, "sigv4.old_credential_still_accepted"), Outcome::NotApplicable(_)));
+}
+
+#[test]
 fn the_former_settings_are_of_no_interest_to_a_cold_change() {
     let id = "sigv4.old_credential_still_accepted";
     let mut evidence = good();
