@@ -15,6 +15,7 @@
 
 mod examiner;
 mod follow;
+mod in_force;
 mod perform;
 mod recover;
 
@@ -35,7 +36,8 @@ use crate::clock::Clock;
 use crate::id::{IdSource, UpdateId};
 use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
 use crate::key_store::{
-    AccessKeyId, Change, CredentialRef, CredentialSource, CustomKeyStoreId, KeyStorePassword, ProxyCredential,
+    AccessKeyId, Change, Configuration, ConnectionState, CredentialRef, CredentialSource, CustomKeyStoreId, KeyStore,
+    KeyStorePassword, ProxyCredential,
 };
 use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
 use crate::preflight::Judging;
@@ -186,7 +188,7 @@ pub enum SubmitError {
     #[error("no credential is configured under the name {0}")]
     UnknownCredential(String),
     /// Another update of the key store is open.
-    #[error("key store is being changed by {0}: wait for it, or cancel it")]
+    #[error("key store is being changed by {0}: wait for it, cancel it while it has changed nothing, or roll it back")]
     Locked(UpdateId),
     /// The idempotency key was used before.
     #[error("idempotency key was used for another request, which became {0}")]
@@ -423,6 +425,9 @@ impl Driver {
         secrets.extend(request.password.iter().map(|new| (SecretPurpose::NewPassword, sealed(new))));
         secrets.extend(former_password.map(|former| (SecretPurpose::FormerPassword, sealed(former))));
         let observed = reader.key_store(&request.key_store).await.map_err(SubmitError::Kms)?;
+        if request.password.is_none() && options_connect(&request.options, &observed) {
+            self.login_was_not_refused(&request.key_store).await?;
+        }
         let former = match (&request.former_credential, observed.xks()) {
             (Some(credential), _) => Some((credential.clone(), CredentialSource::Sealed)),
             (None, Some(xks)) => self.held(&request.key_store, &xks.access_key_id, change.credential.as_ref()).await?,
@@ -445,48 +450,12 @@ impl Driver {
         let plan = plan(&observed, wanted, policy, now).map_err(SubmitError::Plan)?;
         Ok((plan, secrets))
     }
+}
 
-    /// The credential now in force, from the configuration or from the last verified update that told it to KMS. If the
-    /// configuration has the new one already, under the same access key id, the update that told the former one knows
-    /// better.
-    async fn held(
-        &self,
-        key_store: &CustomKeyStoreId,
-        access_key_id: &AccessKeyId,
-        new: Option<&CredentialRef>,
-    ) -> Result<Option<(ProxyCredential, CredentialSource)>, SubmitError> {
-        let credentials = &self.0.parts.credentials;
-        let configured = credentials
-            .name_of(key_store, access_key_id)
-            .and_then(|name| Some((credentials.by_name(&name)?, CredentialSource::Configured(name))))
-            .filter(|(credential, _)| credential.access_key_id == *access_key_id);
-        let is_new = |credential: &ProxyCredential| new.is_some_and(|new| new.fingerprint == credential.fingerprint());
-        match configured {
-            Some(configured) if !is_new(&configured.0) => Ok(Some(configured)),
-            configured => Ok(self.told_to_kms(key_store, access_key_id).await?.or(configured)),
-        }
-    }
-
-    /// The credential that the last verified update told to KMS, if its secret is kept.
-    async fn told_to_kms(
-        &self,
-        key_store: &CustomKeyStoreId,
-        access_key_id: &AccessKeyId,
-    ) -> Result<Option<(ProxyCredential, CredentialSource)>, SubmitError> {
-        let journal = &self.0.parts.journal;
-        let holder = journal.holder_of(key_store, access_key_id).await.map_err(SubmitError::Journal)?;
-        let Some(holder) = holder else { return Ok(None) };
-        let kept = match journal.secret(holder, SecretPurpose::NewCredential).await {
-            Ok(kept) => kept,
-            // Without its key an old secret is as good as none; that is no reason to refuse the new request.
-            Err(JournalError::Seal(_)) => None,
-            Err(error) => return Err(SubmitError::Journal(error)),
-        };
-        Ok(kept.and_then(|kept| {
-            let credential = perform::credential(access_key_id, &kept)?;
-            Some((credential, CredentialSource::Sealed))
-        }))
-    }
+/// Whether the update would connect a CloudHSM key store that is found DISCONNECTED.
+fn options_connect(options: &Options, observed: &KeyStore) -> bool {
+    let cloud_hsm = matches!(observed.configuration, Configuration::CloudHsm(_));
+    cloud_hsm && options.connect && observed.state == ConnectionState::Disconnected
 }
 
 fn submitted(created: Created, new: Option<UpdateId>) -> Result<Submitted, SubmitError> {

@@ -1,11 +1,12 @@
 //! The password of `kmsuser`: tried once, never by guess, never told.
 
+use xks_preflight::driver::SubmitError;
 use xks_preflight::key_store::{Change, KeyStorePassword};
 use xks_preflight::sandbox::cloudhsm::WRONG_PASSWORDS;
 use xks_preflight::sandbox::kms::{ConnectionState, KmsFault, Operation};
-use xks_preflight::update::Ending;
+use xks_preflight::update::{Ending, PlanRefused};
 
-use super::bench::{Bench, COLD, NEW_PASSWORD, PASSWORD, PRESENT, RELATED, to_cluster};
+use super::bench::{Bench, COLD, NEW_PASSWORD, PASSWORD, PRESENT, RELATED, to_cluster, to_name};
 use super::ending;
 use crate::update::bench::follow;
 
@@ -42,11 +43,18 @@ async fn a_wrong_password_is_tried_once_and_stuck_says_what_to_do() {
         assert!(why.contains("INVALID_CREDENTIALS") && why.contains("not tried again"), "{why}");
         assert!(instruction.contains("kmsuser") && instruction.contains("KeyStorePassword"), "{instruction}");
         assert_eq!((connects(&bench), bench.wrong(cluster)), (1, 1));
+        // The next update does not connect with the password that was refused.
+        let refused = bench.driver.submit(bench.request(to_name("renamed"), None)).await;
+        let Err(SubmitError::Plan(PlanRefused::Members { member, .. })) = refused else { panic!("{refused:?}") };
+        assert_eq!((member, bench.wrong(cluster)), ("KeyStorePassword", 1));
         // Ready for the right password, which is the next update's.
         assert_eq!(bench.shown(), (cluster.to_owned(), ConnectionState::Disconnected));
         bench.set_password(cluster, "RightDoNotLeak1234");
         let events = bench.live(Change::default(), Some("RightDoNotLeak1234")).await;
         assert_eq!(ending(&events), &Ending::Verified);
+        // With that one the key store may be connected again.
+        bench.kms.tamper(bench.store.as_str(), |store| store.connection = ConnectionState::Disconnected);
+        assert_eq!(ending(&bench.live(to_name("renamed"), None).await), &Ending::Verified);
     }
 }
 
