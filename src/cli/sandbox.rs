@@ -34,7 +34,7 @@ pub struct Arguments {
     /// The simulated KMS takes this port, the proxies the following ones; 0 takes any free ones.
     #[arg(long, env = "XKS_PREFLIGHT_FIRST_PORT", default_value_t = 8490, value_name = "PORT")]
     first_port: u16,
-    /// Where API, page and metrics are served.
+    /// Where API and metrics are served.
     #[arg(long, env = "XKS_PREFLIGHT_API", default_value = "127.0.0.1:8480", value_name = "ADDRESS")]
     api: String,
 }
@@ -151,8 +151,6 @@ test_key_id = "{TEST_KEY}"
 
 [preflight]
 ca_files = ["ca.pem"]
-# Another fleet may hold other keys, and KMS would not notice: here that blocks.
-promote = ["health.same_fleet"]
 
 [monitor]
 interval = "5s"
