@@ -14,6 +14,7 @@ mod sse;
 mod tests;
 mod words;
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 
 use anyhow::Context as _;
@@ -172,6 +173,13 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Plan { face, .. } | Command::Apply { face, .. } => face,
         Command::Status(order) | Command::Cancel(order) | Command::Rollback(order) => &order.face,
     };
+    if let Command::Plan { .. } | Command::Apply { .. } = command {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        let set = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+        for note in request::from_environment(&arguments, set) {
+            let _ = writeln!(std::io::stderr(), "note: {note}");
+        }
+    }
     let client = Client { server: Server::from_options(&face.server)?, patience: Patience::default() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,6 +1,7 @@
 //! The change that the options ask for, in KMS's own member names.
 
 use std::env::VarError;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -86,6 +87,23 @@ fn password(options: &ChangeOptions, server: &Server) -> Result<Option<Zeroizing
     Ok(password)
 }
 
+/// The options of a change that come from the environment instead of the `arguments`. A variable that was set for
+/// another command must not widen a change unseen.
+pub(super) fn from_environment(arguments: &[OsString], is_set: impl Fn(&OsStr) -> bool) -> Vec<String> {
+    let command = ChangeOptions::augment_args(clap::Command::new("change"));
+    let given = |option: &str| {
+        arguments.iter().filter_map(|argument| argument.to_str()).any(|argument| {
+            argument.strip_prefix("--").is_some_and(|rest| rest.split('=').next().is_some_and(|name| name == option))
+        })
+    };
+    command
+        .get_arguments()
+        .filter_map(|argument| Some((argument.get_long()?, argument.get_env()?)))
+        .filter(|(option, variable)| is_set(variable) && !given(option))
+        .map(|(option, variable)| format!("--{option} comes from {}", variable.to_string_lossy()))
+        .collect()
+}
+
 /// The body of `POST /v1/updates`. The daemon judges the values: it knows the key store.
 pub(super) fn body(options: &ChangeOptions, dry_run: bool, server: &Server) -> Result<Vec<u8>, Usage> {
     let mut members = Map::new();
@@ -150,6 +168,17 @@ mod tests {
         let server = Server::parse(url, None).unwrap();
         let bytes = body(&line.change, true, &server).map_err(|usage| usage.to_string())?;
         Ok(serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[test]
+    fn options_from_the_environment_are_told() {
+        let arguments = ["update", "plan", "--key-store", "cks-1", "--path=/a/kms/xks/v1"].map(OsString::from);
+        let told = |set: &[&str]| from_environment(&arguments, |variable| set.iter().any(|name| variable == *name));
+        assert_eq!(told(&[]), Vec::<String>::new());
+        assert_eq!(
+            told(&["XKS_PREFLIGHT_ENDPOINT", "XKS_PREFLIGHT_KEY_STORE", "XKS_PREFLIGHT_PATH"]),
+            ["--endpoint comes from XKS_PREFLIGHT_ENDPOINT"]
+        );
     }
 
     #[test]
