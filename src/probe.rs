@@ -58,7 +58,7 @@ use crate::key_store::{ProxyCredential, Region, XksProxyUriEndpoint, XksProxyUri
 use crate::xks::{XksOperation, health_request};
 
 pub use self::client_certificate::{ClientCertificate, ClientCertificateError};
-pub use self::dns::ResolverSettings;
+pub use self::dns::{ResolverSettings, is_connect_to};
 pub use self::exchange::KeptConnection;
 pub use self::trust::{KmsTrustList, KmsTrustListError, TrustRoots, TrustRootsError};
 

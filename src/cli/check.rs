@@ -17,7 +17,9 @@ use crate::clock::SystemClock;
 use crate::id::IdSource;
 use crate::key_store::{ConnectivityKind, ExternalKeyId, Region, XksProxyUriEndpoint};
 use crate::preflight::{Baseline, Candidate, CandidateKeys, Preflight, Thoroughness};
-use crate::probe::{ClientCertificate, KmsTrustList, Prober, ProberSettings, ResolverSettings, TrustRoots};
+use crate::probe::{
+    ClientCertificate, KmsTrustList, Prober, ProberSettings, ResolverSettings, TrustRoots, is_connect_to,
+};
 use crate::render::{self, Form};
 
 /// Options of `check`.
@@ -203,6 +205,11 @@ fn candidate(arguments: Arguments) -> anyhow::Result<(Candidate, Thoroughness)> 
         .and_then(|id| ExternalKeyId::parse(id).map_err(|e| faults.push(format!("--test-key-id: {}", e.rule))).ok());
     let keys = arguments.key_id.iter().map(|id| ExternalKeyId::parse(id).map_err(|e| format!("--key-id: {}", e.rule)));
     let named: Vec<ExternalKeyId> = keys.filter_map(|key| key.map_err(|fault| faults.push(fault)).ok()).collect();
+    let places = arguments.connect_to.iter().map(|place| ("--connect-to", place));
+    let places = places.chain(arguments.baseline_connect_to.iter().map(|place| ("--baseline-connect-to", place)));
+    for (option, place) in places.filter(|(_, place)| !is_connect_to(place)) {
+        faults.push(format!("{option}: {place:?} is not HOST:PORT, for example 127.0.0.1:8492"));
+    }
     let waivers: Vec<Waiver> =
         arguments.waive.iter().filter_map(|text| waiver(text).map_err(|fault| faults.push(fault)).ok()).collect();
     let offered = source::credential(

@@ -120,6 +120,17 @@ impl fmt::Debug for NameResolver {
     }
 }
 
+/// The halves of HOST:PORT; `None` for anything else, IPv6 addresses included.
+fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some((host, port.parse().ok()?)).filter(|(host, _)| !host.is_empty() && !host.contains(':'))
+}
+
+/// Whether `text` says where to connect: HOST:PORT, ADDRESS:PORT or [ADDRESS]:PORT.
+pub fn is_connect_to(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok() || host_and_port(text).is_some()
+}
+
 /// Where `connect_to` leads: `HOST:PORT`, the host an address or a name that the machine itself knows.
 ///
 /// A name with IPv4 addresses yields only those, as KMS speaks IPv4 only. Failures are ours: the operator wrote it.
@@ -127,8 +138,7 @@ pub(super) async fn resolve_connect_to(host_port: &str) -> Result<Vec<SocketAddr
     if let Ok(address) = host_port.parse() {
         return Ok(vec![address]);
     }
-    let parsed = host_port.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-    let Some((host, port)) = parsed.filter(|(host, _)| !host.is_empty() && !host.contains(':')) else {
+    let Some((host, port)) = host_and_port(host_port) else {
         let detail = format!("connect_to {host_port:?} is not HOST:PORT");
         return Err(Problem::own(ProblemKind::Syntax, detail));
     };
