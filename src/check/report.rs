@@ -74,6 +74,21 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What to do about it. What is our own fault is not to be mended at the candidate.
+    pub fn remedy(&self) -> &'static str {
+        match self.outcome.problem() {
+            Some(problem) if matches!(self.outcome, Outcome::OwnFault(_)) => match problem.kind {
+                ProblemKind::NoProof => {
+                    "Bring the current proxy back, give its credential, or let the monitor keep a canary while it is well; \
+                     then ask again. This is no sign of other keys, only no proof of the same."
+                }
+                ProblemKind::AccessDenied => "Allow the identity used here the action that is named, and ask again.",
+                _ => "This says nothing of the candidate: mend on our side what is named, and ask again.",
+            },
+            _ => self.check.remedy,
+        }
+    }
+
     /// Whether this finding counts as a failure.
     pub fn is_failed(&self) -> bool {
         matches!(self.outcome, Outcome::Failed(_))
@@ -242,6 +257,19 @@ impl Report {
         self.findings.iter().find(|finding| self.level(finding.check) == Level::Must && unsettled(&finding.outcome))
     }
 
+    /// What kept an inconclusive report from telling more: a fault of ours; or what failed, of whatever level and waived
+    /// or not, in the stage where the probe ended.
+    pub fn in_the_way(&self) -> Option<&Finding> {
+        let musts = || self.findings.iter().filter(|finding| self.level(finding.check) == Level::Must);
+        let ended = musts().find_map(|finding| match finding.outcome {
+            Outcome::NotReached { stopped_at } => Some(stopped_at),
+            _ => None,
+        });
+        let of_stage = |finding: &&Finding| finding.outcome.problem().is_some() && Some(finding.check.stage) == ended;
+        let own = || musts().find(|finding| matches!(finding.outcome, Outcome::OwnFault(_)));
+        own().or_else(|| self.findings.iter().find(of_stage))
+    }
+
     /// The Musts that failed, in the catalogue's order.
     pub fn failed_musts(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.is_failed() && self.level(finding.check) == Level::Must)
@@ -258,10 +286,23 @@ impl Report {
         self.findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Waived { .. }))
     }
 
-    /// Whether nothing shows that the keys behind the candidate are those of now, although that is what matters.
-    pub fn same_keys_not_proven(&self) -> bool {
-        let says_so = |outcome: &Outcome| matches!(outcome, Outcome::NotApplicable(why) if why.starts_with(NOT_PROVEN));
-        self.findings.iter().any(|finding| says_so(&finding.outcome))
+    /// What nothing was looked at of, although it matters: to follow "it is not proven that".
+    pub fn unproven(&self) -> Vec<&'static str> {
+        let says_so = |id: &str| {
+            let told =
+                |outcome: &Outcome| matches!(outcome, Outcome::NotApplicable(why) if why.starts_with(NOT_PROVEN));
+            self.findings.iter().any(|finding| finding.check.id == id && told(&finding.outcome))
+        };
+        let password = self.evidence.subject.cluster.as_ref().is_some_and(|cluster| cluster.password.is_some());
+        let before = self.evidence.aws.control_plane.as_ref().is_some_and(|plane| !plane.after_update);
+        [
+            (says_so("key.continuity"), "the keys behind them are the same keys (key.continuity)"),
+            (says_so("vpc.service_found"), "KMS can use the VPC endpoint service (AWS was not asked)"),
+            (password && before, "kmsuser has this password (only the connect tries it)"),
+        ]
+        .into_iter()
+        .filter_map(|(unproven, what)| unproven.then_some(what))
+        .collect()
     }
 
     /// What whoever reads `ready` must know beside it, in words; nothing if all is well.
@@ -270,11 +311,12 @@ impl Report {
             let ids: BTreeSet<&str> = findings.into_iter().map(|finding| finding.check.id).collect();
             ids.into_iter().collect::<Vec<_>>().join(", ")
         };
-        let unproven = self.same_keys_not_proven().then(|| format!("{NOT_PROVEN} that the keys are the same keys"));
+        let unproven = self.unproven().into_iter().map(|what| format!("{NOT_PROVEN} that {what}"));
         let waived =
             Some(ids(self.waived().collect())).filter(|ids| !ids.is_empty()).map(|ids| format!("waived: {ids}"));
         let warnings = Some(ids(self.warnings().collect())).filter(|ids| !ids.is_empty());
-        [unproven, waived, warnings.map(|ids| format!("warnings: {ids}"))].into_iter().flatten().collect()
+        let others = [waived, warnings.map(|ids| format!("warnings: {ids}"))];
+        unproven.chain(others.into_iter().flatten()).collect()
     }
 
     /// The kind of the decisive problem, for metrics.

@@ -94,7 +94,7 @@ connection_error_codes! {
     InsufficientCloudHsmHsms => "INSUFFICIENT_CLOUDHSM_HSMS", "the cluster has no active HSM: add one";
     InsufficientFreeAddressesInSubnet => "INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET", "a private subnet of the cluster has no free address";
     InternalError => "INTERNAL_ERROR", "KMS failed internally: disconnect and connect again";
-    InvalidCredentials => "INVALID_CREDENTIALS", "the credential was refused: update it, or find the middlebox that rewrites signed headers";
+    InvalidCredentials => "INVALID_CREDENTIALS", "the credential was refused: give the right one; of an external key store look also for a middlebox that rewrites signed headers, of a CloudHSM key store set kmsuser's password";
     NetworkErrors => "NETWORK_ERRORS", "the network between KMS and the backing store failed: disconnect, wait some minutes, connect";
     SubnetNotFound => "SUBNET_NOT_FOUND", "a subnet of the cluster is gone: make a new cluster from a backup and update the cluster id";
     UserLockedOut => "USER_LOCKED_OUT", "kmsuser is locked out after wrong passwords: change its password and update it";

@@ -82,9 +82,7 @@ pub fn kms_message(report: &Report) -> String {
     let Some(finding) = report.decisive() else {
         return match report.verdict() {
             crate::check::Verdict::Ready => accepted(report),
-            crate::check::Verdict::Blocked | crate::check::Verdict::Inconclusive => {
-                "what KMS would do could not be told from here".to_owned()
-            }
+            crate::check::Verdict::Blocked | crate::check::Verdict::Inconclusive => untold(report),
         };
     };
     let id = finding.check.id;
@@ -120,10 +118,17 @@ fn accepted(report: &Report) -> String {
         }
         None => "KMS would accept these settings".to_owned(),
     };
-    if report.same_keys_not_proven() {
-        message.push_str("; it is NOT PROVEN that the keys behind them are the same keys (key.continuity)");
+    for what in report.unproven() {
+        message.push_str("; it is NOT PROVEN that ");
+        message.push_str(what);
     }
     message
+}
+
+/// That it could not be told, and what was in the way.
+fn untold(report: &Report) -> String {
+    let told = "what KMS would do could not be told from here";
+    report.in_the_way().map_or_else(|| told.to_owned(), |finding| format!("{told}: see {}", finding.check.id))
 }
 
 fn kms_outcome(kms: &KmsOutcome) -> Value {
@@ -151,7 +156,7 @@ fn finding(report: &Report, finding: &Finding) -> Value {
         "outcome": finding.outcome.as_str(),
         "problem": problem.map(|problem| problem.kind),
         "detail": detail,
-        "remedy": problem.map(|_| check.remedy),
+        "remedy": problem.map(|_| finding.remedy()),
         "address": finding.address,
         "kms": finding.kms.as_ref().map(kms_outcome),
         "waiver": match &finding.outcome {

@@ -56,7 +56,7 @@ fn case(writer: &mut Writer<Vec<u8>>, finding: &Finding, kind: Kind) -> std::io:
         inner.push_attribute(("message", printable(&message).as_str()));
     }
     writer.write_event(Event::Start(inner))?;
-    let remedy = finding.outcome.problem().map(|_| format!("\n{}", finding.check.remedy)).unwrap_or_default();
+    let remedy = finding.outcome.problem().map(|_| format!("\n{}", finding.remedy())).unwrap_or_default();
     writer.write_event(Event::Text(BytesText::new(&printable(&format!("{message}{remedy}")))))?;
     writer.write_event(Event::End(BytesEnd::new(element)))?;
     writer.write_event(Event::End(BytesEnd::new("testcase")))

@@ -28,7 +28,7 @@ pub fn report(report: &Report) -> String {
                 report.level(finding.check).as_str(),
                 finding.outcome.as_str(),
                 cell(&detail(&finding.outcome)),
-                cell(finding.check.remedy)
+                cell(finding.remedy())
             );
         }
         out.push('\n');

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::json;
 use crate::check::{
     AddressEvidence, Attempt, CapacityEvidence, Finding, KMS_TIME_LIMIT, Latency, Level, OcspStaple, Outcome, Report,
-    Resolution, SampleKind, TlsEvidence, Verdict,
+    Resolution, SampleKind, Stage, TlsEvidence, Verdict,
 };
 
 /// A heading and what belongs under it.
@@ -58,7 +58,17 @@ fn write_verdict(out: &mut String, report: &Report, paint: Paint) -> std::fmt::R
         Verdict::Inconclusive => paint.warn(&word),
     };
     let indent = word.len() + 2;
-    writeln!(out, "{shown}  {}", wrapped(&json::kms_message(report), indent))?;
+    let mut message = json::kms_message(report);
+    // Of settings that are no change of a key store's, this is no reservation; whoever reads them should know.
+    let continuity = report.findings.iter().find(|finding| finding.check.id == "key.continuity");
+    if let Some(Finding { outcome: Outcome::NotApplicable(why), .. }) = continuity
+        && verdict == Verdict::Ready
+        && report.evidence.aws.control_plane.is_none()
+    {
+        message.push_str("; the keys behind them were not compared with those of another proxy: ");
+        message.push_str(why);
+    }
+    writeln!(out, "{shown}  {}", wrapped(&message, indent))?;
     Ok(())
 }
 
@@ -82,9 +92,12 @@ fn write_findings(out: &mut String, report: &Report, paint: Paint) -> std::fmt::
             continue;
         }
         writeln!(out, "\n{}", paint.bold(title))?;
-        for finding in findings {
+        let (unreached, told): (Vec<&Finding>, Vec<&Finding>) =
+            findings.into_iter().partition(|finding| matches!(finding.outcome, Outcome::NotReached { .. }));
+        for finding in told {
             write_finding(out, report, finding, paint)?;
         }
+        write_unreached(out, &unreached)?;
     }
     let count = |outcome: &str| report.findings.iter().filter(|f| f.outcome.as_str() == outcome).count();
     writeln!(
@@ -95,6 +108,24 @@ fn write_findings(out: &mut String, report: &Report, paint: Paint) -> std::fmt::
         count("not_applicable"),
         count("not_reached")
     )
+}
+
+/// The checks that were not come to, by the stage where the probe ended: one line says as much as twenty.
+fn write_unreached(out: &mut String, unreached: &[&Finding]) -> std::fmt::Result {
+    let mut stages: Vec<(Stage, Vec<&str>)> = Vec::new();
+    for finding in unreached {
+        let Outcome::NotReached { stopped_at } = finding.outcome else { continue };
+        match stages.iter_mut().find(|(stage, _)| *stage == stopped_at) {
+            Some((_, ids)) if ids.contains(&finding.check.id) => {}
+            Some((_, ids)) => ids.push(finding.check.id),
+            None => stages.push((stopped_at, vec![finding.check.id])),
+        }
+    }
+    for (stage, ids) in stages {
+        writeln!(out, "  not reached, the probe ended in stage {stage}")?;
+        writeln!(out, "      {}", wrapped(&ids.join(", "), 6))?;
+    }
+    Ok(())
 }
 
 fn write_finding(out: &mut String, report: &Report, finding: &Finding, paint: Paint) -> std::fmt::Result {
@@ -114,7 +145,7 @@ fn write_finding(out: &mut String, report: &Report, finding: &Finding, paint: Pa
     writeln!(out, "  {id}{at}")?;
     writeln!(out, "      {}", wrapped(&detail, 6))?;
     if finding.outcome.problem().is_some() {
-        writeln!(out, "   {}  {}", paint.dim("->"), wrapped(finding.check.remedy, 7))?;
+        writeln!(out, "   {}  {}", paint.dim("->"), wrapped(finding.remedy(), 7))?;
     }
     Ok(())
 }

@@ -92,7 +92,12 @@ impl PreflightSummary {
         };
         let message = told.map_or_else(nothing_told, |finding| match finding.outcome.problem() {
             Some(problem) => format!("{}: {}", finding.check.id, problem.detail),
-            None => format!("{}: {}", finding.check.id, finding.outcome.as_str()),
+            None => match &finding.outcome {
+                Outcome::NotReached { stopped_at } => {
+                    format!("{}: not reached, the probe ended in stage {stopped_at}", finding.check.id)
+                }
+                other => format!("{}: {}", finding.check.id, other.as_str()),
+            },
         });
         Self {
             report: report.id,

@@ -275,7 +275,7 @@ impl State {
         let Self { plan, phase, cancelled } = self;
         if let Event::CancelRequested { by } = event {
             return if matches!(phase, Phase::Running(_) | Phase::RollingBack(_) | Phase::Concluded(_)) {
-                Err(illegal("only an update that has changed nothing can be cancelled"))
+                Err(illegal("only an update that has changed nothing can be cancelled; roll this one back"))
             } else {
                 Ok(Self { plan, phase, cancelled: cancelled.or_else(|| Some(by.clone())) })
             };
@@ -285,7 +285,9 @@ impl State {
             _ => None,
         };
         let phase = match (phase, event) {
-            (Phase::Concluded(_), _) => return Err(illegal("it is over")),
+            (Phase::Concluded(_), _) => {
+                return Err(illegal("it is over; to go back, ask for an update to the former settings"));
+            }
             (_, Event::Planned { .. }) => return Err(illegal("it has its plan")),
             (_, Event::Concluded { ending }) => Phase::Concluded(ending.clone()),
             (Phase::Running(run), Event::Observed { state, .. }) => {

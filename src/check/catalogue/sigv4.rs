@@ -9,7 +9,7 @@ pub(super) const CHECKS: &[Check] = &[
         level: Level::Must,
         title: "the proxy accepts the signature",
         citation: cite(SPEC, "Authentication"),
-        remedy: "Give KMS exactly the credential that the proxy has for this path; if it is, look for a middlebox that rewrites Host or the path.",
+        remedy: "If the finding names clock, Region or Host, mend that at the proxy. Otherwise give KMS exactly the credential that the proxy has for this path; if it is, look for a middlebox that rewrites Host or the path.",
         kms: Some(
             KmsOutcome::of(Raises::XksProxyIncorrectAuthenticationCredential, Code::InvalidCredentials)
                 .retryable(false),

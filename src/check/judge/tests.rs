@@ -439,7 +439,10 @@ fn ready_has_reservations_where_something_was_not_proven_or_is_waived() {
     assert_eq!(told(good(), &JudgingPolicy::default()), Vec::<String>::new());
     let mut unproven = good();
     unproven.keys = crate::check::KeyEvidence::default();
-    assert_eq!(told(unproven, &JudgingPolicy::default()), ["NOT PROVEN that the keys are the same keys"]);
+    assert_eq!(
+        told(unproven, &JudgingPolicy::default()),
+        ["NOT PROVEN that the keys behind them are the same keys (key.continuity)"]
+    );
     let mut unavailable = good();
     body(&mut unavailable, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
     assert_eq!(

@@ -9,6 +9,7 @@ pub(in crate::check) use self::balancer::{
 };
 use super::{Judgement, failed, not_applicable, passed, whole};
 use crate::check::evidence::vpc::{EndpointService, OwnedService, ServiceSight};
+use crate::check::report::NOT_PROVEN;
 use crate::check::{Evidence, Outcome, Problem, ProblemKind, Stage, VpcEvidence};
 use crate::key_store::{AccountId, ConnectivityKind};
 
@@ -22,7 +23,7 @@ fn asked(evidence: &Evidence, judge: impl FnOnce(&VpcEvidence) -> Outcome) -> Ve
         return whole(not_applicable("the connectivity is PUBLIC_ENDPOINT"));
     }
     whole(match &evidence.aws.vpc {
-        None => not_applicable("AWS was not asked"),
+        None => not_applicable(format!("{NOT_PROVEN}: AWS was not asked about the service")),
         Some(seen) => judge(seen),
     })
 }

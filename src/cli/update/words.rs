@@ -39,8 +39,8 @@ fn happened(event: &Value) -> String {
         }
         "approval_requested" => "waiting for approval: somebody must agree to exactly this plan".to_owned(),
         "approval_given" => format!("approved by {}", at("/by")),
-        "cancel_requested" => format!("{} asks to cancel", at("/by")),
-        "rollback_requested" => format!("{} asks to roll back", at("/by")),
+        "cancel_requested" => format!("{} asked to cancel", at("/by")),
+        "rollback_requested" => format!("{} asked to roll back", at("/by")),
         "step_intended" => {
             let attempt = event.get("attempt").and_then(Value::as_u64).filter(|attempt| *attempt > 1);
             let again = attempt.map_or_else(String::new, |attempt| format!(", attempt {attempt}"));
