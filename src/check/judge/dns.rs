@@ -18,8 +18,11 @@ pub(in crate::check) fn resolves(evidence: &Evidence) -> Vec<Judgement> {
 }
 
 pub(in crate::check) fn ipv4(evidence: &Evidence) -> Vec<Judgement> {
-    // What was not probed may be what KMS takes.
-    if let Some(problem) = &evidence.left_out {
+    // What was not probed may be what KMS takes. An address that is not public fails dns.public_address, and
+    // tcp.connects does not pass without it.
+    let public = evidence.subject.connectivity == ConnectivityKind::PublicEndpoint;
+    let told_there = |problem: &&Problem| public && problem.kind == ProblemKind::UnfitAddress;
+    if let Some(problem) = evidence.left_out.as_ref().filter(|problem| !told_there(problem)) {
         return whole(failed(problem.clone()));
     }
     whole(match &evidence.resolution {

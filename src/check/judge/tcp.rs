@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use super::{Judgement, each_address, failed, passed};
+use super::{Judgement, each_address, failed, passed, whole};
 use crate::check::{Evidence, Outcome, Problem, ProblemKind, RECOMMENDED_ROUND_TRIP, Stage};
 
 pub(in crate::check) fn connects(evidence: &Evidence) -> Vec<Judgement> {
-    each_address(evidence, |address| {
+    let mut told = each_address(evidence, |address| {
         match address.cold().find_map(|sample| sample.last().stop.as_ref().filter(|stop| stop.stage == Stage::Tcp)) {
             Some(stop) => failed(stop.problem.clone()),
             None => passed(format!("{} accepts connections", address.address)),
         }
-    })
+    });
+    // To an address that was left out nobody connected, and KMS may.
+    if evidence.left_out.is_some() && !evidence.addresses.is_empty() {
+        told.extend(whole(Outcome::NotReached { stopped_at: Stage::Dns }));
+    }
+    told
 }
 
 pub(in crate::check) fn round_trip(evidence: &Evidence) -> Vec<Judgement> {

@@ -482,6 +482,16 @@ fn a_waiver_does_not_hide_what_was_not_reached_elsewhere() {
 }
 
 #[test]
+fn an_address_that_was_left_out_is_not_connected_to_by_a_waiver() {
+    let mut evidence = good();
+    evidence.left_out = Some(Problem::own(ProblemKind::UnfitAddress, "10.0.0.7 was not connected to"));
+    let Resolution::Answered { ipv4, .. } = &mut evidence.resolution else { panic!() };
+    ipv4.push(Ipv4Addr::new(10, 0, 0, 7));
+    assert_eq!(report(evidence.clone(), &JudgingPolicy::default()).verdict(), Verdict::Blocked);
+    assert_eq!(report(evidence, &waiving("dns.public_address")).verdict(), Verdict::Inconclusive);
+}
+
+#[test]
 fn a_waived_failure_is_shown_and_does_not_block() {
     let mut evidence = good();
     body(&mut evidence, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));

@@ -76,9 +76,6 @@ async fn a_public_name_does_not_lead_into_private_networks() {
     assert_eq!(report.verdict(), Verdict::Blocked);
     let private = report.findings.iter().filter(|finding| finding.check.id == "dns.public_address");
     assert_eq!(private.filter(|finding| finding.is_failed()).count(), 4);
-    // Whoever waives that has still not seen what stands there.
-    let Outcome::OwnFault(problem) = outcome(&report, "dns.ipv4") else { panic!("{report:?}") };
-    assert!(problem.detail.contains("was not connected to"), "{}", problem.detail);
     for later in ["tcp.connects", "tls.handshake", "http.answers", "health.schema"] {
         assert_eq!(outcome(&report, later), &Outcome::NotReached { stopped_at: crate::check::Stage::Dns }, "{later}");
     }
