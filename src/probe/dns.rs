@@ -126,7 +126,7 @@ fn host_and_port(text: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?)).filter(|(host, _)| !host.is_empty() && !host.contains(':'))
 }
 
-/// Whether `text` says where to connect: HOST:PORT, ADDRESS:PORT or [ADDRESS]:PORT.
+/// Whether `text` says where to connect: `HOST:PORT`, `ADDRESS:PORT` or `[ADDRESS]:PORT`.
 pub fn is_connect_to(text: &str) -> bool {
     text.parse::<SocketAddr>().is_ok() || host_and_port(text).is_some()
 }
