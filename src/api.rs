@@ -2,8 +2,8 @@
 //!
 //! # How it works
 //!
-//! [`Service`] holds what is asked for; [`router`] says which path leads to which handler; [`serve()`] takes
-//! connections. Handlers translate in and out and decide nothing. Every error leaves as a problem document
+//! [`Service`] holds what is asked for; [`router`] says which path leads to which handler; a
+//! [listener](crate::listener) takes connections. Handlers translate in and out and decide nothing. Every error leaves as a problem document
 //! (RFC 9457). `GET` needs a viewer's token, `POST` an operator's.
 //!
 //! # What can go wrong
@@ -20,7 +20,6 @@ mod operations;
 mod preflights;
 mod problem;
 mod request;
-mod serve;
 mod token;
 mod updates;
 mod view;
@@ -38,7 +37,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
-pub use serve::{Connections, serve};
 pub use token::{Caller, InvalidTokenHash, Role, Token, TokenHash, identify};
 
 use self::problem::Problem;

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
-use crate::api::{self, Bounds, Connections, Service};
+use crate::api::{self, Bounds, Service};
 use crate::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc,
     AwsVpcSettings,
@@ -30,6 +30,7 @@ use crate::id::IdSource;
 use crate::journal::{CanaryKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
 use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter, PermissionReader};
+use crate::listener::{self, Connections};
 use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
@@ -343,7 +344,7 @@ impl App {
             ending.cancelled().await;
             draining.cancel();
         });
-        if !api::serve(self.listener, api::router(self.service), self.connections, stop).await {
+        if !listener::serve(self.listener, api::router(self.service), self.connections, stop).await {
             tracing::warn!("some requests were cut off: they did not end within {} s", GRACE.as_secs());
         }
         self.driver.shutdown().await;

@@ -13,7 +13,8 @@
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
 //! floor 5  api metrics render                       faces: translate in and out, decide nothing
 //! floor 4  monitor preflight driver enumeration     engines: schedules, orchestration, shutdown
-//! floor 3  probe aws/* journal/{codec,seal,sqlite}  adapters: sockets, AWS clients, SQL
+//! floor 3  probe listener aws/*                      adapters: sockets, AWS clients, SQL
+//!          journal/{codec,seal,sqlite}
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
 //! floor 1  xks <- check <- update                   judgement: pure functions, no tokio, no I/O, no clock
 //! floor 0  key_store clock id chain                 vocabulary: newtypes, parse-only
@@ -36,6 +37,7 @@ pub mod kms;
 pub mod vpc;
 // floor 3
 pub mod aws;
+pub mod listener;
 pub mod probe;
 // floor 4
 pub mod driver;

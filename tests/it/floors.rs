@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["check"],
     &["update"],
     &["kms", "vpc", "cloudhsm", "journal"],
-    &["probe", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
+    &["probe", "listener", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
     &["preflight", "enumeration"],
     &["monitor", "driver"],
     &["api", "metrics", "render"],

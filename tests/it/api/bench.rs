@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use xks_preflight::api::{Bounds, Caller, Connections, Role, Service, Token, router, serve};
+use xks_preflight::api::{Bounds, Caller, Role, Service, Token, router};
 use xks_preflight::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
 };
@@ -31,6 +31,7 @@ use xks_preflight::key_store::{
     AccessKeyId, CustomKeyStoreId, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region,
 };
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
+use xks_preflight::listener::{Connections, serve};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};

@@ -1,4 +1,4 @@
-//! Connections: HTTP/1.1, with TLS where configured, bounded in number and in the time a head may take.
+//! Connections of every face: HTTP/1.1, with TLS where configured, bounded in number and in the time a head may take.
 
 use std::io;
 use std::sync::Arc;
