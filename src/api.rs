@@ -20,7 +20,6 @@ mod operations;
 mod preflights;
 mod problem;
 mod request;
-mod token;
 mod updates;
 mod view;
 
@@ -37,9 +36,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
-pub use token::{Caller, InvalidTokenHash, Role, Token, TokenHash, identify};
 
 use self::problem::Problem;
+use crate::access::KnownToken;
 use crate::clock::Clock;
 use crate::driver::{Driver, Examiner};
 use crate::enumeration::Enumerator;
@@ -77,8 +76,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
-    /// Who may call; empty means everybody, as an operator.
-    pub callers: Vec<Caller>,
+    /// Whose tokens are known; without any, everybody is let in as [`crate::access::Principal::anonymous`].
+    pub tokens: Vec<KnownToken>,
     /// Whether `/metrics` is for everybody.
     pub open_metrics: bool,
     /// Whether an update that disconnects must say that it knows.

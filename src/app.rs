@@ -304,7 +304,7 @@ impl App {
             metrics,
             clock: parts.clock,
             open_metrics: address.ip().is_loopback() || tokens.is_empty(),
-            callers: tokens,
+            tokens,
             outage_must_be_acknowledged: update.acknowledge_outage,
             bounds: Bounds {
                 body: http.body_limit,

@@ -7,8 +7,10 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::Service;
 use super::problem::Problem;
-use super::{Caller, Role, Service, identify};
+use crate::access::{KnownToken, Permission, Principal, TokenRefused, identify};
+use crate::clock::Timestamp;
 
 /// A caller that was let in.
 #[derive(Clone, Debug)]
@@ -17,11 +19,15 @@ pub(super) struct Admitted {
     pub(super) name: String,
 }
 
-/// Reading needs a viewer, everything else an operator. Without any configured caller the listener is a loopback one,
-/// or somebody said that they want it so: everybody is an operator.
+/// Reading needs [`Permission::Read`], a pre-flight [`Permission::Probe`], everything else [`Permission::Change`]. Without
+/// any token the listener is a loopback one, or somebody said that they want it so.
 pub(super) async fn admit(State(service): State<Arc<Service>>, mut request: Request, next: Next) -> Response {
-    let needed = if matches!(*request.method(), Method::GET | Method::HEAD) { Role::Viewer } else { Role::Operator };
-    match decide(&service.callers, request.headers(), needed) {
+    let needed = match *request.method() {
+        Method::GET | Method::HEAD => Permission::Read,
+        _ if request.uri().path() == "/v1/preflights" => Permission::Probe,
+        _ => Permission::Change,
+    };
+    match decide(&service.tokens, request.headers(), service.clock.now(), needed) {
         Ok(admitted) => {
             request.extensions_mut().insert(admitted);
             next.run(request).await
@@ -30,21 +36,22 @@ pub(super) async fn admit(State(service): State<Arc<Service>>, mut request: Requ
     }
 }
 
-fn decide(callers: &[Caller], headers: &HeaderMap, needed: Role) -> Result<Admitted, Problem> {
-    if callers.is_empty() {
+fn decide(tokens: &[KnownToken], headers: &HeaderMap, now: Timestamp, needed: Permission) -> Result<Admitted, Problem> {
+    let principal = if tokens.is_empty() {
         foreign_page(headers)?;
-        return Ok(Admitted { name: "anonymous".to_owned() });
-    }
-    let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
-    let caller = presented.and_then(|token| identify(callers, token)).ok_or_else(|| {
-        let detail = "send Authorization: Bearer and a token made with: xks-preflight token new";
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail).challenge()
-    })?;
-    if caller.role < needed {
-        let detail = format!("{} is a {}, and this needs an {needed}", caller.name, caller.role);
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
-    }
-    Ok(Admitted { name: caller.name.clone() })
+        Arc::new(Principal::anonymous())
+    } else {
+        let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+        let found = presented.ok_or(TokenRefused::Unknown).and_then(|token| identify(tokens, token, now));
+        Arc::clone(found.map_err(|_| {
+            let detail = "send Authorization: Bearer and a token made with: xks-preflight token new";
+            Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail).challenge()
+        })?)
+    };
+    principal
+        .may_somewhere(needed)
+        .map_err(|forbidden| Problem::new(StatusCode::FORBIDDEN, "forbidden", forbidden.to_string()))?;
+    Ok(Admitted { name: principal.name.clone() })
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -72,10 +79,12 @@ fn foreign_page(headers: &HeaderMap) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Token;
+    use crate::access::{Grant, Role, Scope, Token};
 
-    fn caller(name: &str, role: Role, bits: &[u8; 32]) -> Caller {
-        Caller { name: name.to_owned(), role, hash: Token::from_random(bits).hash() }
+    fn known(name: &str, role: Role, bits: &[u8; 32]) -> KnownToken {
+        let grants = vec![Grant { role, scope: Scope::All }];
+        let principal = Principal { name: name.to_owned(), how: crate::access::Method::Token, grants };
+        KnownToken { hash: Token::from_random(bits).hash(), expires: None, principal: Arc::new(principal) }
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -84,19 +93,19 @@ mod tests {
 
     #[test]
     fn who_may_do_what() {
-        let callers = [caller("watch", Role::Viewer, &[1; 32]), caller("deploy", Role::Operator, &[2; 32])];
+        let tokens = [known("watch", Role::Viewer, &[1; 32]), known("deploy", Role::Operator, &[2; 32])];
         let with = |bits: &[u8; 32]| format!("Bearer {}", Token::from_random(bits).expose());
         let status = |authorization: &str, needed| {
-            decide(&callers, &headers(&[("authorization", authorization)]), needed)
+            decide(&tokens, &headers(&[("authorization", authorization)]), Timestamp::from_unix(0), needed)
                 .map_err(|problem| problem.into_response().status().as_u16())
                 .map(|admitted| admitted.name)
         };
-        assert_eq!(status(&with(&[1; 32]), Role::Viewer), Ok("watch".into()));
-        assert_eq!(status(&with(&[1; 32]), Role::Operator), Err(403));
-        assert_eq!(status(&with(&[2; 32]), Role::Operator), Ok("deploy".into()));
-        assert_eq!(status(&with(&[3; 32]), Role::Viewer), Err(401));
-        assert_eq!(status("Basic eDp5", Role::Viewer), Err(401));
-        assert_eq!(status("Bearer", Role::Viewer), Err(401));
+        assert_eq!(status(&with(&[1; 32]), Permission::Read), Ok("watch".into()));
+        assert_eq!(status(&with(&[1; 32]), Permission::Change), Err(403));
+        assert_eq!(status(&with(&[2; 32]), Permission::Change), Ok("deploy".into()));
+        assert_eq!(status(&with(&[3; 32]), Permission::Read), Err(401));
+        assert_eq!(status("Basic eDp5", Permission::Read), Err(401));
+        assert_eq!(status("Bearer", Permission::Read), Err(401));
     }
 
     #[test]
@@ -108,9 +117,10 @@ mod tests {
             ("rebound.example.com:8480", false),
             ("", false),
         ] {
-            assert_eq!(decide(&[], &headers(&[("host", host)]), Role::Operator).is_ok(), allowed, "{host}");
+            let decided = decide(&[], &headers(&[("host", host)]), Timestamp::from_unix(0), Permission::Change);
+            assert_eq!(decided.is_ok(), allowed, "{host}");
         }
         let cross = headers(&[("host", "localhost"), ("sec-fetch-site", "cross-site")]);
-        assert!(decide(&[], &cross, Role::Viewer).is_err());
+        assert!(decide(&[], &cross, Timestamp::from_unix(0), Permission::Read).is_err());
     }
 }

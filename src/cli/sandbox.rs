@@ -12,7 +12,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::{Exit, Usage, environment, print, serve::stop_on_signal};
-use crate::api::Token;
+use crate::access::Token;
 use crate::app::{App, Parts};
 use crate::aws::AwsCredentials;
 use crate::clock::{Clock as _, SystemClock};

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::{Exit, Usage, print};
-use crate::api::{Role, Token};
+use crate::access::{Role, Token};
 use crate::config::caller_name;
 
 /// What to do with tokens.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::quantity;
-use crate::api::Role;
+use crate::access::Role;
 
 /// A key of the configuration file.
 #[derive(Debug)]

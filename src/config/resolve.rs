@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::fault::{Collector, found};
 use super::files;
@@ -16,7 +17,7 @@ use super::settings::{
     NamedCredential, PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
 use super::waiver;
-use crate::api::{Caller, Role, TokenHash};
+use crate::access::{Grant, KnownToken, Method, Principal, Role, Scope, TokenHash};
 use crate::key_store::{
     AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
     Region,
@@ -359,8 +360,8 @@ impl Resolver<'_> {
         })
     }
 
-    fn tokens(&mut self, sections: Vec<Section>) -> Option<Vec<Caller>> {
-        let mut callers: Vec<Caller> = Vec::new();
+    fn tokens(&mut self, sections: Vec<Section>) -> Option<Vec<KnownToken>> {
+        let mut tokens: Vec<KnownToken> = Vec::new();
         let mut whole = true;
         for mut section in sections {
             let name = section.parse("name", self.faults, |text| caller_name(text).map(str::to_owned));
@@ -371,16 +372,19 @@ impl Resolver<'_> {
                 whole = false;
                 continue;
             };
-            if callers.iter().any(|other| other.name == name.value) {
+            if tokens.iter().any(|other| other.principal.name == name.value) {
                 self.faults.add(name.line, &name.path, format!("is there twice {}", found(&name.value)));
             }
-            if let Some(other) = callers.iter().find(|other| other.hash == hash.value) {
-                let why = format!("is the same token as that of {:?}: nobody could tell who called", other.name);
+            if let Some(other) = tokens.iter().find(|other| other.hash == hash.value) {
+                let why =
+                    format!("is the same token as that of {:?}: nobody could tell who called", other.principal.name);
                 self.faults.add(hash.line, &hash.path, why);
             }
-            callers.push(Caller { name: name.value, role, hash: hash.value });
+            let grants = vec![Grant { role, scope: Scope::All }];
+            let principal = Arc::new(Principal { name: name.value, how: Method::Token, grants });
+            tokens.push(KnownToken { hash: hash.value, expires: None, principal });
         }
-        whole.then_some(callers)
+        whole.then_some(tokens)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use super::secret::SealingKey;
-use crate::api::Caller;
+use crate::access::KnownToken;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -45,7 +45,7 @@ pub struct Config {
     pub update: UpdatePolicy,
     /// `[[tokens]]`: who may call the API, unique by name and by token. Empty on a loopback address (or with
     /// `allow_insecure`): the API asks nobody who they are.
-    pub tokens: Vec<Caller>,
+    pub tokens: Vec<KnownToken>,
 }
 
 /// `[listen]`.

@@ -89,7 +89,7 @@ fn the_shipped_files_are_without_fault() {
     assert_eq!(observe.credentials["main"].credential, main.credential);
 
     let full = place.load(&shipped("full.toml")).unwrap();
-    assert_eq!(full.tokens[0].name, "alice");
+    assert_eq!(full.tokens[0].principal.name, "alice");
     assert_eq!(full.credentials["next"].credential.secret_access_key.expose(), SECRET);
     assert_eq!(full.preflight.routes["xks.example.com"], vec!["192.0.2.7:443".parse().unwrap()]);
     assert!(!format!("{full:?}{observe:?}{minimal:?}").contains("DoNotLeak"));

@@ -98,7 +98,8 @@ fn a_new_token_is_accepted_by_the_configuration_and_differs_from_the_last() {
     assert_eq!(check.status.code(), Some(0), "{}", text(&check.stderr));
 
     let config = xks_preflight::config::Config::load(&file, &|_| None).unwrap();
-    assert_eq!(xks_preflight::api::identify(&config.tokens, token).unwrap().name, "al \"ice\"");
+    let now = xks_preflight::clock::Timestamp::from_unix(0);
+    assert_eq!(xks_preflight::access::identify(&config.tokens, token, now).unwrap().name, "al \"ice\"");
 
     let environment = [("XKS_PREFLIGHT_NAME", "bob"), ("XKS_PREFLIGHT_ROLE", "operator")];
     let another = text(&run(&["token", "new"], &environment).stdout);

@@ -184,7 +184,7 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ("[listen]\ntls_key_file = \"garbage\"", "line 4: listen.tls_key_file: needs tls_certificate_file beside it"),
     (
         "[[tokens]]\nname = \"a\"\nrole = \"root\"\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
-        "line 5: tokens[0].role: must be \"viewer\" or \"operator\" (found \"root\")",
+        "line 5: tokens[0].role: must be \"viewer\" or \"prober\" or \"operator\" or \"approver\" or \"admin\" (found \"root\")",
     ),
     (
         "[[tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"xkspf_DoNotLeak\"",

@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use xks_preflight::api::{Bounds, Caller, Role, Service, Token, router};
+use xks_preflight::access::{Grant, KnownToken, Method, Principal, Role, Scope, Token};
+use xks_preflight::api::{Bounds, Service, router};
 use xks_preflight::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
 };
@@ -169,8 +170,12 @@ impl Bench {
             judging: Arc::new(|_, _| JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver()] }),
         });
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
-        let caller = |name: &str, role, token: &Token| Caller { name: name.to_owned(), role, hash: token.hash() };
-        let callers = vec![caller("watch", Role::Viewer, &viewer), caller("deploy", Role::Operator, &operator)];
+        let known = |name: &str, role, token: &Token| {
+            let grants = vec![Grant { role, scope: Scope::All }];
+            let principal = Arc::new(Principal { name: name.to_owned(), how: Method::Token, grants });
+            KnownToken { hash: token.hash(), expires: None, principal }
+        };
+        let tokens = vec![known("watch", Role::Viewer, &viewer), known("deploy", Role::Operator, &operator)];
         let parts = ServiceParts {
             kms: &kms,
             iam: &iam,
@@ -180,7 +185,7 @@ impl Bench {
             credential,
             key_tests,
         };
-        let service = Arc::new(parts.service(surroundings, callers, bounds).await);
+        let service = Arc::new(parts.service(surroundings, tokens, bounds).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -275,7 +280,7 @@ struct ServiceParts<'a> {
 
 impl ServiceParts<'_> {
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
-    async fn service(self, surroundings: Arc<Surroundings>, callers: Vec<Caller>, bounds: Bounds) -> Service {
+    async fn service(self, surroundings: Arc<Surroundings>, tokens: Vec<KnownToken>, bounds: Bounds) -> Service {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids = Arc::new(IdSource::from_entropy());
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -378,7 +383,7 @@ impl ServiceParts<'_> {
             surroundings,
             metrics,
             clock,
-            callers,
+            tokens,
             open_metrics: false,
             outage_must_be_acknowledged: true,
             bounds,

@@ -7,7 +7,7 @@ use super::bench::{Bench, NEW, SECRET};
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_ask_for_what() {
     let bench = Bench::new("api-access").await;
-    let stranger = xks_preflight::api::Token::from_random(&[9; 32]);
+    let stranger = xks_preflight::access::Token::from_random(&[9; 32]);
     let json = [("content-type", "application/json")];
     let none = "update-00000000-0000-7000-8000-000000000000";
     let gets = ["/v1/checks", "/v1/key-stores", "/v1/updates", "/metrics"].map(str::to_owned);

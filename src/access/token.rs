@@ -4,50 +4,15 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
 use zeroize::Zeroizing;
 
-/// What a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// May read everything that the API shows.
-    Viewer,
-    /// May also run pre-flights and updates.
-    Operator,
-}
-
-impl Role {
-    /// Every role, by its word in the configuration.
-    pub const NAMES: [&'static str; 2] = ["viewer", "operator"];
-
-    /// Reads the word of the configuration.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "viewer" => Some(Self::Viewer),
-            "operator" => Some(Self::Operator),
-            _ => None,
-        }
-    }
-
-    /// The word of the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::Principal;
+use crate::clock::Timestamp;
 
 /// A token in the clear: exists only where it is made, to be printed once. `Debug` tells nothing.
 pub struct Token(Zeroizing<String>);
@@ -142,26 +107,45 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A caller that the configuration knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Shown in the journal as the one who asked.
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    /// The hash of its token.
+/// A token that the configuration knows, by its hash.
+#[derive(Clone, Debug)]
+pub struct KnownToken {
+    /// The hash.
     pub hash: TokenHash,
+    /// From when on it is worth nothing; `None` means never.
+    pub expires: Option<Timestamp>,
+    /// Whose it is.
+    pub principal: Arc<Principal>,
 }
 
-/// The caller whose token this is. Every hash is compared, so that the time taken tells nothing about the list.
-pub fn identify<'a>(callers: &'a [Caller], token: &str) -> Option<&'a Caller> {
+/// Why nobody was recognised by a token. Neither helps with guessing: of all tokens that are not known nothing is told,
+/// and that one has expired is told only to whoever sends it whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefused {
+    /// Nobody has it.
+    #[error("the token is not one of those that are known here")]
+    Unknown,
+    /// Its time is over.
+    #[error("the token has expired; ask for a new one")]
+    Expired,
+}
+
+/// Whose token this is. Every hash is compared, so that the time taken tells nothing about the list.
+pub fn identify<'a>(known: &'a [KnownToken], token: &str, now: Timestamp) -> Result<&'a Arc<Principal>, TokenRefused> {
     let presented = TokenHash::of(token);
-    callers.iter().fold(None, |found, caller| if caller.hash == presented { Some(caller) } else { found })
+    let found = known.iter().fold(None, |found, one| if one.hash == presented { Some(one) } else { found });
+    let found = found.ok_or(TokenRefused::Unknown)?;
+    // The instant itself is too late: an expiry is the first instant at which it is over.
+    if found.expires.is_some_and(|expires| now >= expires) {
+        return Err(TokenRefused::Expired);
+    }
+    Ok(&found.principal)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Method;
     use proptest::prelude::*;
 
     #[test]
@@ -179,18 +163,31 @@ mod tests {
         }
     }
 
+    fn known(name: &str, bits: &[u8; 32], expires: Option<i64>) -> KnownToken {
+        let principal = Principal { name: name.to_owned(), how: Method::Token, grants: Vec::new() };
+        let expires = expires.map(Timestamp::from_unix);
+        KnownToken { hash: Token::from_random(bits).hash(), expires, principal: Arc::new(principal) }
+    }
+
     #[test]
-    fn a_caller_is_found_by_its_token_only() {
-        let caller = |name: &str, bits| Caller {
-            name: name.to_owned(),
-            role: Role::Viewer,
-            hash: Token::from_random(bits).hash(),
-        };
-        let callers = [caller("one", &[1; 32]), caller("two", &[2; 32])];
-        let found = identify(&callers, Token::from_random(&[2; 32]).expose()).unwrap();
-        assert_eq!(found.name, "two");
-        assert_eq!(identify(&callers, ""), None);
-        assert_eq!(identify(&callers, &callers[0].hash.to_string()), None, "a hash is no token");
+    fn a_principal_is_found_by_its_token_only() {
+        let all = [known("one", &[1; 32], None), known("two", &[2; 32], None)];
+        let now = Timestamp::from_unix(0);
+        let token = Token::from_random(&[2; 32]);
+        assert_eq!(identify(&all, token.expose(), now).unwrap().name, "two");
+        let truncated = &token.expose()[..token.expose().len() - 1];
+        for wrong in ["", truncated, &all[0].hash.to_string(), &token.expose().to_lowercase()] {
+            assert_eq!(identify(&all, wrong, now), Err(TokenRefused::Unknown), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_expires_at_its_instant() {
+        let all = [known("one", &[1; 32], Some(1_000))];
+        let at = |seconds| identify(&all, Token::from_random(&[1; 32]).expose(), Timestamp::from_unix(seconds)).is_ok();
+        assert!(at(999));
+        assert!(!at(1_000));
+        assert!(!at(2_000));
     }
 
     proptest! {
