@@ -13,6 +13,7 @@
 //! - The journal fails: the task stops, reads the update again after a while, and goes on from what is recorded.
 //! - KMS cannot be read: nothing is decided from ignorance; the task looks again, more and more patiently.
 
+mod connection;
 mod examiner;
 mod follow;
 mod in_force;
@@ -31,6 +32,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::connection::ConnectionRequest;
 pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests, Observer};
 use crate::clock::Clock;
 use crate::id::{IdSource, UpdateId};
@@ -279,6 +281,27 @@ impl Driver {
 
     /// Plans, records and starts an update, or finds the one that the same request has started before.
     pub async fn submit(&self, request: UpdateRequest) -> Result<Submitted, SubmitError> {
+        if let Some(earlier) = self.admit(request.idempotency.as_ref()).await? {
+            return Ok(earlier);
+        }
+        let (plan, secrets) = self.prepare(&request).await?;
+        if let Disruption::Disconnect { because } = &plan.disruption
+            && self.0.parts.policy.acknowledge_outage
+            && !plan.outage_acknowledged
+        {
+            return Err(SubmitError::OutageNotAcknowledged { because: because.join(", ") });
+        }
+        self.create(plan, request.idempotency, secrets).await
+    }
+
+    /// The update that the request with this key has become, if it came before.
+    pub async fn find(&self, idempotency: &Idempotency) -> Result<Option<UpdateId>, SubmitError> {
+        let found = self.0.parts.journal.find(idempotency).await.map_err(SubmitError::Journal)?;
+        found.map(|earlier| Ok(submitted(earlier, None)?.id)).transpose()
+    }
+
+    /// Whether anything can be begun here, and what the same request has begun before.
+    async fn admit(&self, idempotency: Option<&Idempotency>) -> Result<Option<Submitted>, SubmitError> {
         let parts = &self.0.parts;
         if parts.writer.is_none() {
             return Err(SubmitError::ObserveOnly);
@@ -286,27 +309,28 @@ impl Driver {
         if self.0.stop.is_cancelled() {
             return Err(SubmitError::ShuttingDown);
         }
-        if let Some(idempotency) = &request.idempotency {
-            // Before anything else: by now the key store may well show what the first request asked for.
-            if let Some(earlier) = parts.journal.find(idempotency).await.map_err(SubmitError::Journal)? {
-                return submitted(earlier, None);
-            }
-        }
-        let (plan, secrets) = self.prepare(&request).await?;
-        if let Disruption::Disconnect { because } = &plan.disruption
-            && parts.policy.acknowledge_outage
-            && !plan.outage_acknowledged
-        {
-            return Err(SubmitError::OutageNotAcknowledged { because: because.join(", ") });
-        }
+        let Some(idempotency) = idempotency else { return Ok(None) };
+        // Before anything else: by now the key store may well show what the first request asked for.
+        let earlier = parts.journal.find(idempotency).await.map_err(SubmitError::Journal)?;
+        earlier.map(|earlier| submitted(earlier, None)).transpose()
+    }
+
+    /// Records a plan and starts its update.
+    async fn create(
+        &self,
+        plan: Plan,
+        idempotency: Option<Idempotency>,
+        secrets: Vec<(SecretPurpose, SecretString)>,
+    ) -> Result<Submitted, SubmitError> {
         let (id, at) = (plan.id, plan.created_at);
-        let new = NewUpdate { plan, at, idempotency: request.idempotency, secrets };
+        let (key_store, by) = (plan.key_store.clone(), plan.requested_by.clone());
+        let new = NewUpdate { plan, at, idempotency, secrets };
         // In a task of its own: whoever asked may leave in the middle, and what is recorded must be driven.
         let driver = self.clone();
         let recording = self.0.tasks.spawn(async move {
             let created = driver.0.parts.journal.create(new).await.map_err(SubmitError::Journal)?;
             if created == Created::New {
-                tracing::info!(update = %id, key_store = %request.key_store, by = request.by, "update planned");
+                tracing::info!(update = %id, %key_store, by, "update planned");
                 driver.drive(id);
             }
             submitted(created, Some(id))

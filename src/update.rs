@@ -24,6 +24,7 @@
 //!   thing that cannot be seen there, a secret under an unchanged access key id, is sent again with the same values.
 
 mod change;
+mod connection;
 mod decide;
 mod event;
 mod gate;
@@ -37,6 +38,7 @@ mod transition;
 mod lives;
 
 pub use change::{Disruption, Standing, disruption};
+pub use connection::{ConnectionChange, plan_connection};
 pub use decide::{Decision, Moment, decide};
 pub use event::{BlockedBy, Ending, Event, Recorded};
 pub use gate::{Approval, Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};

@@ -108,7 +108,7 @@ pub(super) fn change(map: Map<String, Value>, key_store: Option<CustomKeyStoreId
             password,
             former_credential,
             former_password,
-            options: Options { connect, acknowledge_outage },
+            options: Options { connect, acknowledge_outage, ..Options::default() },
             dry_run: dry_run || top_dry_run,
             digest,
         }),

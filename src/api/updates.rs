@@ -202,7 +202,7 @@ pub(super) fn update_request(
     by: &str,
     idempotency: Option<Idempotency>,
 ) -> UpdateRequest {
-    let Options { connect, acknowledge_outage } = asked.options;
+    let Options { connect, acknowledge_outage, .. } = asked.options;
     // Where nobody has to say it, everybody has said it.
     let acknowledge_outage = acknowledge_outage || !service.outage_must_be_acknowledged;
     UpdateRequest {
@@ -215,7 +215,7 @@ pub(super) fn update_request(
         password: asked.password.clone(),
         former_password: asked.former_password.clone(),
         former_credential: asked.former_credential.clone(),
-        options: Options { connect, acknowledge_outage },
+        options: Options { connect, acknowledge_outage, ..Options::default() },
         by: by.to_owned(),
         idempotency,
     }
@@ -233,7 +233,9 @@ pub(super) fn refused(service: &Service, error: SubmitError) -> Problem {
             let (status, reason) = match why {
                 PlanRefused::Members { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "members"),
                 PlanRefused::NothingToChange => (StatusCode::CONFLICT, "nothing_to_change"),
-                PlanRefused::State { .. } => (StatusCode::CONFLICT, "wrong_state"),
+                PlanRefused::State { .. } | PlanRefused::NotDisconnected { .. } => {
+                    (StatusCode::CONFLICT, "wrong_state")
+                }
                 PlanRefused::Unrecognized { .. } => (StatusCode::CONFLICT, "unrecognized_key_store"),
                 PlanRefused::DigestDiffers | PlanRefused::NotRecordable => {
                     (StatusCode::INTERNAL_SERVER_ERROR, "internal")

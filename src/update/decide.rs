@@ -200,7 +200,8 @@ fn not_yet(
     let needs = match step {
         Step::Update if !disconnected_by_us => &plan.expected.state,
         Step::Update | Step::Connect => &ConnectionState::Disconnected,
-        Step::Disconnect => &ConnectionState::Connected,
+        // CONNECTED, but for a disconnect alone.
+        Step::Disconnect => &plan.expected.state,
     };
     if found.state == *needs {
         return None;
@@ -233,6 +234,15 @@ fn arrival(plan: &Plan, run: &Run, found: &KeyStore, standing: Standing, moment:
         });
     }
     match (&found.state, plan.ends_connected()) {
+        // There is nothing to probe for: it is out of use, as was asked for.
+        (ConnectionState::Disconnected, false) if plan.only_disconnects() => Decision::Conclude(Ending::Verified),
+        (ConnectionState::Disconnecting, false) if plan.only_disconnects() => {
+            within(moment, limits.disconnect(), || roll_back("it did not become DISCONNECTED in time".to_owned()))
+        }
+        // A disconnect that KMS has just accepted may not show at once.
+        (former, false) if plan.only_disconnects() && *former == plan.expected.state => {
+            within(moment, limits.settle(), || roll_back(format!("the key store stays {former}")))
+        }
         (ConnectionState::Connected, true) | (ConnectionState::Disconnected, false) => verification(plan, run, moment),
         (ConnectionState::Connecting, true) => {
             within(moment, limits.connect(), || roll_back("it did not become CONNECTED in time".to_owned()))

@@ -118,12 +118,16 @@ pub struct PreflightPassed {
 }
 
 impl PreflightPassed {
-    /// Only a `ready` verdict about exactly the plan's settings counts.
+    /// Only a `ready` verdict about exactly the plan's settings counts; any verdict about them does for a disconnect
+    /// whose plan says that its way back is unproven.
     pub(super) fn of(plan: &Plan, summary: &PreflightSummary) -> Result<Self, Denied> {
         if summary.settings != plan.settings() {
             return Err(Denied::OtherSettings { report: summary.report });
         }
         match summary.verdict {
+            Verdict::Blocked | Verdict::Inconclusive if plan.only_disconnects() && plan.reconnect_unproven => {
+                Ok(Self { report: summary.report, finished_at: summary.finished_at })
+            }
             Verdict::Ready => Ok(Self { report: summary.report, finished_at: summary.finished_at }),
             Verdict::Blocked | Verdict::Inconclusive => {
                 Err(Denied::NotReady { report: summary.report, message: summary.message.clone() })

@@ -1,6 +1,8 @@
 //! Whole lives of updates against a KMS that behaves at random: whatever it does, no update ends with a key store that
 //! was connected and is not, unless it says that it is stuck.
 
+mod connections;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -258,7 +260,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let state = if connected { ConnectionState::Connected } else { ConnectionState::Disconnected };
-        let plan = planned(change, state.clone(), former, Options { connect, acknowledge_outage: true });
+        let plan = planned(change, state.clone(), former, Options { connect, acknowledge_outage: true, ..Options::default() });
         let world = World {
             random: StdRng::seed_from_u64(seed),
             store: store(state.clone()),

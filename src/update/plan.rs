@@ -94,6 +94,10 @@ pub struct PlanBody {
     /// Whether the requester acknowledged that the keys will be out of use for a while, where they will.
     #[serde(default)]
     pub outage_acknowledged: bool,
+    /// Whether it goes on whatever its pre-flight says: a disconnect alone, by a person's explicit wish, or of a key store
+    /// that is out of use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reconnect_unproven: bool,
     /// The failures that are accepted: whoever approves the plan approves these with it, and no later ones count.
     #[serde(default)]
     pub waivers: Vec<Waiver>,
@@ -144,7 +148,15 @@ impl Plan {
 
     /// Whether the key store is to be CONNECTED in the end.
     pub fn ends_connected(&self) -> bool {
-        self.was_connected() || self.steps.contains(&Step::Connect)
+        match self.steps.as_slice() {
+            [Step::Disconnect] => false,
+            steps => self.was_connected() || steps.contains(&Step::Connect),
+        }
+    }
+
+    /// Whether it is a disconnect and nothing else.
+    pub fn only_disconnects(&self) -> bool {
+        self.steps == [Step::Disconnect]
     }
 
     /// Whether the key store was CONNECTED in the beginning.
@@ -170,7 +182,7 @@ impl Plan {
         }
     }
 
-    fn sealed(body: PlanBody) -> Result<Self, PlanRefused> {
+    pub(super) fn sealed(body: PlanBody) -> Result<Self, PlanRefused> {
         // A struct of structs, lists and enums: serde writes the fields in their declared order, which makes this
         // form canonical without further ado.
         let canonical = serde_json::to_vec(&body).map_err(|_| PlanRefused::NotRecordable)?;
@@ -224,6 +236,12 @@ pub enum PlanRefused {
     /// Everything is already as asked.
     #[error("nothing to change: the key store already has the values that are asked for")]
     NothingToChange,
+    /// Whoever asks may not have the key store disconnected.
+    #[error("key store must be DISCONNECTED for a change of {because}, and it is not")]
+    NotDisconnected {
+        /// The members that KMS accepts only while DISCONNECTED.
+        because: String,
+    },
     /// A connection state in which KMS accepts no update.
     #[error("key store is {state}: {remedy}")]
     State {
@@ -261,6 +279,9 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         .filter(|held| observed.xks().is_some_and(|xks| xks.access_key_id == held.access_key_id));
     let connected = observed.state == ConnectionState::Connected;
     let disruption = if connected { disruption(&change) } else { Disruption::InPlace };
+    if let (Disruption::Disconnect { because }, true) = (&disruption, wanted.options.in_place) {
+        return Err(PlanRefused::NotDisconnected { because: because.join(", ") });
+    }
     let steps = match (&disruption, connected, wanted.options.connect) {
         (Disruption::Disconnect { .. }, _, _) => vec![Step::Disconnect, Step::Update, Step::Connect],
         (Disruption::InPlace, false, true) => vec![Step::Update, Step::Connect],
@@ -272,6 +293,7 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         expected: observed.clone(),
         new,
         outage_acknowledged: wanted.options.acknowledge_outage,
+        reconnect_unproven: false,
         waivers: wanted.waivers,
         disruption,
         steps,

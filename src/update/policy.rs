@@ -126,4 +126,7 @@ pub struct Options {
     /// The requester knows that a change which disconnects the store takes its keys out of use for minutes.
     #[serde(default)]
     pub acknowledge_outage: bool,
+    /// Refuse the change if the store would have to be disconnected for it.
+    #[serde(default)]
+    pub in_place: bool,
 }

@@ -101,7 +101,7 @@ impl Bench {
             password: password.map(|password| KeyStorePassword::parse(password).unwrap()),
             former_credential: None,
             former_password: None,
-            options: Options { acknowledge_outage: true, connect: true },
+            options: Options { acknowledge_outage: true, connect: true, ..Options::default() },
             by: "tester".into(),
             idempotency: None,
         }

@@ -404,7 +404,7 @@ async fn after_plan_of(change: Change, before: impl FnOnce(&Bench), set: impl Fn
         password: None,
         former_password: None,
         former_credential: None,
-        options: Options { acknowledge_outage: true, connect: true },
+        options: Options { acknowledge_outage: true, connect: true, ..Options::default() },
         by: "matrix".to_owned(),
         idempotency: None,
     };
