@@ -12,11 +12,13 @@
 //! bounded in number, size and time. Authorization is never logged.
 
 mod access;
+mod approvals;
 mod body;
 mod events;
 mod key_stores;
 mod openapi;
 mod operations;
+mod precondition;
 mod preflights;
 mod problem;
 mod request;
@@ -105,6 +107,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/updates", get(updates::list).post(updates::submit))
         .route("/v1/updates/{id}", get(updates::one))
         .route("/v1/updates/{id}/events", get(events::follow))
+        .route("/v1/updates/{id}/approve", post(approvals::approve))
         .route("/v1/updates/{id}/cancel", post(updates::cancel))
         .route("/v1/updates/{id}/rollback", post(updates::rollback))
         .route_layer(from_fn_with_state(service.clone(), access::admit));

@@ -35,7 +35,7 @@ use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
-use crate::update::{ApprovalRule, Policy};
+use crate::update::Policy;
 use crate::vpc::VpcReader;
 
 /// KMS calls the proxy during an update, with a retry; this leaves it time.
@@ -253,7 +253,7 @@ impl App {
             judging: Arc::clone(&surroundings.judging),
             clock: Arc::clone(&parts.clock),
             ids: Arc::clone(&ids),
-            policy: policy(&update),
+            policy: policy(&update, &key_stores),
             pace: Pace { interval: update.poll_interval, ..Pace::default() },
         });
         let counted = Arc::clone(&metrics);
@@ -430,11 +430,10 @@ fn surroundings(
     }
 }
 
-fn policy(update: &config::UpdatePolicy) -> Policy {
+fn policy(update: &config::UpdatePolicy, stores: &[config::WatchedKeyStore]) -> Policy {
     Policy {
-        approval: match update.approval {
-            config::ApprovalRule::None => ApprovalRule::None,
-        },
+        approval: update.approval,
+        approval_of: stores.iter().filter_map(|store| Some((store.id.clone(), store.approval?))).collect(),
         plan_valid_for: update.plan_expiry,
         preflight_valid_for: update.preflight_expiry,
         connect_xks: update.connect_wait,

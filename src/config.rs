@@ -31,8 +31,8 @@ pub(crate) use resolve::caller_name;
 pub use schema::schema;
 pub use secret::{Environment, SealingKey};
 pub use settings::{
-    ApprovalRule, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
-    NamedCredential, PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver, WatchedKeyStore,
+    CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
+    PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver, WatchedKeyStore,
 };
 
 /// The largest configuration file that is read, in bytes.

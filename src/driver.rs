@@ -44,7 +44,7 @@ use crate::key_store::{
 use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
 use crate::preflight::Judging;
 use crate::update::{
-    Disruption, Event, Options, Plan, PlanDigest, PlanRefused, Policy, PreflightSummary, Recorded, Round, State,
+    Consent, Denied, Disruption, Event, Options, Plan, PlanRefused, Policy, PreflightSummary, Recorded, Round, State,
     Status, Wanted, plan,
 };
 
@@ -211,11 +211,14 @@ pub enum OrderError {
         /// The rule.
         why: &'static str,
     },
-    /// The approval states another plan's digest.
-    #[error("digest is not that of the plan, which is {plan}")]
-    OtherPlan {
-        /// The plan's digest.
-        plan: PlanDigest,
+    /// The gate does not take it.
+    #[error("approval is not taken")]
+    Denied(#[source] Denied),
+    /// The update has gone on since whoever orders looked at it.
+    #[error("the update has gone on since: it is at event {found}; look at it again")]
+    Stale {
+        /// The number of its last event.
+        found: u64,
     },
     /// Nobody drives the update here.
     #[error("this instance only observes, or is shutting down: nobody drives the update")]
@@ -242,6 +245,21 @@ impl UpdateRecord {
     pub fn id(&self) -> UpdateId {
         self.state.plan().id
     }
+
+    /// The number of the last event.
+    pub fn last_event(&self) -> u64 {
+        self.events.last().map_or(0, |recorded| recorded.sequence)
+    }
+}
+
+/// What whoever orders had seen of the update: the number of its last event, if they care.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen(pub Option<u64>);
+
+impl Seen {
+    fn is(self, found: u64) -> Result<(), OrderError> {
+        if self.0.is_none_or(|seen| seen == found) { Ok(()) } else { Err(OrderError::Stale { found }) }
+    }
 }
 
 /// Drives updates. A handle; clones drive the same ones.
@@ -259,6 +277,7 @@ struct Inner {
 /// What a person wants of a running update, and where the answer goes.
 struct Order {
     event: Event,
+    seen: Seen,
     answer: oneshot::Sender<Result<(), OrderError>>,
 }
 
@@ -375,23 +394,21 @@ impl Driver {
     }
 
     /// Ends an update that has changed nothing yet.
-    pub async fn cancel(&self, id: UpdateId, by: &str) -> Result<(), OrderError> {
-        self.order(id, Event::CancelRequested { by: by.to_owned() }).await
+    pub async fn cancel(&self, id: UpdateId, by: &str, seen: Seen) -> Result<(), OrderError> {
+        self.order(id, Event::CancelRequested { by: by.to_owned() }, seen).await
     }
 
     /// Takes an update that has begun back to the former settings.
-    pub async fn rollback(&self, id: UpdateId, by: &str) -> Result<(), OrderError> {
-        self.order(id, Event::RollbackRequested { by: by.to_owned() }).await
+    pub async fn rollback(&self, id: UpdateId, by: &str, seen: Seen) -> Result<(), OrderError> {
+        self.order(id, Event::RollbackRequested { by: by.to_owned() }, seen).await
     }
 
-    /// A person's yes to the plan with this digest.
-    pub async fn approve(&self, id: UpdateId, digest: &str, by: &str) -> Result<(), OrderError> {
-        let digest = PlanDigest::stated(digest);
-        let plan = self.get(id).await?.state.plan().digest().clone();
-        if digest != plan {
-            return Err(OrderError::OtherPlan { plan });
-        }
-        self.order(id, Event::ApprovalGiven { by: by.to_owned(), digest }).await
+    /// A person's yes to exactly the plan and report that it names.
+    pub async fn approve(&self, id: UpdateId, consent: &Consent<'_>, seen: Seen) -> Result<(), OrderError> {
+        let record = self.get(id).await?;
+        seen.is(record.last_event())?;
+        let event = record.state.consent(consent, self.0.parts.clock.now()).map_err(OrderError::Denied)?;
+        self.order(id, event, seen).await
     }
 
     /// Stops every task at the next safe point and waits for that. Nothing is lost: [`Driver::start`] goes on from
@@ -410,8 +427,9 @@ impl Driver {
         Ok(records)
     }
 
-    async fn order(&self, id: UpdateId, event: Event) -> Result<(), OrderError> {
+    async fn order(&self, id: UpdateId, event: Event, seen: Seen) -> Result<(), OrderError> {
         let record = self.get(id).await?;
+        seen.is(record.last_event())?;
         // Refused here already where possible, so that the answer does not wait for the task.
         if let Err(illegal) = record.state.clone().apply(&event) {
             return Err(OrderError::NotNow { status: record.state.status(), why: illegal.why });
@@ -419,7 +437,7 @@ impl Driver {
         let task = self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         let task = task.ok_or(OrderError::NotDriven)?;
         let (answer, answered) = oneshot::channel();
-        task.send(Order { event, answer }).await.map_err(|_| OrderError::NotDriven)?;
+        task.send(Order { event, seen, answer }).await.map_err(|_| OrderError::NotDriven)?;
         answered.await.map_err(|_| OrderError::NotDriven)?
     }
 

@@ -24,7 +24,8 @@ pub use scene::{KeyCounts, OpenUpdate, Scene};
 
 use crate::check::{Report, Verdict};
 use crate::key_store::CustomKeyStoreId;
-use crate::xks::{ErrorName, Refusal};
+use crate::update::{Denied, Refusal};
+use crate::xks::{self, ErrorName};
 
 /// What all names begin with.
 pub const PREFIX: &str = "xks_preflight_";
@@ -106,7 +107,7 @@ metrics! {
 pub enum Denial {
     /// The settings are not fit, or nobody could tell.
     Blocked,
-    /// Drift, expiry, a missing secret or approval.
+    /// It was not allowed to begin for another reason.
     Refused,
     /// No plan could be made.
     Unplannable,
@@ -114,11 +115,58 @@ pub enum Denial {
     Locked,
     /// It puts keys out of use, and nobody said that this is known.
     Unacknowledged,
+    /// The plan expired before its first mutation.
+    Expired,
+    /// The key store is not any more what the plan was made for.
+    Drift,
+    /// Whoever asked for the update tried to approve it.
+    Author,
+    /// An approval of another plan or report.
+    OtherPlan,
+    /// An approval by somebody who has given theirs.
+    AlreadyApproved,
+    /// An approval of what does not wait for one.
+    NotAwaitingApproval,
 }
 
 impl Denial {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Blocked, Self::Refused, Self::Unplannable, Self::Locked, Self::Unacknowledged];
+    pub const ALL: [Self; 11] = [
+        Self::Blocked,
+        Self::Refused,
+        Self::Unplannable,
+        Self::Locked,
+        Self::Unacknowledged,
+        Self::Expired,
+        Self::Drift,
+        Self::Author,
+        Self::OtherPlan,
+        Self::AlreadyApproved,
+        Self::NotAwaitingApproval,
+    ];
+
+    /// The reason for which the gate did not take something.
+    pub fn of(denied: &Denied) -> Self {
+        match denied {
+            Denied::AuthorMayNotApprove { .. } => Self::Author,
+            Denied::OtherPlan => Self::OtherPlan,
+            Denied::AlreadyApproved { .. } => Self::AlreadyApproved,
+            Denied::OutageNotAcknowledged => Self::Unacknowledged,
+            Denied::NotAwaitingApproval { .. } => Self::NotAwaitingApproval,
+            Denied::Expired { .. } => Self::Expired,
+            Denied::NotReady { .. } | Denied::OtherSettings { .. } | Denied::Stale { .. } => Self::Blocked,
+            Denied::NothingToRestore | Denied::NotNext { .. } => Self::Refused,
+        }
+    }
+
+    /// The reason for which an update was not allowed to begin.
+    pub fn refused(reason: Refusal) -> Self {
+        match reason {
+            Refusal::Expired => Self::Expired,
+            Refusal::Drift => Self::Drift,
+            Refusal::Gone | Refusal::NoEffect | Refusal::Unnamed => Self::Refused,
+        }
+    }
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
@@ -128,6 +176,12 @@ impl Denial {
             Self::Unplannable => "unplannable",
             Self::Locked => "locked",
             Self::Unacknowledged => "outage_not_acknowledged",
+            Self::Expired => "expired",
+            Self::Drift => "drift",
+            Self::Author => "author_may_not_approve",
+            Self::OtherPlan => "other_plan",
+            Self::AlreadyApproved => "already_approved",
+            Self::NotAwaitingApproval => "not_awaiting_approval",
         }
     }
 }
@@ -184,7 +238,7 @@ impl Metrics {
             for attempt in sample.attempts() {
                 seconds.observe(attempt.total().as_secs_f64());
                 let refusal = attempt.exchange.as_ref().filter(|exchange| exchange.status != 200);
-                if let Some(Ok(refusal)) = refusal.map(|exchange| Refusal::parse(&exchange.body)) {
+                if let Some(Ok(refusal)) = refusal.map(|exchange| xks::Refusal::parse(&exchange.body)) {
                     self.proxy_errors.with_label_values(&proxy_error(key_store, &refusal)).inc();
                 }
             }
@@ -210,7 +264,7 @@ impl Metrics {
     }
 }
 
-fn proxy_error<'a>(key_store: &'a str, refusal: &Refusal) -> [&'a str; 3] {
+fn proxy_error<'a>(key_store: &'a str, refusal: &xks::Refusal) -> [&'a str; 3] {
     // The name as sent could be anything; only the specification's names are labels.
     let name = refusal.name.map_or("unrecognized", ErrorName::as_str);
     let retryable = refusal.name.map(ErrorName::retryable);

@@ -23,6 +23,7 @@
 //! - A step that was intended and never settled (crash, lost reply) is settled by looking at the key store. The one
 //!   thing that cannot be seen there, a secret under an unchanged access key id, is sent again with the same values.
 
+mod approval;
 mod change;
 mod connection;
 mod decide;
@@ -36,12 +37,15 @@ mod transition;
 
 #[cfg(test)]
 mod lives;
+#[cfg(test)]
+mod proofs;
 
-pub use change::{Disruption, Standing, disruption};
+pub use approval::{Approval, ApprovalDigest, Consent, Proposal};
+pub use change::{Disruption, Drift, Standing, disruption};
 pub use connection::{ConnectionChange, plan_connection};
 pub use decide::{Decision, Moment, decide};
-pub use event::{BlockedBy, Ending, Event, Recorded};
-pub use gate::{Approval, Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};
+pub use event::{BlockedBy, Ending, Event, Recorded, Refusal};
+pub use gate::{Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};
 pub use plan::{Plan, PlanBody, PlanDigest, PlanRefused, Rollback, Wanted, plan};
 pub use policy::{ApprovalRule, Limits, Options, Policy};
 pub use state::{IllegalEvent, Phase, Ready, RefusedLogin, Return, Run, State, Status, StatusName, Tries};

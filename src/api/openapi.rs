@@ -5,7 +5,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{events, key_stores, operations, preflights, problem, updates, view};
+use super::{approvals, events, key_stores, operations, preflights, problem, updates, view};
 
 /// Adds the scheme that the document's `security` names.
 struct Bearer;
@@ -34,6 +34,7 @@ impl Modify for Bearer {
         updates::list,
         updates::one,
         events::follow,
+        approvals::approve,
         updates::cancel,
         updates::rollback,
     ),

@@ -7,15 +7,16 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
 use super::access::Admitted;
+use super::precondition::{self, etag};
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked};
 use super::view::{self, UpdateView};
-use super::{Service, body, preflights};
+use super::{Service, approvals, body, preflights};
 use crate::chain::Chain;
 use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, UpdateRequest};
 use crate::id::UpdateId;
@@ -70,7 +71,9 @@ pub(super) async fn submit(
     let record = service.driver.get(submitted.id).await.map_err(|error| order_refused(&error))?;
     let status = if submitted.existing { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = format!("/v1/updates/{}", submitted.id);
-    Ok((status, [(header::LOCATION, location)], Json(UpdateView::from(&record))).into_response())
+    let headers = [(header::LOCATION, HeaderValue::try_from(location).ok()), (header::ETAG, Some(etag(&record)))];
+    let headers: HeaderMap = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    Ok((status, headers, Json(UpdateView::from(&record))).into_response())
 }
 
 /// Updates, newest first.
@@ -104,22 +107,22 @@ pub(super) async fn list(State(service): State<Arc<Service>>, query: AnyQuery) -
     get, path = "/v1/updates/{id}", tag = "updates", operation_id = "getUpdate",
     params(("id" = String, Path, description = "The update's id")),
     responses(
-        (status = 200, description = "The update", body = UpdateView),
+        (status = 200, description = "The update; its ETag serves for If-Match", body = UpdateView),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn one(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-) -> Result<Json<UpdateView>, Problem> {
+pub(super) async fn one(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let record = service.driver.get(update_id(&id)?).await.map_err(|error| order_refused(&error))?;
-    Ok(Json(UpdateView::from(&record)))
+    Ok(([(header::ETAG, etag(&record))], Json(UpdateView::from(&record))).into_response())
 }
 
 /// Ends an update that has changed nothing yet.
 #[utoipa::path(
     post, path = "/v1/updates/{id}/cancel", tag = "updates", operation_id = "cancelUpdate",
-    params(("id" = String, Path, description = "The update's id")),
+    params(
+        ("id" = String, Path, description = "The update's id"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the update as it was looked at"),
+    ),
     responses(
         (status = 202, description = "Recorded; the update ends abandoned", body = UpdateView),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
@@ -129,16 +132,24 @@ pub(super) async fn cancel(
     State(service): State<Arc<Service>>,
     Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = update_id(&id)?;
-    service.driver.cancel(id, &admitted.name).await.map_err(|error| order_refused(&error))?;
+    service
+        .driver
+        .cancel(id, &admitted.name, precondition::seen(&headers)?)
+        .await
+        .map_err(|error| order_refused(&error))?;
     taken(&service, id).await
 }
 
 /// Takes an update that has begun back to the former settings.
 #[utoipa::path(
     post, path = "/v1/updates/{id}/rollback", tag = "updates", operation_id = "rollBackUpdate",
-    params(("id" = String, Path, description = "The update's id")),
+    params(
+        ("id" = String, Path, description = "The update's id"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the update as it was looked at"),
+    ),
     responses(
         (status = 202, description = "Recorded; the former settings are being restored", body = UpdateView),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
@@ -148,15 +159,20 @@ pub(super) async fn rollback(
     State(service): State<Arc<Service>>,
     Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = update_id(&id)?;
-    service.driver.rollback(id, &admitted.name).await.map_err(|error| order_refused(&error))?;
+    service
+        .driver
+        .rollback(id, &admitted.name, precondition::seen(&headers)?)
+        .await
+        .map_err(|error| order_refused(&error))?;
     taken(&service, id).await
 }
 
-async fn taken(service: &Service, id: UpdateId) -> Result<Response, Problem> {
+pub(super) async fn taken(service: &Service, id: UpdateId) -> Result<Response, Problem> {
     let record = service.driver.get(id).await.map_err(|error| order_refused(&error))?;
-    Ok((StatusCode::ACCEPTED, Json(UpdateView::from(&record))).into_response())
+    Ok((StatusCode::ACCEPTED, [(header::ETAG, etag(&record))], Json(UpdateView::from(&record))).into_response())
 }
 
 /// Query and body of a request that may carry a console file.
@@ -282,7 +298,8 @@ pub(super) fn order_refused(error: &OrderError) -> Problem {
     let detail = Chain(error).to_string();
     match error {
         OrderError::NotNow { .. } => Problem::new(StatusCode::CONFLICT, "not_now", detail),
-        OrderError::OtherPlan { .. } => Problem::new(StatusCode::PRECONDITION_FAILED, "other_plan", detail),
+        OrderError::Denied(denied) => approvals::denied(denied),
+        OrderError::Stale { .. } => Problem::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
         OrderError::NotDriven => unavailable("not_driven", detail),
         OrderError::Journal(JournalError::NotFound(_)) => no_such_update(),
         OrderError::Journal(_) => unavailable("journal", detail),

@@ -58,6 +58,13 @@ pub(super) struct UpdateView {
     message: Option<String>,
     /// What a person must do, when it is stuck.
     instruction: Option<String>,
+    /// Why it was not allowed to begin, in one word, when it is refused.
+    reason: Option<&'static str>,
+    /// What whoever approves must state, while it waits for approval: it stands for exactly this plan and the report of
+    /// its first pre-flight.
+    approval_digest: Option<String>,
+    /// Who has approved it.
+    approved_by: Vec<String>,
     /// What KMS raised or would raise, when it is blocked.
     exception: Option<&'static str>,
     /// The latest pre-flight's report.
@@ -104,11 +111,19 @@ impl From<&UpdateRecord> for UpdateView {
         let (message, instruction, exception) = match state.ending() {
             None => (None, None, None),
             Some(Ending::Verified) => (Some("the new settings are in force and were probed".to_owned()), None, None),
-            Some(Ending::RolledBack { why } | Ending::Refused { why }) => (Some(why.clone()), None, None),
+            Some(Ending::RolledBack { why } | Ending::Refused { why, .. }) => (Some(why.clone()), None, None),
             Some(Ending::Abandoned { by }) => (Some(format!("cancelled by {by}")), None, None),
             Some(Ending::Blocked { exception, message, .. }) => (Some(message.clone()), None, *exception),
             Some(Ending::Stuck { why, instruction }) => (Some(why.clone()), Some(instruction.clone()), None),
         };
+        let reason = match state.ending() {
+            Some(Ending::Refused { reason, .. }) => Some(reason.as_str()),
+            _ => None,
+        };
+        let approved_by = record.events.iter().filter_map(|recorded| match &recorded.event {
+            Event::ApprovalGiven { by, .. } => Some(by.clone()),
+            _ => None,
+        });
         let report = record.events.iter().rev().find_map(|recorded| match &recorded.event {
             Event::PreflightFinished { summary, .. } => Some(summary.report.to_string()),
             _ => None,
@@ -120,11 +135,14 @@ impl From<&UpdateRecord> for UpdateView {
             step: status.step,
             message,
             instruction,
+            reason,
+            approval_digest: state.proposal().map(|proposal| proposal.digest().to_string()),
+            approved_by: approved_by.collect(),
             exception: exception.map(crate::key_store::KmsException::as_str),
             report,
             plan: plan(state.plan()),
             created_at: state.plan().created_at.to_string(),
-            last_event: record.events.last().map_or(0, |recorded| recorded.sequence),
+            last_event: record.last_event(),
         }
     }
 }
@@ -179,6 +197,7 @@ pub(super) fn plan(plan: &Plan) -> Value {
         "disconnects_because": because,
         "rollback": rollback,
         "waivers": plan.waivers,
+        "approval": plan.approval.as_str(),
         "requested_by": plan.requested_by,
         "created_at": plan.created_at,
         "expires_at": plan.expires_at,

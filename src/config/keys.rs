@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::quantity;
 use crate::access::Role;
+use crate::update::ApprovalRule;
 
 /// A key of the configuration file.
 #[derive(Debug)]
@@ -223,6 +224,12 @@ const KEY_STORE: &[Key] = &[
         "which keys of a candidate are proven to be the same; every_key shows in the key manager's audit log",
     ),
     key(
+        "approval",
+        Shape::Choice(&ApprovalRule::NAMES),
+        Optional,
+        "how many people must approve a plan for it, if not as update.approval says",
+    ),
+    key(
         "refusals",
         Shape::Flag,
         Default("false"),
@@ -306,14 +313,14 @@ const MONITOR: &[Key] = &[
 const UPDATE: &[Key] = &[
     key(
         "approval",
-        Shape::Choice(&["none"]),
+        Shape::Choice(&ApprovalRule::NAMES),
         Default("\"none\""),
-        "whose approval a plan needs besides its pre-flight",
+        "how many people must approve a plan besides its pre-flight, none of them the one who asked for it",
     ),
     key(
         "plan_expiry",
         Shape::Duration(MINUTE, 24 * HOUR),
-        Default("\"15m\""),
+        Default("\"1h\""),
         "how long after its making a plan may still be begun",
     ),
     key(

@@ -13,8 +13,8 @@ use super::files;
 use super::raw::{Section, Taken};
 use super::secret::{self, Environment, SealingKey};
 use super::settings::{
-    ApprovalRule, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
-    NamedCredential, PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
+    CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
+    PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
 use super::waiver;
 use crate::access::{Grant, KnownToken, Method, Principal, Role, Scope, TokenHash};
@@ -23,6 +23,7 @@ use crate::key_store::{
     Region,
 };
 use crate::probe::ResolverSettings;
+use crate::update::ApprovalRule;
 
 /// What resolving needs besides the sections.
 pub(super) struct Resolver<'a> {
@@ -256,6 +257,7 @@ impl Resolver<'_> {
             let has_test_key = section.has("test_key_id");
             let test_key = section.parse("test_key_id", self.faults, rule(ExternalKeyId::parse));
             let prove_every_key = section.text("continuity").is_some_and(|word| word.value == "every_key");
+            let approval = section.text("approval").and_then(|word| ApprovalRule::parse(&word.value));
             let refusals = section.flag("refusals");
             section.finish(self.faults);
             whole &= has_test_key == test_key.is_some();
@@ -272,6 +274,7 @@ impl Resolver<'_> {
                 credential: credential.value,
                 test_key: test_key.map(|key| key.value),
                 prove_every_key,
+                approval,
                 refusals,
             });
         }
@@ -341,7 +344,7 @@ impl Resolver<'_> {
     }
 
     fn update(&mut self, mut section: Section) -> Option<UpdatePolicy> {
-        let approval = section.text("approval").map(|_none| ApprovalRule::None);
+        let approval = section.text("approval").and_then(|word| ApprovalRule::parse(&word.value));
         let plan_expiry = section.duration("plan_expiry");
         let preflight_expiry = section.duration("preflight_expiry");
         let disconnect_wait = section.duration("disconnect_wait");

@@ -17,6 +17,7 @@ use crate::key_store::{
     CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
 };
 use crate::probe::{ResolverSettings, TrustRoots};
+use crate::update::ApprovalRule;
 
 /// A whole configuration without fault.
 #[derive(Clone, Debug)]
@@ -158,6 +159,8 @@ pub struct WatchedKeyStore {
     pub test_key: Option<ExternalKeyId>,
     /// `continuity` is `every_key`: test operations may be made with every key of the store.
     pub prove_every_key: bool,
+    /// `approval`; absent means as `[update]` says.
+    pub approval: Option<ApprovalRule>,
     /// `refusals`: pre-flights of updates also send requests that a proxy must refuse.
     pub refusals: bool,
 }
@@ -248,11 +251,4 @@ pub struct UpdatePolicy {
     pub poll_interval: Duration,
     /// `acknowledge_outage`: an update that disconnects must say that it knows.
     pub acknowledge_outage: bool,
-}
-
-/// Whose approval a plan needs besides its pre-flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApprovalRule {
-    /// Nobody's.
-    None,
 }

@@ -169,9 +169,10 @@ impl Life {
 
     /// Records what a person wants, if it is possible now; says whether it was.
     async fn obey(&mut self, order: Order) -> Result<bool, Stopped> {
-        let Order { event, answer } = order;
+        let Order { event, seen, answer } = order;
         let legal = self.state.clone().apply(&event).map(drop);
-        let answered = legal.map_err(|illegal| OrderError::NotNow { status: self.state.status(), why: illegal.why });
+        let legal = legal.map_err(|illegal| OrderError::NotNow { status: self.state.status(), why: illegal.why });
+        let answered = seen.is(self.sequence).and(legal);
         if answered.is_ok() {
             // A failure is answered by dropping `answer`: whether it is recorded is not known.
             self.record(event).await?;

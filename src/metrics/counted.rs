@@ -120,7 +120,7 @@ impl CountedJournal {
         self.metrics.updates.with_label_values(&[status.as_str()]).inc();
         match ending {
             Ending::Blocked { .. } => self.metrics.denied(Denial::Blocked),
-            Ending::Refused { .. } => self.metrics.denied(Denial::Refused),
+            Ending::Refused { reason, .. } => self.metrics.denied(Denial::refused(*reason)),
             _ => {}
         }
         // Read back rather than remembered: a part of it may have happened before a restart.

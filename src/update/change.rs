@@ -1,6 +1,8 @@
 //! What a change does to a key store: which members really change, what it disrupts, and what the store looks like
 //! before, after, or when somebody else has touched it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::key_store::{Change, Configuration, Connectivity, ConnectivityKind, KeyStore, Member};
@@ -65,29 +67,83 @@ impl Standing {
     }
 }
 
-/// Whether `found` shows the name and settings of `believed`. Host names are compared without regard to case, and an
-/// owner that was not named may be anything: AWS does not say whether KMS fills it in.
+/// Whether `found` shows the name and settings of `believed`.
 pub(super) fn same_settings(found: &KeyStore, believed: &KeyStore) -> bool {
-    if found.id != believed.id || found.name != believed.name {
-        return false;
+    found.id == believed.id && unlike(found, believed).is_empty()
+}
+
+/// A member of DescribeCustomKeyStores that is not as it was believed. KMS shows no secrets, so none is in here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// The member, by AWS's name.
+    pub member: &'static str,
+    /// What the plan was made for.
+    pub expected: String,
+    /// What KMS shows.
+    pub found: String,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, found {}", self.member, self.expected, self.found)
     }
+}
+
+/// What has become different since the plan was made, member by member, the connection state included.
+pub(super) fn drift(found: &KeyStore, believed: &KeyStore) -> Vec<Drift> {
+    let mut drifted = unlike(found, believed);
+    if found.state != believed.state {
+        let (expected, found) = (believed.state.to_string(), found.state.to_string());
+        drifted.push(Drift { member: "ConnectionState", expected, found });
+    }
+    drifted
+}
+
+/// The name and settings in which `found` is not `believed`. Host names are compared without regard to case, and an
+/// owner that was not named may be anything: AWS does not say whether KMS fills it in.
+fn unlike(found: &KeyStore, believed: &KeyStore) -> Vec<Drift> {
+    let mut unlike = Vec::new();
+    let mut compare = |member, same: bool, expected: &dyn fmt::Display, found: &dyn fmt::Display| {
+        if !same {
+            unlike.push(Drift { member, expected: expected.to_string(), found: found.to_string() });
+        }
+    };
+    compare("CustomKeyStoreName", found.name == believed.name, &believed.name, &found.name);
     match (&found.configuration, &believed.configuration) {
         (Configuration::Xks(found), Configuration::Xks(believed)) => {
-            found.endpoint.as_str().eq_ignore_ascii_case(believed.endpoint.as_str())
-                && found.path == believed.path
-                && found.access_key_id == believed.access_key_id
-                && match (&found.connectivity, &believed.connectivity) {
-                    (Connectivity::PublicEndpoint, Connectivity::PublicEndpoint) => true,
-                    (
-                        Connectivity::VpcEndpointService { name, owner },
-                        Connectivity::VpcEndpointService { name: believed_name, owner: believed_owner },
-                    ) => name == believed_name && (believed_owner.is_none() || owner == believed_owner),
-                    _ => false,
-                }
+            let same_host = found.endpoint.as_str().eq_ignore_ascii_case(believed.endpoint.as_str());
+            compare("UriEndpoint", same_host, &believed.endpoint, &found.endpoint);
+            compare("UriPath", found.path == believed.path, &believed.path, &found.path);
+            let same_id = found.access_key_id == believed.access_key_id;
+            compare("AccessKeyId", same_id, &believed.access_key_id, &found.access_key_id);
+            let kinds = (believed.connectivity.kind(), found.connectivity.kind());
+            compare("Connectivity", kinds.0 == kinds.1, &kinds.0.as_str(), &kinds.1.as_str());
+            if let (
+                Connectivity::VpcEndpointService { name, owner },
+                Connectivity::VpcEndpointService { name: believed_name, owner: believed_owner },
+            ) = (&found.connectivity, &believed.connectivity)
+            {
+                compare("VpcEndpointServiceName", name == believed_name, believed_name, name);
+                let same_owner = believed_owner.is_none() || owner == believed_owner;
+                let [expected, found] =
+                    [believed_owner, owner].map(|owner| owner.as_ref().map_or("none".to_owned(), ToString::to_string));
+                compare("VpcEndpointServiceOwner", same_owner, &expected, &found);
+            }
         }
-        (Configuration::CloudHsm(found), Configuration::CloudHsm(believed)) => found.cluster == believed.cluster,
-        _ => false,
+        (Configuration::CloudHsm(found), Configuration::CloudHsm(believed)) => {
+            compare("CloudHsmClusterId", found.cluster == believed.cluster, &believed.cluster, &found.cluster);
+        }
+        (Configuration::Unrecognized { why }, _) => {
+            compare(
+                "CustomKeyStoreType",
+                false,
+                &believed.configuration.store_type(),
+                &format!("not understood ({why})"),
+            );
+        }
+        (found, believed) => compare("CustomKeyStoreType", false, &believed.store_type(), &found.store_type()),
     }
+    unlike
 }
 
 /// `change` without the members that already have the asked value: they would only force a disconnect. What must

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::change::drift;
 use super::gate::PreflightSummary;
 use super::plan::Plan;
 use super::policy::ApprovalRule;
 use super::state::{Phase, Ready, Return, Run, State};
-use super::{BlockedBy, Direction, Ending, How, Round, Standing, Step, StepOutcome};
+use super::{BlockedBy, Direction, Ending, How, Refusal, Round, Standing, Step, StepOutcome};
 use crate::check::Verdict;
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectionState, KeyStore};
@@ -85,20 +86,19 @@ fn before(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
         _ => {}
     }
     let Some(found) = found else {
-        return refused("the key store does not exist any more in this account and Region");
+        return refused(Refusal::Gone, "the key store does not exist any more in this account and Region".to_owned());
     };
-    if plan.standing(found) == Standing::Foreign || !plan.standing(found).shows_former() {
-        return refused("somebody else changed the key store's settings since the plan was made; plan again");
-    }
-    if found.state != plan.expected.state {
-        let (was, is) = (&plan.expected.state, &found.state);
-        return refused(&format!("the key store was {was} when the plan was made and is {is} now; plan again"));
+    let drifted = drift(found, &plan.expected);
+    if !drifted.is_empty() {
+        let drifted = drifted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let why = format!("the key store is not what the plan was made for ({drifted}); plan again");
+        return refused(Refusal::Drift, why);
     }
     if moment.now > plan.expires_at {
-        return refused(&format!("the plan expired at {}; plan again", plan.expires_at));
+        return refused(Refusal::Expired, format!("the plan expired at {}; plan again", plan.expires_at));
     }
     match state.phase() {
-        Phase::Passed(_) if plan.approval == ApprovalRule::Required => Decision::RequestApproval,
+        Phase::Passed(_) if plan.approval != ApprovalRule::None => Decision::RequestApproval,
         Phase::AwaitingApproval(_) => Decision::AwaitGate,
         Phase::Passed(_) | Phase::Approved(_) => Decision::Preflight(Round::Last),
         Phase::Preflighting { round, .. } => Decision::Preflight(*round),
@@ -110,7 +110,8 @@ fn before(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
 fn first_mutation(plan: &Plan, ready: &Ready, moment: Moment) -> Decision {
     if ready.attempts >= plan.limits.attempts {
         let why = ready.failure.as_ref().map(ToString::to_string).unwrap_or_default();
-        return refused(&format!("the first step had no effect in {} attempts ({why})", ready.attempts));
+        let why = format!("the first step had no effect in {} attempts ({why})", ready.attempts);
+        return refused(Refusal::NoEffect, why);
     }
     if moment.waited < plan.limits.pause_after(ready.attempts) {
         return Decision::Wait;
@@ -118,7 +119,8 @@ fn first_mutation(plan: &Plan, ready: &Ready, moment: Moment) -> Decision {
     if !ready.passed.is_fresh(plan, moment.now) {
         return Decision::Preflight(Round::Last);
     }
-    plan.steps.first().map_or_else(|| refused("the plan has no steps"), |step| Decision::Perform(*step))
+    // A plan without steps is not made.
+    plan.steps.first().map_or(Decision::AwaitGate, |step| Decision::Perform(*step))
 }
 
 fn blocked(plan: &Plan, summary: &PreflightSummary) -> Ending {
@@ -130,8 +132,8 @@ fn blocked(plan: &Plan, summary: &PreflightSummary) -> Ending {
     Ending::Blocked { by: BlockedBy::Preflight(summary.report), exception: summary.exception, message }
 }
 
-fn refused(why: &str) -> Decision {
-    Decision::Conclude(Ending::Refused { why: why.to_owned() })
+fn refused(reason: Refusal, why: String) -> Decision {
+    Decision::Conclude(Ending::Refused { why, reason })
 }
 
 // --- towards the new settings ---

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, PlanDigest};
-use super::{Direction, PreflightSummary, Round, Standing, Step, StepOutcome};
+use super::plan::Plan;
+use super::{ApprovalDigest, Direction, PreflightSummary, Round, Standing, Step, StepOutcome};
 use crate::clock::Timestamp;
 use crate::id::ReportId;
 use crate::key_store::{ConnectionState, KmsException};
@@ -35,8 +35,11 @@ pub enum Event {
     ApprovalGiven {
         /// Who.
         by: String,
-        /// To which plan.
-        digest: PlanDigest,
+        /// To what: the digest over the plan and the report of its first pre-flight.
+        digest: ApprovalDigest,
+        /// Whether they acknowledged that keys will be out of use, where they will.
+        #[serde(default)]
+        outage_acknowledged: bool,
     },
     /// A person wants the update not to begin.
     CancelRequested {
@@ -127,6 +130,39 @@ pub enum BlockedBy {
     Kms,
 }
 
+/// Why an update was not allowed to begin, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The plan expired before its first mutation.
+    Expired,
+    /// The key store is not any more what the plan was made for.
+    Drift,
+    /// The key store does not exist any more.
+    Gone,
+    /// The first mutation had no effect, again and again.
+    NoEffect,
+    /// Recorded by a version that kept no word for it.
+    #[default]
+    Unnamed,
+}
+
+impl Refusal {
+    /// Every reason, for labels.
+    pub const ALL: [Self; 5] = [Self::Expired, Self::Drift, Self::Gone, Self::NoEffect, Self::Unnamed];
+
+    /// The word in records and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Drift => "drift",
+            Self::Gone => "gone",
+            Self::NoEffect => "no_effect",
+            Self::Unnamed => "unnamed",
+        }
+    }
+}
+
 /// How an update ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ending", rename_all = "snake_case")]
@@ -156,6 +192,9 @@ pub enum Ending {
     Refused {
         /// Why, and what to do.
         why: String,
+        /// Why, in one word.
+        #[serde(default)]
+        reason: Refusal,
     },
     /// Neither way works, or nobody can tell: a person must look.
     Stuck {

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval::Approval;
 use super::plan::{Plan, PlanDigest};
-use super::policy::ApprovalRule;
 use super::{Direction, Step};
 use crate::check::{ClusterSettings, Level, Outcome, ProbedSettings, Report, Verdict};
 use crate::clock::Timestamp;
@@ -146,34 +146,6 @@ impl PreflightPassed {
     }
 }
 
-/// Proof that whoever must agree to the plan has agreed to exactly it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approval {
-    digest: PlanDigest,
-    by: Option<String>,
-}
-
-impl Approval {
-    /// For a plan that needs no approval.
-    pub(super) fn not_required(plan: &Plan) -> Option<Self> {
-        (plan.approval == ApprovalRule::None).then(|| Self { digest: plan.digest().clone(), by: None })
-    }
-
-    /// A person's yes, which holds only for the digest that was stated with it.
-    pub(super) fn given(plan: &Plan, stated: &PlanDigest, by: &str) -> Result<Self, Denied> {
-        if stated == plan.digest() {
-            Ok(Self { digest: stated.clone(), by: Some(by.to_owned()) })
-        } else {
-            Err(Denied::OtherPlan)
-        }
-    }
-
-    /// Who agreed; absent when nobody had to.
-    pub fn by(&self) -> Option<&str> {
-        self.by.as_deref()
-    }
-}
-
 /// What a permit allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -204,7 +176,7 @@ impl Permit {
         step: Step,
         now: Timestamp,
     ) -> Result<Self, Denied> {
-        if approval.digest != *plan.digest() {
+        if !approval.is_of(plan) {
             return Err(Denied::OtherPlan);
         }
         if now > plan.expires_at {
@@ -273,9 +245,36 @@ pub enum Denied {
         /// The report.
         report: ReportId,
     },
-    /// The approval states another digest than the plan's.
-    #[error("approval is for another plan: its digest differs")]
+    /// The approval states another digest than that of the plan and its report.
+    #[error(
+        "the digest is not that of this plan and the report of its first pre-flight: look at the update, and state the \
+         approval_digest that it shows"
+    )]
     OtherPlan,
+    /// Whoever asked for the update approves it.
+    #[error("{by} asked for this update, and nobody approves their own")]
+    AuthorMayNotApprove {
+        /// Who.
+        by: String,
+    },
+    /// The same person agrees twice.
+    #[error("{by} has approved this update already; another person must")]
+    AlreadyApproved {
+        /// Who.
+        by: String,
+    },
+    /// Whoever approves does not say that the outage is known.
+    #[error(
+        "the change takes the keys of the key store out of use for a while: approve it with \
+         \"acknowledge_outage\": true once the forecast is known to whoever depends on them"
+    )]
+    OutageNotAcknowledged,
+    /// Nobody is asked to agree now.
+    #[error("the update does not wait for an approval now: it is {phase}")]
+    NotAwaitingApproval {
+        /// Where it is.
+        phase: &'static str,
+    },
     /// The plan may no longer begin.
     #[error("plan expired at {at}: ask for a new one")]
     Expired {
@@ -291,4 +290,23 @@ pub enum Denied {
         /// The step.
         step: Step,
     },
+}
+
+impl Denied {
+    /// The reason in one word, for programs: never another meaning.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotReady { .. } => "not_ready",
+            Self::OtherSettings { .. } => "other_settings",
+            Self::Stale { .. } => "stale_preflight",
+            Self::OtherPlan => "other_plan",
+            Self::AuthorMayNotApprove { .. } => "author_may_not_approve",
+            Self::AlreadyApproved { .. } => "already_approved",
+            Self::OutageNotAcknowledged => "outage_not_acknowledged",
+            Self::NotAwaitingApproval { .. } => "not_awaiting_approval",
+            Self::Expired { .. } => "expired",
+            Self::NothingToRestore => "nothing_to_restore",
+            Self::NotNext { .. } => "not_next",
+        }
+    }
 }

@@ -19,10 +19,10 @@ use crate::key_store::{
     RawSecretAccessKey, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
 };
 
-const FORMER_ID: &str = "AKIAFORMERFORMERFORM";
+pub(super) const FORMER_ID: &str = "AKIAFORMERFORMERFORM";
 const NEW_ID: &str = "AKIANEWNEWNEWNEWNEWN";
 
-fn store(state: ConnectionState) -> KeyStore {
+pub(super) fn store(state: ConnectionState) -> KeyStore {
     KeyStore {
         id: CustomKeyStoreId::parse("cks-1234567890abcdef0").unwrap(),
         name: CustomKeyStoreName::parse("store").unwrap(),
@@ -37,7 +37,7 @@ fn store(state: ConnectionState) -> KeyStore {
     }
 }
 
-fn credential(id: &str, fill: &str) -> CredentialRef {
+pub(super) fn credential(id: &str, fill: &str) -> CredentialRef {
     let secret = format!("TestSecretDoNotLeak{}", fill.repeat(30));
     ProxyCredential {
         access_key_id: AccessKeyId::parse(id).unwrap(),
@@ -46,7 +46,7 @@ fn credential(id: &str, fill: &str) -> CredentialRef {
     .reference(CredentialSource::Sealed)
 }
 
-fn endpoint_change() -> Change {
+pub(super) fn endpoint_change() -> Change {
     Change { endpoint: Some(XksProxyUriEndpoint::parse("https://new.example.com").unwrap()), ..Change::default() }
 }
 
@@ -58,7 +58,7 @@ fn planned(change: Change, state: ConnectionState, former: Option<CredentialRef>
     plan(&store(state), wanted, &Policy::default(), now).unwrap()
 }
 
-fn summary(plan: &Plan, verdict: Verdict, now: Timestamp) -> PreflightSummary {
+pub(super) fn summary(plan: &Plan, verdict: Verdict, now: Timestamp) -> PreflightSummary {
     PreflightSummary {
         report: ReportId::new(&IdSource::from_seed(2), now),
         verdict,
@@ -199,7 +199,9 @@ fn live(plan: &Plan, mut world: World) -> (Ending, Vec<Event>, World) {
             }
             Decision::RequestApproval => news.push(Event::ApprovalRequested {}),
             Decision::AwaitGate => {
-                news.push(Event::ApprovalGiven { by: "boss".into(), digest: plan.digest().clone() });
+                let digest = state.proposal().unwrap().digest();
+                let consent = Consent { by: "boss", digest, outage_acknowledged: true };
+                news.push(state.consent(&consent, world.now).unwrap());
             }
             decision @ (Decision::Perform(step) | Decision::Undo(step)) => {
                 let direction = if decision == Decision::Perform(step) { Direction::Forward } else { Direction::Back };
@@ -409,40 +411,6 @@ fn cancelling_is_for_updates_that_changed_nothing() {
         .unwrap();
     assert_eq!(running.status(), Status { status: StatusName::Running, step: Some("disconnect") });
     assert!(running.apply(&Event::CancelRequested { by: "op".into() }).is_err());
-}
-
-#[test]
-fn an_approval_holds_for_one_plan() {
-    let now = Timestamp::from_unix(1_000_000);
-    let policy = Policy { approval: ApprovalRule::Required, ..Policy::default() };
-    let wanted = Wanted {
-        id: UpdateId::new(&IdSource::from_seed(1), now),
-        change: endpoint_change(),
-        options: Options::default(),
-        former_credential: None,
-        former_password: false,
-        waivers: Vec::new(),
-        by: "tester".into(),
-    };
-    let plan = plan(&store(ConnectionState::Connected), wanted, &policy, now).unwrap();
-    let mut state = State::begin(&Event::Planned { plan: Box::new(plan.clone()) }).unwrap();
-    for event in [
-        Event::PreflightStarted { round: Round::First },
-        Event::PreflightFinished { round: Round::First, summary: summary(&plan, Verdict::Ready, now) },
-    ] {
-        state = state.apply(&event).unwrap();
-    }
-    let moment = Moment { now, waited: Duration::ZERO };
-    assert_eq!(decide(&state, Some(&plan.expected), moment), Decision::RequestApproval);
-    let skipped = state.clone().apply(&Event::PreflightStarted { round: Round::Last }).unwrap();
-    let passed = Event::PreflightFinished { round: Round::Last, summary: summary(&plan, Verdict::Ready, now) };
-    assert!(skipped.apply(&passed).is_err(), "nobody has agreed");
-    let state = state.apply(&Event::ApprovalRequested {}).unwrap();
-    assert_eq!(state.status().status, StatusName::AwaitingApproval);
-    let other = Event::ApprovalGiven { by: "boss".into(), digest: PlanDigest::stated("other") };
-    assert!(state.clone().apply(&other).is_err());
-    let given = Event::ApprovalGiven { by: "boss".into(), digest: plan.digest().clone() };
-    assert_eq!(decide(&state.apply(&given).unwrap(), Some(&plan.expected), moment), Decision::Preflight(Round::Last));
 }
 
 #[test]

@@ -189,13 +189,17 @@ impl Plan {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(b"xks-preflight/plan/1\0");
         context.update(&canonical);
-        let digest = context.finish().as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        Ok(Self { digest: PlanDigest(digest), body })
+        Ok(Self { digest: PlanDigest(hexadecimal(context.finish().as_ref())), body })
     }
+}
+
+/// The digits of a digest.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 impl Deref for Plan {
@@ -300,7 +304,7 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         rollback: rollback(observed, &change, former_credential.as_ref(), wanted.former_password),
         change,
         former_credential,
-        approval: policy.approval,
+        approval: policy.approval_of.get(&observed.id).copied().unwrap_or(policy.approval),
         limits: Limits::of(policy, observed),
         requested_by: wanted.by,
         created_at: now,

@@ -1,10 +1,11 @@
 //! How updates are run here, and what a requester may choose.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::key_store::{Configuration, KeyStore};
+use crate::key_store::{Configuration, CustomKeyStoreId, KeyStore};
 
 /// Who must say yes besides the pre-flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,15 +14,52 @@ pub enum ApprovalRule {
     /// Nobody: a passing pre-flight is enough.
     #[default]
     None,
-    /// One person, for exactly this plan.
-    Required,
+    /// One person other than the author, for exactly this plan and the report of its first pre-flight.
+    One,
+    /// Two people, neither of them the author.
+    Two,
+}
+
+impl ApprovalRule {
+    /// Every rule, by its word in the configuration.
+    pub const NAMES: [&'static str; 3] = ["none", "one", "two"];
+
+    /// Reads the word of the configuration.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "one" => Some(Self::One),
+            "two" => Some(Self::Two),
+            _ => None,
+        }
+    }
+
+    /// The word in the configuration and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::One => "one",
+            Self::Two => "two",
+        }
+    }
+
+    /// How many people must agree.
+    pub fn people(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
 }
 
 /// How updates are run here; `config` builds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Who must say yes.
+    /// Who must say yes, where a key store has no rule of its own.
     pub approval: ApprovalRule,
+    /// Who must say yes for these key stores.
+    pub approval_of: BTreeMap<CustomKeyStoreId, ApprovalRule>,
     /// How long after its making a plan may begin; default one hour.
     pub plan_valid_for: Duration,
     /// How old the pre-flight before the first mutation may be; default one minute.
@@ -46,6 +84,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             approval: ApprovalRule::None,
+            approval_of: BTreeMap::new(),
             plan_valid_for: Duration::from_hours(1),
             preflight_valid_for: Duration::from_mins(1),
             connect_xks: Duration::from_mins(10),

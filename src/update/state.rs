@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::gate::{Approval, Denied, Permit, PreflightPassed, PreflightSummary};
+use super::approval::{Approval, Consent, Proposal};
+use super::gate::{Denied, Permit, PreflightPassed, PreflightSummary};
 use super::plan::Plan;
 use super::policy::ApprovalRule;
 use super::transition;
-use super::{Direction, Ending, Event, Round, Step, StepOutcome};
+use super::{Direction, Ending, Event, Refusal, Round, Step, StepOutcome};
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectionErrorCode, ConnectionState};
 
@@ -47,9 +48,9 @@ pub enum Phase {
     /// A pre-flight before the first mutation did not pass.
     NotPassed(PreflightSummary),
     /// The first pre-flight passed.
-    Passed(PreflightPassed),
-    /// A person must agree.
-    AwaitingApproval(PreflightPassed),
+    Passed(Proposal),
+    /// A person must agree, or one more.
+    AwaitingApproval(Proposal),
     /// Whoever must agree has agreed.
     Approved(Approval),
     /// The second pre-flight passed: the first mutation may happen.
@@ -303,11 +304,16 @@ impl State {
             (phase, Event::PreflightFinished { round, summary }) => {
                 transition::preflight_finished(&plan, phase, *round, summary).map_err(illegal)?
             }
-            (Phase::Passed(passed), Event::ApprovalRequested {}) if plan.approval == ApprovalRule::Required => {
-                Phase::AwaitingApproval(passed)
+            (Phase::Passed(proposal), Event::ApprovalRequested {}) if plan.approval != ApprovalRule::None => {
+                Phase::AwaitingApproval(proposal)
             }
-            (Phase::AwaitingApproval(_), Event::ApprovalGiven { by, digest }) => {
-                Phase::Approved(Approval::given(&plan, digest, by).map_err(|_| illegal("it names another plan"))?)
+            (Phase::AwaitingApproval(proposal), Event::ApprovalGiven { by, digest, outage_acknowledged }) => {
+                let consent = Consent { by, digest, outage_acknowledged: *outage_acknowledged };
+                let proposal = proposal.with(&plan, &consent).map_err(|denied| illegal(denied.reason()))?;
+                match proposal.approval(&plan) {
+                    Some(approval) => Phase::Approved(approval),
+                    None => Phase::AwaitingApproval(proposal),
+                }
             }
             (Phase::Running(run), Event::RollbackRequested { by }) => {
                 Phase::Running(Run { rollback_wanted: Some(by.clone()), ..run })
@@ -358,6 +364,30 @@ impl State {
             Phase::Concluded(ending) => Some(ending),
             _ => None,
         }
+    }
+
+    /// What is up for approval, while it is.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        match &self.phase {
+            Phase::AwaitingApproval(proposal) => Some(proposal),
+            _ => None,
+        }
+    }
+
+    /// The event that a person's yes becomes at this moment, or why it counts for nothing.
+    pub fn consent(&self, consent: &Consent<'_>, now: Timestamp) -> Result<Event, Denied> {
+        let plan = &self.plan;
+        let over = matches!(&self.phase, Phase::Concluded(Ending::Refused { reason: Refusal::Expired, .. }));
+        let before = !matches!(&self.phase, Phase::Running(_) | Phase::RollingBack(_) | Phase::Concluded(_));
+        if over || (before && now > plan.expires_at) {
+            return Err(Denied::Expired { at: plan.expires_at });
+        }
+        let Some(proposal) = self.proposal().filter(|_| self.cancelled.is_none()) else {
+            return Err(Denied::NotAwaitingApproval { phase: self.phase.name() });
+        };
+        proposal.clone().with(plan, consent)?;
+        let Consent { by, digest, outage_acknowledged } = *consent;
+        Ok(Event::ApprovalGiven { by: by.to_owned(), digest: digest.clone(), outage_acknowledged })
     }
 
     /// Which attempt of a step would be the next one, counted from 1.

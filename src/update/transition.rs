@@ -1,6 +1,7 @@
 //! The transitions of [`State::apply`](super::State::apply), one function for each kind of event.
 
-use super::gate::{Approval, PreflightPassed, PreflightSummary};
+use super::approval::{Approval, Proposal};
+use super::gate::{PreflightPassed, PreflightSummary};
 use super::plan::Plan;
 use super::state::{Phase, Ready, Return, Run};
 use super::{Direction, How, Round, Step, StepOutcome};
@@ -30,12 +31,10 @@ pub(super) fn preflight_finished(
     summary: &PreflightSummary,
 ) -> Result<Phase, &'static str> {
     match (phase, round) {
-        (Phase::Preflighting { round: Round::First, .. }, Round::First) => {
-            Ok(match PreflightPassed::of(plan, summary) {
-                Ok(passed) => Phase::Passed(passed),
-                Err(_) => Phase::NotPassed(summary.clone()),
-            })
-        }
+        (Phase::Preflighting { round: Round::First, .. }, Round::First) => Ok(match Proposal::of(plan, summary) {
+            Ok(proposal) => Phase::Passed(proposal),
+            Err(_) => Phase::NotPassed(summary.clone()),
+        }),
         (Phase::Preflighting { round: Round::Last, approval, attempts }, Round::Last) => {
             let approval = approval.or_else(|| Approval::not_required(plan)).ok_or("nobody has agreed to the plan")?;
             Ok(match PreflightPassed::of(plan, summary) {

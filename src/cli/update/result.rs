@@ -61,7 +61,10 @@ pub(super) fn update(update: &Value, report: Option<&Value>, url: &str) -> Strin
     row(&mut out, "what to do", at("/instruction"));
     report_address(&mut out, at("/report"), url);
     if at("/status") == "awaiting_approval" {
-        row(&mut out, "what to do", &format!("somebody must approve the plan of digest {}", at("/plan/digest")));
+        let people = if at("/plan/approval") == "two" { "two people other than" } else { "somebody other than" };
+        let author = at("/plan/requested_by");
+        let digest = at("/approval_digest");
+        row(&mut out, "what to do", &format!("{people} {author} must approve it: --digest {digest}"));
     }
     out
 }

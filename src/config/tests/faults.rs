@@ -42,7 +42,10 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[http]\nbody_limit = \"2GiB\"",
         "line 4: http.body_limit: must be a size from \"1KiB\" to \"1MiB\", such as \"64KiB\" (found \"2GiB\")",
     ),
-    ("[update]\napproval = \"two\"", "line 4: update.approval: must be \"none\" (found \"two\")"),
+    (
+        "[update]\napproval = \"three\"",
+        "line 4: update.approval: must be \"none\" or \"one\" or \"two\" (found \"three\")",
+    ),
     ("[[update]]\n", "line 3: update: must be a table, not array"),
     ("[tokens]\n", "line 3: tokens: must be a list of at most 100 tables, not table"),
     (

@@ -74,7 +74,7 @@ async fn the_description_covers_every_path_and_validates() {
     let description = document.json();
     assert!(description["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 12);
+    assert!(paths.len() >= 13, "{}", paths.len());
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().unwrap() {
             let known = path.replace("{id}", "none");

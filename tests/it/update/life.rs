@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use xks_preflight::check::Verdict;
-use xks_preflight::driver::{OrderError, SubmitError};
+use xks_preflight::driver::{OrderError, Seen, SubmitError};
 use xks_preflight::journal::Idempotency;
 use xks_preflight::sandbox::kms::ConnectionState;
-use xks_preflight::update::{ApprovalRule, BlockedBy, Ending, PlanRefused, Policy, StatusName};
+use xks_preflight::update::{
+    ApprovalDigest, ApprovalRule, BlockedBy, Consent, Denied, Ending, PlanRefused, Policy, StatusName,
+};
 
 use super::bench::{BOUND, Bench, NEW, NEW_SECRET, OLD, Says, ending, follow, journal, quick};
 
@@ -70,7 +72,7 @@ async fn a_failed_verification_goes_back() {
 #[tokio::test]
 async fn a_person_agrees_to_exactly_this_plan_or_cancels() {
     let (bench, directory) = (Bench::new().await, tempfile::tempdir().unwrap());
-    let policy = Policy { approval: ApprovalRule::Required, ..quick() };
+    let policy = Policy { approval: ApprovalRule::One, ..quick() };
     let driver = bench.driver_with(Arc::new(journal(directory.path())), &Says::ready(), policy);
     let waiting = async || {
         let id = driver.submit(bench.endpoint_request()).await.unwrap().id;
@@ -84,17 +86,24 @@ async fn a_person_agrees_to_exactly_this_plan_or_cancels() {
     };
     let id = waiting().await;
     assert!(matches!(driver.submit(bench.endpoint_request()).await, Err(SubmitError::Locked(by)) if by == id));
-    assert!(matches!(driver.approve(id, "other", "boss").await, Err(OrderError::OtherPlan { .. })));
-    assert!(matches!(driver.rollback(id, "op").await, Err(OrderError::NotNow { .. })));
-    driver.cancel(id, "op").await.unwrap();
+    let approve = async |id, digest: &ApprovalDigest| {
+        let consent = Consent { by: "boss", digest, outage_acknowledged: true };
+        driver.approve(id, &consent, Seen::default()).await
+    };
+    let other = ApprovalDigest::stated("other");
+    assert!(matches!(approve(id, &other).await, Err(OrderError::Denied(Denied::OtherPlan))));
+    assert!(matches!(driver.rollback(id, "op", Seen::default()).await, Err(OrderError::NotNow { .. })));
+    assert!(matches!(driver.cancel(id, "op", Seen(Some(1))).await, Err(OrderError::Stale { .. })));
+    let last = driver.get(id).await.unwrap().last_event();
+    driver.cancel(id, "op", Seen(Some(last))).await.unwrap();
     assert_eq!(ending(&driver, id).await, Ending::Abandoned { by: "op".into() });
     assert_eq!(bench.calls(), [""; 0]);
 
     let id = waiting().await;
-    let digest = driver.get(id).await.unwrap().state.plan().digest().clone();
-    driver.approve(id, digest.as_str(), "boss").await.unwrap();
+    let digest = driver.get(id).await.unwrap().state.proposal().unwrap().digest().clone();
+    approve(id, &digest).await.unwrap();
     assert_eq!(ending(&driver, id).await, Ending::Verified);
-    assert!(matches!(driver.cancel(id, "op").await, Err(OrderError::NotNow { .. })));
+    assert!(matches!(driver.cancel(id, "op", Seen::default()).await, Err(OrderError::NotNow { .. })));
     driver.shutdown().await;
 }
 
