@@ -25,6 +25,8 @@ pub(super) async fn admit(State(service): State<Arc<Service>>, mut request: Requ
     let needed = match *request.method() {
         Method::GET | Method::HEAD => Permission::Read,
         _ if request.uri().path() == "/v1/preflights" => Permission::Probe,
+        _ if request.uri().path().ends_with("/approve") => Permission::Approve,
+        _ if request.uri().path() == "/v1/freeze" => Permission::Freeze,
         _ => Permission::Change,
     };
     match decide(&service.tokens, request.headers(), service.clock.now(), needed) {
