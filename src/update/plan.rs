@@ -304,7 +304,7 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         rollback: rollback(observed, &change, former_credential.as_ref(), wanted.former_password),
         change,
         former_credential,
-        approval: policy.approval_of.get(&observed.id).copied().unwrap_or(policy.approval),
+        approval: policy.approval_for(&observed.id),
         limits: Limits::of(policy, observed),
         requested_by: wanted.by,
         created_at: now,

@@ -80,6 +80,13 @@ pub struct Policy {
     pub acknowledge_outage: bool,
 }
 
+impl Policy {
+    /// Who must say yes for this key store.
+    pub fn approval_for(&self, key_store: &CustomKeyStoreId) -> ApprovalRule {
+        self.approval_of.get(key_store).copied().unwrap_or(self.approval)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
