@@ -24,7 +24,7 @@ use crate::aws::{
 use crate::clock::Clock;
 use crate::cloudhsm::{ClusterReader, SecurityGroupReader};
 use crate::config::{self, Config};
-use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, OrderError, Pace};
+use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, LeaseTerms, OrderError, Pace};
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
 use crate::journal::{CanaryKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
@@ -255,6 +255,7 @@ impl App {
             ids: Arc::clone(&ids),
             policy: policy(&update, &key_stores),
             pace: Pace { interval: update.poll_interval, ..Pace::default() },
+            lease: LeaseTerms { call: KMS_TIMEOUT, ..LeaseTerms::default() },
         });
         let counted = Arc::clone(&metrics);
         let monitor = Arc::new(Monitor::new(

@@ -7,16 +7,22 @@
 //! before it is sent and after it is answered. [`Driver::start`] takes up every update that was open when the process
 //! last ended, through the very same loop: a restart is not a second way of doing things.
 //!
+//! An update is driven under a lease of the journal, which is renewed all the time. A mutation is sent only while the
+//! lease outlasts the longest call to KMS, and nothing is recorded under a lease that has gone to somebody else.
+//!
 //! # What can go wrong
 //!
 //! - The process ends at any point: the next start reads the record and looks at the key store.
 //! - The journal fails: the task stops, reads the update again after a while, and goes on from what is recorded.
+//! - The journal is out of reach: the lease ends, and nothing more is sent to KMS until it is renewed. Somebody else may
+//!   take the update over meanwhile; then its task here stops.
 //! - KMS cannot be read: nothing is decided from ignorance; the task looks again, more and more patiently.
 
 mod connection;
 mod examiner;
 mod follow;
 mod in_force;
+mod lease;
 mod perform;
 mod recover;
 
@@ -34,6 +40,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::connection::ConnectionRequest;
 pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests, Observer};
+pub use self::lease::LeaseTerms;
 use crate::clock::Clock;
 use crate::id::{IdSource, UpdateId};
 use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
@@ -118,6 +125,8 @@ pub struct Parts {
     pub policy: Policy,
     /// How often KMS is asked.
     pub pace: Pace,
+    /// In whose name and for how long updates are leased.
+    pub lease: LeaseTerms,
 }
 
 /// A request for an update.

@@ -3,7 +3,8 @@
 //! # How it works
 //!
 //! An update is a row and its events, numbered from 1 without a gap. An event is appended under the number that the
-//! writer expects to be next, so that two writers can never both go on from the same point. Secrets that came with a
+//! writer expects to be next, so that two writers can never both go on from the same point, and under the fence of the
+//! writer's lease, so that nobody goes on whose turn is over. Secrets that came with a
 //! request are sealed beside the events, never in them, and erased when they are not needed any more. The credential that a verified
 //! update told KMS is kept: KMS never returns it, and the next update's way back depends on it.
 //!
@@ -14,8 +15,11 @@
 
 mod canary;
 mod codec;
+mod lease;
 mod seal;
 mod sqlite;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -27,6 +31,7 @@ use crate::update::{Event, Plan, Recorded};
 
 pub use canary::{Canary, CanaryKeeper};
 pub use codec::{CodecError, EVENT_VERSION};
+pub use lease::{Fence, Leased};
 pub use seal::{SealError, SealingKey};
 pub use sqlite::{OpenError, SqliteJournal, SqliteOptions};
 
@@ -39,7 +44,19 @@ pub trait Journal: Send + Sync {
     /// What [`Journal::create`] would say of a repeated request; `None` when the key is new.
     async fn find(&self, idempotency: &Idempotency) -> Result<Option<Created>, JournalError>;
 
-    /// Appends an event as number `sequence`; anything else being next is [`JournalError::OutOfSequence`].
+    /// Leases an update to `holder` for `ttl`, unless somebody else's lease has not ended. A holder that asks again is
+    /// granted another one, which ends the first.
+    async fn lease(&self, update: UpdateId, holder: &str, ttl: Duration) -> Result<Leased, JournalError>;
+
+    /// Lets the lease of this fence last `ttl` from now, even if it had ended and nobody has taken it;
+    /// [`JournalError::Fenced`] if there is a newer one, or if it was released.
+    async fn renew(&self, update: UpdateId, fence: Fence, ttl: Duration) -> Result<(), JournalError>;
+
+    /// Ends the lease of this fence at once, if it is the newest.
+    async fn release(&self, update: UpdateId, fence: Fence) -> Result<(), JournalError>;
+
+    /// Appends an event as number `sequence`; anything else being next is [`JournalError::OutOfSequence`], and a fence
+    /// that is not the update's newest is [`JournalError::Fenced`].
     ///
     /// With the conclusion go the secrets that nobody needs any more: all, after an ending that left or restored the
     /// former settings; all but the new credential after a verified one, which also ends the keeping of older ones of
@@ -47,6 +64,7 @@ pub trait Journal: Send + Sync {
     async fn append(
         &self,
         update: UpdateId,
+        fence: Fence,
         sequence: u64,
         at: Timestamp,
         event: &Event,
@@ -152,6 +170,12 @@ pub enum JournalError {
         update: UpdateId,
         /// The number that was expected to be free.
         sequence: u64,
+    },
+    /// The writer's lease has gone to somebody else: it must stop at once.
+    #[error("the lease of {update} has gone to somebody else, who goes on with it")]
+    Fenced {
+        /// The update.
+        update: UpdateId,
     },
     /// An event cannot be written or read.
     #[error("event cannot be coded")]

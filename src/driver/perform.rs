@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::lease::Lease;
 use super::{Inner, Order, OrderError, PreflightRequest};
 use crate::chain::Chain;
 use crate::check::Verdict;
@@ -35,6 +36,7 @@ pub(super) enum Stopped {
 pub(super) struct Life {
     inner: Arc<Inner>,
     id: UpdateId,
+    lease: Arc<Lease>,
     state: State,
     sequence: u64,
     /// See [`Moment::waited`].
@@ -47,7 +49,7 @@ pub(super) struct Life {
 
 impl Life {
     /// Reads the update.
-    pub(super) async fn load(inner: &Arc<Inner>, id: UpdateId) -> Result<Self, Stopped> {
+    pub(super) async fn load(inner: &Arc<Inner>, id: UpdateId, lease: &Arc<Lease>) -> Result<Self, Stopped> {
         let events = inner.parts.journal.load(id).await.map_err(Stopped::Journal)?;
         let state = State::replay(events.iter().map(|recorded| &recorded.event)).map_err(Stopped::Record)?;
         let state = state.ok_or(Stopped::Journal(JournalError::NotFound(id)))?;
@@ -56,7 +58,8 @@ impl Life {
             _ => None,
         });
         let sequence = events.last().map_or(0, |recorded| recorded.sequence);
-        Ok(Self { inner: Arc::clone(inner), id, state, sequence, since: Instant::now(), seen, failures: 0 })
+        let (inner, lease) = (Arc::clone(inner), Arc::clone(lease));
+        Ok(Self { inner, id, lease, state, sequence, since: Instant::now(), seen, failures: 0 })
     }
 
     /// Goes on until the update has concluded or the driver stops.
@@ -109,7 +112,10 @@ impl Life {
         let next = self.state.clone().apply(&event).map_err(Stopped::Record)?;
         let sequence = self.sequence + 1;
         let journal = &self.inner.parts.journal;
-        let recorded = journal.append(self.id, sequence, self.now(), &event).await.map_err(Stopped::Journal)?;
+        let recorded = journal
+            .append(self.id, self.lease.fence(), sequence, self.now(), &event)
+            .await
+            .map_err(Stopped::Journal)?;
         self.state = next;
         self.sequence = sequence;
         if !matches!(event, Event::Observed { .. }) {
@@ -163,8 +169,13 @@ impl Life {
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
             () = stop.cancelled() => Ok(()),
+            () = self.lease.lost() => Err(self.fenced()),
             Some(order) = orders.recv() => self.obey(order).await.map(drop),
         }
+    }
+
+    fn fenced(&self) -> Stopped {
+        Stopped::Journal(JournalError::Fenced { update: self.id })
     }
 
     /// Records what a person wants, if it is possible now; says whether it was.
@@ -202,6 +213,7 @@ impl Life {
                 result = &mut probing => break result,
                 // It is run again after the restart.
                 () = stop.cancelled() => return Ok(()),
+                () = self.lease.lost() => return Err(self.fenced()),
                 // Cancelled, or asked to go back: its result does not matter any more.
                 Some(order) = orders.recv() => if self.obey(order).await? { return Ok(()) },
             }
@@ -236,6 +248,10 @@ impl Life {
             }
         };
         let secrets = self.secrets(permit.mutation(), direction).await;
+        if !self.lease.outlasts_a_call_or_is_renewed().await {
+            tracing::warn!(update = %self.id, %step, "lease may end during a call to KMS: nothing is sent until it is renewed");
+            return self.wait(self.inner.parts.pace.interval, orders).await;
+        }
         // Fetching secrets takes time, and a permit is for this moment.
         let permit = match self.state.permit(direction, step, self.now()) {
             Ok(permit) => permit,
@@ -246,8 +262,10 @@ impl Life {
         };
         let attempt = self.state.next_attempt(direction, step);
         self.record(Event::StepIntended { direction, step, attempt }).await?;
+        // Looked at last of all: recording the intention may have taken long, and by now somebody else may be at work.
         let result = match secrets {
-            Ok(secrets) => writer.carry_out(permit, &secrets).await,
+            Ok(secrets) if self.lease.outlasts_a_call() => writer.carry_out(permit, &secrets).await,
+            Ok(_) => Err(KmsError::NotSent { operation: step.operation(), why: "the lease may end meanwhile".into() }),
             Err(why) => Err(KmsError::NotSent { operation: "UpdateCustomKeyStore", why }),
         };
         if let Some(outcome) = outcome(result) {

@@ -6,10 +6,12 @@ use std::sync::{Arc, PoisonError};
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
+use super::lease::{Lease, Taken};
 use super::perform::{Life, Stopped};
 use super::{Driver, Inner, Order, OrderError};
 use crate::chain::Chain;
 use crate::id::UpdateId;
+use crate::journal::JournalError;
 
 /// More orders than this wait for an update's task at no time.
 const MOST_ORDERS: usize = 16;
@@ -43,12 +45,34 @@ impl Driver {
     }
 }
 
-/// Lives the update to its end or to shutdown, from what is recorded, as often as it takes.
+/// Lives the update to its end, to shutdown, or until somebody else drives it, from what is recorded, as often as it
+/// takes.
 async fn live(inner: &Arc<Inner>, id: UpdateId, mut orders: mpsc::Receiver<Order>) {
+    let lease = loop {
+        match Lease::take(inner, id).await {
+            Ok(Taken::Here(lease)) => break lease,
+            Ok(Taken::Elsewhere { by, left }) => {
+                tracing::debug!(update = %id, by, left_ms = left.as_millis(), "update is driven elsewhere");
+                return;
+            }
+            Err(error) => {
+                tracing::error!(update = %id, error = %Chain(&error), "update cannot be leased; trying again");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(inner.parts.pace.interval) => {}
+            () = inner.stop.cancelled() => return,
+        }
+    };
+    live_under(inner, id, &lease, &mut orders).await;
+    lease.release().await;
+}
+
+async fn live_under(inner: &Arc<Inner>, id: UpdateId, lease: &Arc<Lease>, orders: &mut mpsc::Receiver<Order>) {
     loop {
         let lived = AssertUnwindSafe(async {
-            match Life::load(inner, id).await {
-                Ok(life) => life.run(&mut orders).await,
+            match Life::load(inner, id, lease).await {
+                Ok(life) => life.run(orders).await,
                 Err(stopped) => Err(stopped),
             }
         });
@@ -62,6 +86,10 @@ async fn live(inner: &Arc<Inner>, id: UpdateId, mut orders: mpsc::Receiver<Order
         };
         match stopped {
             Ok(()) => return,
+            Err(Stopped::Journal(JournalError::Fenced { .. })) => {
+                tracing::warn!(update = %id, "somebody else has taken the update over; it is left to them");
+                return;
+            }
             // An append that failed may have been written: only reading again tells.
             Err(Stopped::Journal(error)) => {
                 tracing::error!(update = %id, error = %Chain(&error), "journal failed; reading the update again");

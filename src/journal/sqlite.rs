@@ -4,6 +4,7 @@
 //! on a file beside it; within the process one connection writes, off the runtime's threads.
 
 mod canary;
+mod lease;
 mod schema;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -19,7 +20,7 @@ use secrecy::SecretString;
 
 use super::codec::{self, EVENT_VERSION};
 use super::seal::{SealError, SealingKey};
-use super::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
+use super::{Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SecretPurpose};
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::key_store::{AccessKeyId, CustomKeyStoreId};
@@ -90,6 +91,7 @@ struct Inner {
     path: String,
     connection: Mutex<Connection>,
     sealing_key: Option<SealingKey>,
+    leases: lease::Leases,
     /// Held for as long as the journal is open; the system releases it with the process, however that ends.
     _lock: File,
     #[cfg(feature = "sandbox")]
@@ -115,6 +117,7 @@ impl SqliteJournal {
             path,
             connection: Mutex::new(connection),
             sealing_key: options.sealing_key,
+            leases: lease::Leases::default(),
             _lock: lock,
             #[cfg(feature = "sandbox")]
             crash: options.crash_after_writes.map(Crash::after),
@@ -147,9 +150,23 @@ impl Journal for SqliteJournal {
         self.run(move |inner, connection| inner.find(connection, &idempotency)).await
     }
 
+    async fn lease(&self, update: UpdateId, holder: &str, ttl: Duration) -> Result<Leased, JournalError> {
+        let holder = holder.to_owned();
+        self.run(move |inner, connection| inner.lease(connection, update, holder, ttl)).await
+    }
+
+    async fn renew(&self, update: UpdateId, fence: Fence, ttl: Duration) -> Result<(), JournalError> {
+        self.run(move |inner, connection| inner.renew(connection, update, fence, ttl)).await
+    }
+
+    async fn release(&self, update: UpdateId, fence: Fence) -> Result<(), JournalError> {
+        self.run(move |inner, connection| inner.release(connection, update, fence)).await
+    }
+
     async fn append(
         &self,
         update: UpdateId,
+        fence: Fence,
         sequence: u64,
         at: Timestamp,
         event: &Event,
@@ -157,6 +174,7 @@ impl Journal for SqliteJournal {
         let event = event.clone();
         self.run(move |inner, connection| {
             let transaction = inner.begin(connection)?;
+            inner.admit(&transaction, update, fence)?;
             inner.insert_event(&transaction, update, sequence, at, &event)?;
             if let Event::Concluded { ending } = &event {
                 inner.conclude(&transaction, update, ending)?;

@@ -1,6 +1,7 @@
 //! Ports with a counter in front: whoever uses them need not know that they are counted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -8,7 +9,7 @@ use secrecy::SecretString;
 use super::{Denial, Metrics};
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
-use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
+use crate::journal::{Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SecretPurpose};
 use crate::key_store::{AccessKeyId, ConnectionState, CustomKeyStoreId, KeyStore};
 use crate::kms::{KeyHome, KeyLister, KeyPage, KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
 use crate::update::{Ending, Event, Mutation, Permit, Recorded, StatusName, Step};
@@ -159,14 +160,27 @@ impl Journal for CountedJournal {
         self.inner.find(idempotency).await
     }
 
+    async fn lease(&self, update: UpdateId, holder: &str, ttl: Duration) -> Result<Leased, JournalError> {
+        self.inner.lease(update, holder, ttl).await
+    }
+
+    async fn renew(&self, update: UpdateId, fence: Fence, ttl: Duration) -> Result<(), JournalError> {
+        self.inner.renew(update, fence, ttl).await
+    }
+
+    async fn release(&self, update: UpdateId, fence: Fence) -> Result<(), JournalError> {
+        self.inner.release(update, fence).await
+    }
+
     async fn append(
         &self,
         update: UpdateId,
+        fence: Fence,
         sequence: u64,
         at: Timestamp,
         event: &Event,
     ) -> Result<Recorded, JournalError> {
-        let recorded = self.inner.append(update, sequence, at, event).await?;
+        let recorded = self.inner.append(update, fence, sequence, at, event).await?;
         if let Event::Concluded { ending } = event {
             self.count(update, ending).await;
         }

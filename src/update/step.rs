@@ -27,6 +27,15 @@ impl Step {
             Self::Connect => "connect",
         }
     }
+
+    /// The operation of KMS that makes it.
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Disconnect => "DisconnectCustomKeyStore",
+            Self::Update => "UpdateCustomKeyStore",
+            Self::Connect => "ConnectCustomKeyStore",
+        }
+    }
 }
 
 impl fmt::Display for Step {

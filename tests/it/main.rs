@@ -30,6 +30,9 @@ mod floors;
 /// The keys behind a candidate: metadata, round trips, and whether they are the same keys.
 mod keys;
 
+/// The journal's contract, kept by every database.
+mod journal;
+
 /// The 250 ms of KMS and its one retry.
 mod latency;
 

@@ -49,6 +49,8 @@ const MIGRATIONS: &[&str] = &[
         plaintext_sha256 BLOB NOT NULL
     ) STRICT;
 ",
+    // Counts the leases; who has one, and until when, is not kept: no lease outlives the one process.
+    "ALTER TABLE updates ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Brings the database to the present schema; refuses a later one.

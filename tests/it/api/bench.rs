@@ -349,6 +349,7 @@ impl ServiceParts<'_> {
             ids,
             policy: Policy { settle: Duration::from_millis(60), pause: Duration::from_millis(5), ..Policy::default() },
             pace: driver::Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
+            lease: driver::LeaseTerms::default(),
         });
         let counting = metrics.clone();
         let monitor = Monitor::new(

@@ -12,7 +12,7 @@ use xks_preflight::aws::{
 use xks_preflight::check::{JudgingPolicy, Report};
 use xks_preflight::clock::{Clock, SystemClock};
 use xks_preflight::driver::{
-    ConfiguredCredentials, Driver, Examiner, ExaminerParts, Extra, Pace, Parts, UpdateRequest,
+    ConfiguredCredentials, Driver, Examiner, ExaminerParts, Extra, LeaseTerms, Pace, Parts, UpdateRequest,
 };
 use xks_preflight::enumeration::{self, Enumerator};
 use xks_preflight::id::{IdSource, ReportId};
@@ -241,6 +241,7 @@ async fn driver(
         ids,
         policy: quick(),
         pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
+        lease: LeaseTerms::default(),
     });
     (driver, examiner)
 }

@@ -12,7 +12,7 @@ use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use xks_preflight::check::{JudgingPolicy, Verdict};
 use xks_preflight::clock::{Clock, SystemClock};
 use xks_preflight::driver::{
-    ConfiguredCredentials, Driver, GivenCredential, Pace, Parts, PreflightRequest, UpdateRequest, Verifier,
+    ConfiguredCredentials, Driver, GivenCredential, LeaseTerms, Pace, Parts, PreflightRequest, UpdateRequest, Verifier,
 };
 use xks_preflight::id::{IdSource, ReportId, UpdateId};
 use xks_preflight::journal::{Journal, SealingKey, SqliteJournal, SqliteOptions};
@@ -93,6 +93,7 @@ impl Bench {
             ids: Arc::new(IdSource::from_entropy()),
             policy,
             pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
+            lease: LeaseTerms::default(),
         })
     }
 

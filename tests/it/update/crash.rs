@@ -10,7 +10,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use xks_preflight::clock::Timestamp;
 use xks_preflight::id::UpdateId;
-use xks_preflight::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose, SqliteJournal};
+use xks_preflight::journal::{
+    Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SecretPurpose, SqliteJournal,
+};
 use xks_preflight::key_store::{AccessKeyId, CustomKeyStoreId};
 use xks_preflight::sandbox::kms::ConnectionState;
 use xks_preflight::update::{Ending, Event, Recorded};
@@ -41,12 +43,31 @@ impl Doomed {
 
 #[async_trait]
 impl Journal for Doomed {
-    async fn append(&self, id: UpdateId, n: u64, at: Timestamp, event: &Event) -> Result<Recorded, JournalError> {
+    async fn lease(&self, update: UpdateId, holder: &str, ttl: Duration) -> Result<Leased, JournalError> {
+        self.journal.lease(update, holder, ttl).await
+    }
+
+    async fn renew(&self, update: UpdateId, fence: Fence, ttl: Duration) -> Result<(), JournalError> {
+        self.journal.renew(update, fence, ttl).await
+    }
+
+    async fn release(&self, update: UpdateId, fence: Fence) -> Result<(), JournalError> {
+        self.journal.release(update, fence).await
+    }
+
+    async fn append(
+        &self,
+        id: UpdateId,
+        fence: Fence,
+        n: u64,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<Recorded, JournalError> {
         let last = self.appends_left.fetch_sub(1, Ordering::SeqCst) == 1;
         if last && self.when == When::Before {
             self.end().await;
         }
-        let recorded = self.journal.append(id, n, at, event).await;
+        let recorded = self.journal.append(id, fence, n, at, event).await;
         if last {
             self.end().await;
         }

@@ -1,0 +1,4 @@
+//! The journal's contract, kept by every database.
+
+pub(crate) mod contract;
+mod sqlite;
