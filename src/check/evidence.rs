@@ -38,6 +38,9 @@ use crate::xks::HealthStatus;
 /// KMS's time limit for one request to a proxy, each attempt (XKS proxy API, Timeouts; developer guide, monitoring).
 pub const KMS_TIME_LIMIT: Duration = Duration::from_millis(250);
 
+/// KMS's port; not configurable there (XKS proxy API, URI).
+pub const KMS_PORT: u16 = 443;
+
 /// The round-trip time between the Region and the proxy that AWS recommends not to exceed.
 pub const RECOMMENDED_ROUND_TRIP: Duration = Duration::from_millis(35);
 

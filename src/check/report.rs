@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Evidence, Problem, ProblemKind, Stage};
+use super::{Check, Evidence, KMS_PORT, Problem, ProblemKind, Resolution, Stage};
 use crate::clock::Timestamp;
 use crate::id::ReportId;
 use crate::key_store::KmsOutcome;
@@ -296,6 +296,7 @@ impl Report {
         let password = self.evidence.subject.cluster.as_ref().is_some_and(|cluster| cluster.password.is_some());
         let before = self.evidence.aws.control_plane.as_ref().is_some_and(|plane| !plane.after_update);
         [
+            (self.own_addresses_unseen(), "KMS finds the same at the addresses of the name (connect_to led elsewhere)"),
             (says_so("key.continuity"), "the keys behind them are the same keys (key.continuity)"),
             (says_so("vpc.service_found"), "KMS can use the VPC endpoint service (AWS was not asked)"),
             (password && before, "kmsuser has this password (only the connect tries it)"),
@@ -303,6 +304,20 @@ impl Report {
         .into_iter()
         .filter_map(|(unproven, what)| unproven.then_some(what))
         .collect()
+    }
+
+    /// Whether KMS would connect to addresses of the name that `connect_to` kept us from.
+    fn own_addresses_unseen(&self) -> bool {
+        let seen = |ip: &Ipv4Addr| {
+            let own = SocketAddr::from((*ip, KMS_PORT));
+            self.evidence.addresses.iter().any(|address| address.address == own)
+        };
+        !self.evidence.subject.connect_to.is_empty()
+            && match &self.evidence.resolution {
+                Resolution::Answered { ipv4, .. } => !ipv4.iter().all(seen),
+                Resolution::Failed { .. } => true,
+                Resolution::NotReached | Resolution::Bypassed => false,
+            }
     }
 
     /// What whoever reads `ready` must know beside it, in words; nothing if all is well.

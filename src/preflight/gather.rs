@@ -7,16 +7,13 @@ use futures_util::future::join_all;
 
 use super::{Baseline, Candidate, Thoroughness, keys, refusals};
 use crate::check::{
-    AddressEvidence, CurrentProxy, Evidence, KMS_TIME_LIMIT, Problem, ProblemKind, RefusalEvidence, Resolution, Stage,
-    is_globally_routable,
+    AddressEvidence, CurrentProxy, Evidence, KMS_PORT, KMS_TIME_LIMIT, Problem, ProblemKind, RefusalEvidence,
+    Resolution, Stage, is_globally_routable,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectivityKind, Region};
 use crate::probe::{Prober, Target};
 use crate::xks::HealthStatus;
-
-/// KMS's port; not configurable there (XKS proxy API, URI).
-const PORT: u16 = 443;
 
 /// How long the one patient look waits: long enough to tell slow from dead, short enough for a person.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,10 +28,11 @@ pub(super) async fn gather(
     evidence.keys = keys::asked(candidate);
     evidence.refusals = thoroughness.refusals.then(RefusalEvidence::default);
     let Some(target) = candidate.target() else { return evidence };
-    let destinations =
-        destinations(prober, &target, &candidate.connect_to, Some(candidate.connectivity), thoroughness.addresses)
-            .await;
-    evidence.resolution = destinations.resolution;
+    let (destinations, name) = tokio::join!(
+        destinations(prober, &target, &candidate.connect_to, Some(candidate.connectivity), thoroughness.addresses),
+        name_of_a_public_endpoint(prober, candidate, &target),
+    );
+    evidence.resolution = name.filter(|_| !destinations.addresses.is_empty()).unwrap_or(destinations.resolution);
     evidence.left_out = destinations.left_out;
     let addresses = destinations.addresses;
     // Asked at the same name, the health would be the candidate's own.
@@ -48,6 +46,16 @@ pub(super) async fn gather(
     refusals::look_further(prober, &target, candidate, thoroughness, &mut evidence).await;
     keys::look(prober, candidate, &target, thoroughness, &mut evidence).await;
     evidence
+}
+
+/// KMS finds a public endpoint by its name alone, wherever `connect_to` leads us: the name is asked for all the same. A
+/// laboratory's names are nobody's but its own.
+async fn name_of_a_public_endpoint(prober: &Prober, candidate: &Candidate, target: &Target) -> Option<Resolution> {
+    let bypassed = candidate.connectivity == ConnectivityKind::PublicEndpoint && !candidate.connect_to.is_empty();
+    if !bypassed || prober.is_lab() {
+        return None;
+    }
+    Some(prober.resolve(target.endpoint.host()).await)
 }
 
 /// Where to connect.
@@ -76,7 +84,7 @@ pub(super) async fn destinations(
         };
         let (fit, unfit): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) =
             found.iter().partition(|address| may_be_connected_to(**address, connectivity));
-        let addresses = fit.into_iter().map(|address| SocketAddr::new(address.into(), PORT)).collect();
+        let addresses = fit.into_iter().map(|address| SocketAddr::new(address.into(), KMS_PORT)).collect();
         let (addresses, too_many) = few_enough(addresses, host, most);
         let left_out = too_many.or_else(|| unfit.first().map(|address| not_probed(host, *address, connectivity)));
         return Destinations { resolution, addresses, left_out };

@@ -28,7 +28,7 @@ pub(in crate::check) fn ipv4(evidence: &Evidence) -> Vec<Judgement> {
     whole(match &evidence.resolution {
         Resolution::NotReached => Outcome::NotReached { stopped_at: Stage::Input },
         Resolution::Bypassed => not_applicable(BYPASSED),
-        Resolution::Failed { .. } => Outcome::NotReached { stopped_at: Stage::Dns },
+        Resolution::Failed { .. } => without_name(evidence),
         Resolution::Answered { ipv4, ipv6, .. } if ipv4.is_empty() => {
             let detail = format!("{} AAAA records and no A record", ipv6.len());
             failed(Problem::target(ProblemKind::OnlyIpv6, detail))
@@ -45,7 +45,7 @@ pub(in crate::check) fn public_address(evidence: &Evidence) -> Vec<Judgement> {
         return whole(not_applicable("VPC connectivity"));
     }
     let Resolution::Answered { ipv4, .. } = &evidence.resolution else {
-        return without_addresses(&evidence.resolution);
+        return without_addresses(evidence);
     };
     let private: Vec<Judgement> = ipv4
         .iter()
@@ -65,7 +65,7 @@ pub(in crate::check) fn private_name(evidence: &Evidence) -> Vec<Judgement> {
         return whole(not_applicable("public endpoint"));
     }
     let Resolution::Answered { ipv4, .. } = &evidence.resolution else {
-        return without_addresses(&evidence.resolution);
+        return without_addresses(evidence);
     };
     whole(match ipv4.iter().find(|address| is_globally_routable(IpAddr::V4(**address))) {
         Some(address) => {
@@ -76,10 +76,19 @@ pub(in crate::check) fn private_name(evidence: &Evidence) -> Vec<Judgement> {
     })
 }
 
-fn without_addresses(resolution: &Resolution) -> Vec<Judgement> {
-    whole(match resolution {
+fn without_addresses(evidence: &Evidence) -> Vec<Judgement> {
+    whole(match &evidence.resolution {
         Resolution::NotReached => Outcome::NotReached { stopped_at: Stage::Input },
         Resolution::Bypassed => not_applicable(BYPASSED),
-        Resolution::Failed { .. } | Resolution::Answered { .. } => Outcome::NotReached { stopped_at: Stage::Dns },
+        Resolution::Failed { .. } | Resolution::Answered { .. } => without_name(evidence),
     })
+}
+
+/// A name that does not resolve has no addresses to judge; `connect_to` may have led to the proxy all the same.
+fn without_name(evidence: &Evidence) -> Outcome {
+    if evidence.subject.connect_to.is_empty() || evidence.addresses.is_empty() {
+        Outcome::NotReached { stopped_at: Stage::Dns }
+    } else {
+        not_applicable("dns.resolves tells; connect_to says where to go")
+    }
 }

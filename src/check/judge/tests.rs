@@ -455,6 +455,33 @@ fn ready_has_reservations_where_something_was_not_proven_or_is_waived() {
     assert_eq!(told(warned, &JudgingPolicy::default()), ["warnings: kms.permissions, kms.rollback_possible"]);
 }
 
+#[test]
+fn connect_to_stands_for_no_public_name() {
+    let judged = |resolution: Resolution, policy: &JudgingPolicy| {
+        let mut evidence = good();
+        evidence.subject.connect_to = vec!["52.94.76.1:443".to_owned()];
+        evidence.resolution = resolution;
+        report(evidence, policy)
+    };
+    let none = JudgingPolicy::default();
+    let answered =
+        |ipv4: [u8; 4]| Resolution::Answered { took: Duration::ZERO, ipv4: vec![ipv4.into()], ipv6: Vec::new() };
+    assert_eq!(judged(answered([52, 94, 76, 1]), &none).reservations(), Vec::<String>::new(), "the same place");
+    let public = judged(answered([52, 94, 76, 9]), &none);
+    assert_eq!(public.verdict(), Verdict::Ready);
+    let told = public.reservations();
+    assert!(told[0].starts_with("NOT PROVEN that KMS finds the same at the addresses of the name"), "{told:?}");
+    assert_eq!(judged(answered([10, 0, 0, 7]), &none).verdict(), Verdict::Blocked, "KMS cannot reach it");
+    let absent =
+        || Resolution::Failed { took: Duration::ZERO, problem: Problem::target(ProblemKind::NameNotFound, "NXDOMAIN") };
+    assert_eq!(judged(absent(), &none).verdict(), Verdict::Blocked);
+    // Before the name is published, somebody may say so.
+    let waived = judged(absent(), &waiving("dns.resolves"));
+    assert_eq!((waived.verdict(), waived.reservations().len()), (Verdict::Ready, 2));
+    // In a laboratory, and in a VPC, nobody asks for the name.
+    assert_eq!(judged(Resolution::Bypassed, &none).reservations(), Vec::<String>::new());
+}
+
 fn waiving(check: &str) -> JudgingPolicy {
     let waiver = crate::check::Waiver {
         check: check.to_owned(),

@@ -35,8 +35,7 @@ async fn name_server(addresses: Vec<Ipv4Addr>) -> SocketAddr {
     address
 }
 
-async fn report(addresses: Vec<Ipv4Addr>, connectivity: ConnectivityKind) -> Report {
-    let server = name_server(addresses).await;
+fn prober(name_server: SocketAddr) -> (Prober, Arc<SetClock>, Arc<IdSource>) {
     let clock = Arc::new(SetClock::new(Timestamp::from_unix(1_800_000_000)));
     let ids = Arc::new(IdSource::from_seed(1));
     let prober = Prober::new(ProberSettings {
@@ -45,7 +44,20 @@ async fn report(addresses: Vec<Ipv4Addr>, connectivity: ConnectivityKind) -> Rep
         resolver: ResolverSettings::NameServers(vec![server]),
         clock: clock.clone(),
         ids: ids.clone(),
-    });
+    };
+    (Prober::new(settings).unwrap(), clock, ids)
+}
+
+async fn report(addresses: Vec<Ipv4Addr>, connectivity: ConnectivityKind) -> Report {
+    report_connecting_to(Vec::new(), addresses, connectivity).await
+}
+
+async fn report_connecting_to(
+    connect_to: Vec<String>,
+    addresses: Vec<Ipv4Addr>,
+    connectivity: ConnectivityKind,
+) -> Report {
+    let (prober, clock, ids) = prober(name_server(addresses).await);
     let candidate = Candidate {
         endpoint: "https://xks.example.com".into(),
         path: "/kms/xks/v1".into(),
@@ -55,7 +67,7 @@ async fn report(addresses: Vec<Ipv4Addr>, connectivity: ConnectivityKind) -> Rep
         vpc_endpoint_service_owner: None,
         region: Region::parse("us-east-1").unwrap(),
         credential: OfferedCredential::new("AKIAI2SFODNN7EXAMPLE", "TestSecretDoNotLeak0123456789012345678901234567"),
-        connect_to: Vec::new(),
+        connect_to,
         keys: CandidateKeys::default(),
         baseline: None,
         kms_operation: "UpdateCustomKeyStore".into(),
@@ -82,6 +94,26 @@ async fn a_public_name_does_not_lead_into_private_networks() {
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn kms_must_find_a_public_endpoint_by_its_name_wherever_we_connect() {
+    // A port that nobody listens on: where we connect makes no difference here.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = async |addresses: &[[u8; 4]], connectivity| {
+        let addresses = addresses.iter().map(|address| Ipv4Addr::from(*address)).collect();
+        report_connecting_to(vec![free.to_string()], addresses, connectivity).await
+    };
+    let public = ConnectivityKind::PublicEndpoint;
+    let absent = at(&[], public).await;
+    assert!(matches!(outcome(&absent, "dns.resolves"), Outcome::Failed(_)), "{:?}", absent.evidence.resolution);
+    assert_eq!(absent.evidence.addresses[0].address, free);
+    let private = at(&[[10, 0, 0, 7]], public).await;
+    assert!(matches!(outcome(&private, "dns.resolves"), Outcome::Passed(_)));
+    assert!(matches!(outcome(&private, "dns.public_address"), Outcome::Failed(_)));
+    // How KMS gets to a VPC endpoint is a matter of the service's private name, which may show inside the VPC only.
+    let vpc = at(&[], ConnectivityKind::VpcEndpointService).await;
+    assert!(matches!(outcome(&vpc, "dns.resolves"), Outcome::NotApplicable(_)));
+}
+
 async fn a_name_in_a_vpc_does_not_lead_to_this_machine() {
     let addresses = ["127.0.0.1", "169.254.169.254"].map(|text| text.parse().unwrap());
     let report = report(addresses.into(), ConnectivityKind::VpcEndpointService).await;
@@ -92,6 +124,32 @@ async fn a_name_in_a_vpc_does_not_lead_to_this_machine() {
 }
 
 #[test]
+#[tokio::test]
+async fn the_current_proxy_is_asked_only_where_kms_can_find_it() {
+    let (prober, ..) = prober(name_server(vec![[52, 94, 76, 1].into(), [10, 0, 0, 7].into()]).await);
+    let secret = RawSecretAccessKey::parse("TestSecretDoNotLeak0123456789012345678901234567").unwrap();
+    let access_key_id = AccessKeyId::parse("AKIAI2SFODNN7EXAMPLE").unwrap();
+    let mut baseline = Baseline {
+        endpoint: XksProxyUriEndpoint::parse("https://old.example.com").unwrap(),
+        path: XksProxyUriPath::parse("/kms/xks/v1").unwrap(),
+        credential: ProxyCredential { access_key_id, secret_access_key: secret },
+        connectivity: None,
+        connect_to: Vec::new(),
+    };
+    let region = Region::parse("us-east-1").unwrap();
+    for (connectivity, asked) in [
+        // The name may already lead the public to the candidate, while KMS goes through the VPC endpoint service.
+        (Some(ConnectivityKind::VpcEndpointService), &["10.0.0.7:443"][..]),
+        (Some(ConnectivityKind::PublicEndpoint), &["52.94.76.1:443"]),
+        (None, &["10.0.0.7:443", "52.94.76.1:443"]),
+    ] {
+        baseline.connectivity = connectivity;
+        let addresses = keys::current(&prober, &baseline, &region).await.1;
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, asked, "{connectivity:?}");
+    }
+}
+
 fn only_fit_addresses_are_connected_to() {
     let public = Some(ConnectivityKind::PublicEndpoint);
     let vpc = Some(ConnectivityKind::VpcEndpointService);
