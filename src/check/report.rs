@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::evidence::vpc::ServiceSight;
 use super::{Check, Evidence, KMS_PORT, Problem, ProblemKind, Resolution, Stage};
 use crate::clock::Timestamp;
 use crate::id::ReportId;
@@ -295,8 +296,11 @@ impl Report {
         };
         let password = self.evidence.subject.cluster.as_ref().is_some_and(|cluster| cluster.password.is_some());
         let before = self.evidence.aws.control_plane.as_ref().is_some_and(|plane| !plane.after_update);
+        let sight = self.evidence.aws.vpc.as_ref().map(|seen| &seen.sight);
+        let offered = matches!(sight, Some(ServiceSight::Offered { .. }));
         [
             (self.own_addresses_unseen(), "KMS finds the same at the addresses of the name (connect_to led elsewhere)"),
+            (offered, "KMS's principal is allowed and the service is available (vpc.principal_allowed: only its owner is told)"),
             (says_so("key.continuity"), "the keys behind them are the same keys (key.continuity)"),
             (says_so("vpc.service_found"), "KMS can use the VPC endpoint service (AWS was not asked)"),
             (password && before, "kmsuser has this password (only the connect tries it)"),

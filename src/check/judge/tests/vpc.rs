@@ -244,6 +244,18 @@ fn owners_are_told_apart() {
 }
 
 #[test]
+fn what_only_the_owner_is_told_is_a_reservation() {
+    let reservations = |evidence: Evidence| {
+        let report = super::report(evidence, &JudgingPolicy::default());
+        assert_eq!(report.verdict(), Verdict::Ready);
+        report.reservations()
+    };
+    assert_eq!(reservations(owned()), Vec::<String>::new());
+    let told = reservations(offered());
+    assert!(told[0].contains("NOT PROVEN that KMS's principal is allowed"), "{told:?}");
+}
+
+#[test]
 fn a_consumer_may_not_see_every_zone() {
     let mut evidence = offered();
     let ServiceSight::Offered { service, .. } = &mut sighted(&mut evidence).sight else { panic!() };
