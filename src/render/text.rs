@@ -301,8 +301,15 @@ fn write_footer(out: &mut String, report: &Report) -> std::fmt::Result {
     )
 }
 
+/// Proxies, AWS and name servers have a say in what is shown. None of them may steer the terminal: an escape sequence in
+/// the id of a key manager could write a verdict of its own.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// Breaks text at spaces so that it fits the columns, with following lines indented.
 fn wrapped(text: &str, indent: usize) -> String {
+    let text = printable(text);
     let mut out = String::new();
     let mut column = indent;
     for word in text.split(' ') {
@@ -329,7 +336,8 @@ struct Paint {
 
 impl Paint {
     fn with(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        let text = printable(text);
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text }
     }
 
     fn bold(self, text: &str) -> String {
@@ -369,6 +377,15 @@ mod tests {
         assert_eq!(drawn, format!("{}{}{}{}", "C".repeat(10), "T".repeat(10), "R".repeat(5), " ".repeat(25)));
         assert_eq!(bar(&attempt(1, 1, 900), SampleKind::Cold, plain).len(), WIDTH);
         assert!(bar(&attempt(0, 0, 0), SampleKind::Cold, plain).starts_with("CTR "));
+    }
+
+    #[test]
+    fn nobody_outside_steers_the_terminal() {
+        let hostile = "hsm-1\u{1b}[2J\u{1b}[1;32mREADY\r\u{9b}0m";
+        for shown in [wrapped(hostile, 6), Paint { colour: false }.bold(hostile)] {
+            assert!(shown.contains("READY") && !shown.chars().any(char::is_control), "{shown:?}");
+        }
+        assert_eq!(Paint { colour: true }.bold(hostile).matches('\u{1b}').count(), 2);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Judges of what the health answer says.
 
+use super::http::shortened;
 use super::{Judgement, each_address, each_address_with_kms, failed, not_applicable, passed, stopped_before, whole};
 use crate::check::{AddressEvidence, Evidence, ExchangeEvidence, Outcome, Problem, ProblemKind, Proving, Stage};
 use crate::key_store::KmsOutcome;
@@ -82,7 +83,7 @@ pub(in crate::check) fn ekm_degraded(evidence: &Evidence) -> Vec<Judgement> {
                 .ekm_fleet_details
                 .iter()
                 .filter(|instance| instance.health_status != EkmHealth::Active)
-                .map(|instance| format!("{} is {}", instance.id, instance.health_status.as_str()))
+                .map(|instance| format!("{} is {}", shortened(&instance.id), instance.health_status.as_str()))
                 .collect();
             if ill.is_empty() {
                 passed("all are ACTIVE")
@@ -132,6 +133,7 @@ fn fleet_difference(current: &HealthStatus, candidate: &HealthStatus) -> Option<
         ("ekmVendor", &current.ekm_vendor, &candidate.ekm_vendor),
     ];
     if let Some((member, now, then)) = texts.into_iter().find(|(_, now, then)| now != then) {
+        let (now, then) = (shortened(now), shortened(then));
         return Some(format!("{member} is {now:?} now and {then:?} at the candidate"));
     }
     let ids = |health: &HealthStatus| {
@@ -140,8 +142,8 @@ fn fleet_difference(current: &HealthStatus, candidate: &HealthStatus) -> Option<
         ids
     };
     let (now, then) = (ids(current), ids(candidate));
-    (now != then)
-        .then(|| format!("the key managers are {} now and {} at the candidate", now.join(", "), then.join(", ")))
+    let shown = |ids: &[String]| ids.iter().map(|id| shortened(id)).collect::<Vec<_>>().join(", ");
+    (now != then).then(|| format!("the key managers are {} now and {} at the candidate", shown(&now), shown(&then)))
 }
 
 pub(in crate::check) fn deep(evidence: &Evidence) -> Vec<Judgement> {

@@ -559,5 +559,22 @@ fn long_bodies_are_not_kept() {
     evidence.shorten_bodies();
     let kept: Vec<usize> =
         evidence.addresses.iter().flat_map(AddressEvidence::exchanges).map(|e| e.body.len()).collect();
+#[test]
+fn what_a_proxy_says_of_itself_is_told_shortly_and_without_control_characters() {
+    let hostile = format!(r#""id":"\u001b[2J{}""#, "x".repeat(5_000));
+    for degraded in [false, true] {
+        let mut evidence = good();
+        let text = HEALTHY.replace(r#""id":"2""#, &hostile);
+        body(&mut evidence, 200, &if degraded { text.replace("ACTIVE", "DEGRADED") } else { text });
+        let told: Vec<Finding> = judged(&evidence).into_iter().filter(|f| f.outcome.problem().is_some()).collect();
+        let same_fleet = told.iter().any(|finding| finding.check.id == "health.same_fleet");
+        assert!(same_fleet && told.len() == 1 + usize::from(degraded), "{told:?}");
+        for finding in told {
+            let detail = &finding.outcome.problem().unwrap().detail;
+            assert!(detail.len() < 1_000 && !detail.chars().any(char::is_control), "{detail:?}");
+        }
+    }
+}
+
     assert_eq!(kept, [4_096, HEALTHY.len()]);
 }
