@@ -187,7 +187,20 @@ impl Enumerator {
                 tracing::info!(listed, outstanding, "describing KMS keys");
             }
         }
-        Ok(())
+        self.one_was_described()
+    }
+
+    /// Of keys that may not be described none can be told to be in the key store: that none was found says nothing then,
+    /// however few there are.
+    fn one_was_described(&self) -> Result<(), Problem> {
+        let ledger = self.ledger();
+        match (ledger.described(), ledger.denied()) {
+            (0, denied @ 1..) => {
+                let detail = format!("AWS denies kms:DescribeKey of each of the {denied} KMS keys that it lists");
+                Err(Problem::own(ProblemKind::AccessDenied, detail))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The keys that are not known, those that were denied before last; forgets the keys that are gone.

@@ -146,6 +146,20 @@ async fn a_missing_permission_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_key_that_may_not_be_described_is_no_empty_key_store() {
+    let (stage, arns) = Stage::with_keys(1).await;
+    stage.kms.deny_key(&arns[0], true);
+    let found = stage.refreshed().await;
+    assert!(found.keys.is_empty() && found.denied == 1, "{found:?}");
+    let problem = found.incomplete.unwrap();
+    assert_eq!(problem.kind, ProblemKind::AccessDenied);
+    assert!(problem.detail.contains("kms:DescribeKey"), "{}", problem.detail);
+    stage.add(1);
+    let found = stage.refreshed().await;
+    assert_eq!((found.keys.len(), found.denied, found.incomplete), (1, 1, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn throttling_and_short_outages_are_waited_out() {
     let (stage, _) = Stage::with_keys(60).await;
     stage.kms.inject(Operation::ListKeys, KmsFault::Throttling, 2);

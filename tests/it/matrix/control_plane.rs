@@ -240,6 +240,20 @@ pub(super) const ROWS: &[Row] = &[
                 cold,
             ))
         },
+        "the only key may not be described",
+        inconclusive("key.metadata", "access_denied", UNSAID),
+    ),
+    run_by(
+        |_| {
+            Box::pin(look(
+                |bench| {
+                    bench.kms.add_key(&bench.store, "external-1");
+                    let arn = bench.kms.add_key(&bench.store, "external-2");
+                    bench.kms.deny_key(&arn, true);
+                },
+                cold,
+            ))
+        },
         "a key may not be described",
         warned("key.enumerated", "access_denied"),
     ),
