@@ -282,6 +282,8 @@ fn baseline(file: &std::path::Path, endpoint: &str, connect_to: Option<String>) 
         endpoint,
         path: current.path,
         credential: current.credential,
+        // A proxy's file does not tell how KMS gets there.
+        connectivity: None,
         connect_to: connect_to.into_iter().collect(),
     })
 }

@@ -275,6 +275,7 @@ impl Examiner {
             endpoint: current.endpoint.clone(),
             path: current.path.clone(),
             credential: credential.filter(|credential| credential.access_key_id == current.access_key_id)?,
+            connectivity: Some(current.connectivity.kind()),
             connect_to: self.parts.surroundings.connect_to(&current.endpoint),
         })
     }

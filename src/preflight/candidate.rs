@@ -126,6 +126,8 @@ pub struct Baseline {
     pub path: XksProxyUriPath,
     /// Its credential.
     pub credential: ProxyCredential,
+    /// How KMS reaches it, if that is known: what its name says from here may be the address of something else.
+    pub connectivity: Option<ConnectivityKind>,
     /// HOST:PORT to connect to instead.
     pub connect_to: Vec<String>,
 }

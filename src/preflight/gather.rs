@@ -213,8 +213,7 @@ fn may_shake_hands(seen: &AddressEvidence) -> bool {
 async fn baseline_health(prober: &Prober, baseline: Option<&Baseline>, region: &Region) -> Option<HealthStatus> {
     let baseline = baseline?;
     let target = baseline_target(baseline, region);
-    // How the present settings are reached is not known here.
-    let addresses = destinations(prober, &target, &baseline.connect_to, None, 1).await.addresses;
+    let addresses = destinations(prober, &target, &baseline.connect_to, baseline.connectivity, 1).await.addresses;
     let sample = prober.cold_sample(&target, *addresses.first()?, KMS_TIME_LIMIT).await.sample;
     HealthStatus::parse(&sample.last().exchange.as_ref()?.body).ok()
 }

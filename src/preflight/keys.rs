@@ -152,10 +152,10 @@ fn is_fit(address: &AddressEvidence) -> bool {
 }
 
 /// Everything that is needed to ask the current proxy.
-async fn current(prober: &Prober, baseline: &Baseline, region: &Region) -> (Target, Vec<SocketAddr>) {
+pub(super) async fn current(prober: &Prober, baseline: &Baseline, region: &Region) -> (Target, Vec<SocketAddr>) {
     let target = gather::baseline_target(baseline, region);
-    // How the present settings are reached is not known here.
-    let addresses = gather::destinations(prober, &target, &baseline.connect_to, None, MOST_ADDRESSES).await.addresses;
+    let (connect_to, connectivity) = (&baseline.connect_to, baseline.connectivity);
+    let addresses = gather::destinations(prober, &target, connect_to, connectivity, MOST_ADDRESSES).await.addresses;
     (target, addresses)
 }
 

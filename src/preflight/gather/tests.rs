@@ -11,6 +11,7 @@ use super::*;
 use crate::check::{AwsEvidence, Outcome, Report, Verdict};
 use crate::clock::SetClock;
 use crate::id::IdSource;
+use crate::key_store::{AccessKeyId, ProxyCredential, RawSecretAccessKey, XksProxyUriEndpoint, XksProxyUriPath};
 use crate::preflight::{CandidateKeys, OfferedCredential, Preflight};
 use crate::probe::{ProberSettings, ResolverSettings, TrustRoots};
 
@@ -38,10 +39,10 @@ async fn name_server(addresses: Vec<Ipv4Addr>) -> SocketAddr {
 fn prober(name_server: SocketAddr) -> (Prober, Arc<SetClock>, Arc<IdSource>) {
     let clock = Arc::new(SetClock::new(Timestamp::from_unix(1_800_000_000)));
     let ids = Arc::new(IdSource::from_seed(1));
-    let prober = Prober::new(ProberSettings {
+    let settings = ProberSettings {
         trust: TrustRoots::mozilla(),
         client_certificate: None,
-        resolver: ResolverSettings::NameServers(vec![server]),
+        resolver: ResolverSettings::NameServers(vec![name_server]),
         clock: clock.clone(),
         ids: ids.clone(),
     };
@@ -72,7 +73,7 @@ async fn report_connecting_to(
         baseline: None,
         kms_operation: "UpdateCustomKeyStore".into(),
     };
-    let preflight = Preflight::new(prober.unwrap(), clock, ids, "a test".into());
+    let preflight = Preflight::new(prober, clock, ids, "a test".into());
     preflight.run(&candidate, AwsEvidence::default(), &Thoroughness::default()).await
 }
 
@@ -94,7 +95,6 @@ async fn a_public_name_does_not_lead_into_private_networks() {
 }
 
 #[tokio::test]
-#[tokio::test]
 async fn kms_must_find_a_public_endpoint_by_its_name_wherever_we_connect() {
     // A port that nobody listens on: where we connect makes no difference here.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -114,6 +114,7 @@ async fn kms_must_find_a_public_endpoint_by_its_name_wherever_we_connect() {
     assert!(matches!(outcome(&vpc, "dns.resolves"), Outcome::NotApplicable(_)));
 }
 
+#[tokio::test]
 async fn a_name_in_a_vpc_does_not_lead_to_this_machine() {
     let addresses = ["127.0.0.1", "169.254.169.254"].map(|text| text.parse().unwrap());
     let report = report(addresses.into(), ConnectivityKind::VpcEndpointService).await;
@@ -123,7 +124,6 @@ async fn a_name_in_a_vpc_does_not_lead_to_this_machine() {
     assert_eq!(problem.kind, ProblemKind::UnfitAddress);
 }
 
-#[test]
 #[tokio::test]
 async fn the_current_proxy_is_asked_only_where_kms_can_find_it() {
     let (prober, ..) = prober(name_server(vec![[52, 94, 76, 1].into(), [10, 0, 0, 7].into()]).await);
@@ -150,6 +150,7 @@ async fn the_current_proxy_is_asked_only_where_kms_can_find_it() {
     }
 }
 
+#[test]
 fn only_fit_addresses_are_connected_to() {
     let public = Some(ConnectivityKind::PublicEndpoint);
     let vpc = Some(ConnectivityKind::VpcEndpointService);

@@ -145,7 +145,8 @@ impl<'a> Worker<'a> {
         if let Some(lane) = &mut self.current {
             return lane.encrypt(key).await.map_err(|trouble| trouble.problem);
         }
-        let mut last = Problem::target(ProblemKind::NameNotFound, "its name leads to no address");
+        let mut last =
+            Problem::target(ProblemKind::NameNotFound, "its name leads from here to no address that it can have");
         for address in addresses {
             let mut lane = Lane::new(self.bench.prober, target, *address, PATIENCE);
             match lane.encrypt(key).await {
