@@ -6,7 +6,8 @@
 //! connections; and test operations, with a key that is there for tests (or with every key, by the operator's wish).
 //! A *round trip* is Encrypt and Decrypt at the candidate. *Continuity* is what nobody else looks at: what the current
 //! proxy encrypts must decrypt at the candidate, and the other way round. When the current proxy does not answer, a
-//! *canary* that it encrypted earlier stands in for it.
+//! *canary* that it encrypted earlier stands in for it; when it does, the canary must decrypt at the candidate all the
+//! same, because its name may have come to lead to other keys.
 //!
 //! Plaintexts are random, are compared, and are gone; the additional data say who did it and why, for whoever reads the
 //! key manager's audit log.

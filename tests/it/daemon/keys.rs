@@ -93,6 +93,24 @@ async fn a_canary_gives_other_keys_away_when_the_current_proxy_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_canary_gives_other_keys_away_when_the_current_name_leads_to_them_already() {
+    let stage = Stage::with_test_key("canary-both-swapped").await;
+    let daemon = Daemon::start(&stage, None).await;
+    until_canary(&daemon).await;
+    // As if the name of the current proxy led to the candidate's fleet: what one encrypts, the other decrypts.
+    stage.old.set_fault(Fault::KeyMaterialSwapped).await;
+    stage.new.set_fault(Fault::KeyMaterialSwapped).await;
+    let (ended, report) = update(&daemon, &stage).await;
+    assert_eq!(ended["status"], "blocked", "{ended:#}");
+    assert_eq!(musts_that_fail(&report), ["key.continuity"]);
+    let told = continuity(&report);
+    assert_eq!(told["problem"], "different_keys");
+    assert!(told["detail"].as_str().unwrap().contains("into the canary of"), "{told}");
+    assert!(stage.mutations().is_empty(), "{:?}", stage.mutations());
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_current_proxy_and_canary_the_update_is_not_made() {
     let stage = Stage::with_test_key("no-canary").await;
     stage.old.set_fault(Fault::ListenerClosed).await;
