@@ -1,7 +1,7 @@
 //! Judges of what KMS tells of the key stores.
 
 use super::{Judgement, failed, not_applicable, passed, whole};
-use crate::check::{ControlPlane, Evidence, Outcome, Problem, ProblemKind, SIMULATED_ACTIONS};
+use crate::check::{ControlPlane, Evidence, Outcome, Problem, ProblemKind, SIMULATED_ACTIONS, Stage};
 use crate::key_store::{Configuration, ConnectionState, Connectivity, ConnectivityKind, KeyStore, Member};
 
 const CONNECT: &str = "kms:ConnectCustomKeyStore";
@@ -17,11 +17,12 @@ fn control_plane(evidence: &Evidence, judge: impl FnOnce(&ControlPlane) -> Outco
     })
 }
 
-/// Judges the store, once it is found.
+/// Judges the store, once it is found. Until then nothing is told of it: whoever waives that it is there has not waived the
+/// rest.
 fn store(evidence: &Evidence, judge: impl FnOnce(&ControlPlane, &KeyStore) -> Outcome) -> Vec<Judgement> {
     control_plane(evidence, |control_plane| match control_plane.observed() {
         Some(observed) => judge(control_plane, observed),
-        None => not_applicable("the key store is not found"),
+        None => Outcome::NotReached { stopped_at: Stage::Kms },
     })
 }
 

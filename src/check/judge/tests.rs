@@ -519,6 +519,14 @@ fn an_address_that_was_left_out_is_not_connected_to_by_a_waiver() {
 }
 
 #[test]
+fn a_waiver_of_a_key_store_that_is_gone_waives_nothing_else() {
+    let mut evidence = good();
+    plane(&mut evidence).key_store = CustomKeyStoreId::parse("cks-9").unwrap();
+    assert_eq!(report(evidence.clone(), &JudgingPolicy::default()).verdict(), Verdict::Blocked);
+    assert_eq!(report(evidence, &waiving("kms.key_store_exists")).verdict(), Verdict::Inconclusive);
+}
+
+#[test]
 fn a_waived_failure_is_shown_and_does_not_block() {
     let mut evidence = good();
     body(&mut evidence, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
@@ -552,14 +560,6 @@ fn one_stopped_sample_among_good_ones_never_passes() {
 }
 
 #[test]
-fn long_bodies_are_not_kept() {
-    let mut evidence = good();
-    body(&mut evidence, 200, &"x".repeat(60_000));
-    evidence.addresses.push(address(2));
-    evidence.shorten_bodies();
-    let kept: Vec<usize> =
-        evidence.addresses.iter().flat_map(AddressEvidence::exchanges).map(|e| e.body.len()).collect();
-#[test]
 fn what_a_proxy_says_of_itself_is_told_shortly_and_without_control_characters() {
     let hostile = format!(r#""id":"\u001b[2J{}""#, "x".repeat(5_000));
     for degraded in [false, true] {
@@ -576,5 +576,13 @@ fn what_a_proxy_says_of_itself_is_told_shortly_and_without_control_characters() 
     }
 }
 
+#[test]
+fn long_bodies_are_not_kept() {
+    let mut evidence = good();
+    body(&mut evidence, 200, &"x".repeat(60_000));
+    evidence.addresses.push(address(2));
+    evidence.shorten_bodies();
+    let kept: Vec<usize> =
+        evidence.addresses.iter().flat_map(AddressEvidence::exchanges).map(|e| e.body.len()).collect();
     assert_eq!(kept, [4_096, HEALTHY.len()]);
 }
