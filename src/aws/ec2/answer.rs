@@ -379,7 +379,8 @@ mod tests {
     #[test]
     fn depth_and_entities_do_no_harm() {
         let deep = format!("<tagSet>{}{}</tagSet>", "<a>".repeat(100_000), "</a>".repeat(100_000));
-        assert!(read(&GOOD.replace("<tagSet>", &format!("{deep}<tagSet>"))).is_some() || read(&deep).is_none());
+        let found = read(&GOOD.replace("<tagSet>", &format!("{deep}<tagSet>"))).unwrap();
+        assert_eq!(found[0].id, "vpce-svc-1");
         let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\">]>";
         let found = read(&format!("{bomb}{}", GOOD.replace("vpce-svc-1", "&b;")));
         assert!(found.is_none_or(|found| found[0].id.len() < 20), "entities are not expanded");

@@ -44,6 +44,16 @@ async fn every_check_passes_and_fails_somewhere() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// What fails by chance beside another fault is no proof that anybody meant it.
+#[test]
+fn every_check_is_what_some_row_is_about() {
+    let meant: BTreeSet<&str> = rows().filter_map(|row| row.expected.finding()).map(|(check, _)| check).collect();
+    let gaps: BTreeSet<&str> =
+        NOT_ON_LOOPBACK.iter().filter(|(_, outcome, _)| *outcome == "failed").map(|(check, ..)| *check).collect();
+    let missing = CATALOGUE.iter().map(|check| check.id).filter(|id| !meant.contains(id) && !gaps.contains(id));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
 /// The union of what the rows showed: check and outcome.
 async fn results_findings() -> BTreeSet<(String, String)> {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();

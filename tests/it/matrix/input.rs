@@ -67,7 +67,7 @@ pub(super) const ROWS: &[Row] = &[
     values(
         "a path with a doubled slash",
         &["--path", "/example//kms/xks/v1"],
-        blocked("http.status", "proxy_error", INVALID_CONFIGURATION),
+        blocked("input.path_canonical", "empty_segment", INVALID_CONFIGURATION),
     ),
     run_by(
         |row| Box::pin(long_uri(row)),

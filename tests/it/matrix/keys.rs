@@ -32,6 +32,7 @@ pub(super) const ROWS: &[Row] = &[
     key("additional-data-ignored", "key.round_trip", "unauthenticated"),
     key("key-not-found-exception:operation=encrypt", "key.round_trip", "not_found"),
     key("invalid-state-exception:operation=encrypt", "key.round_trip", "unusable_key"),
+    key("internal-exception:operation=encrypt", "health.deep", "shallow_health"),
     key("invalid-key-usage-exception:operation=decrypt", "key.round_trip", "unusable_key"),
     key("throttling-exception:operation=decrypt", "key.round_trip", "proxy_error"),
     values(

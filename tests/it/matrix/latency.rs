@@ -13,7 +13,7 @@ pub(super) const ROWS: &[Row] = &[
     // The first is late and its retry as well.
     proxy("slow-answer:ms=400,first=2", blocked("http.answers", "timed_out", TIMED_OUT)),
     // First fast, then slow: one sample alone would pass.
-    proxy("slow-answer:ms=400,after=1", blocked("http.answers", "timed_out", TIMED_OUT)),
+    proxy("slow-answer:ms=400,after=1", blocked("latency.within_limit", "timed_out", TIMED_OUT)),
     proxy("slow-answer:ms=400,after=4", blocked("http.answers", "timed_out", TIMED_OUT)).with(&["--samples", "5"]),
     // A tail: every fourth answer.
     // Late only where the connection is kept: the third request, after two on fresh ones.

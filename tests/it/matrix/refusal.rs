@@ -20,5 +20,5 @@ pub(super) const ROWS: &[Row] = &[
     proxy("error-name-unknown", blocked("http.status", "proxy_error", INVALID_RESPONSE)),
     proxy("error-name-missing", blocked("http.status", "status", INVALID_RESPONSE)),
     proxy("error-message-overlong", blocked("http.status", "proxy_error", BAD_RESPONSE)),
-    proxy("error-message-not-ascii", blocked("http.status", "proxy_error", BAD_RESPONSE)),
+    proxy("error-message-not-ascii", blocked("http.error_message", "error_message", BAD_RESPONSE)),
 ];
