@@ -18,6 +18,7 @@ mod codec;
 mod lease;
 mod seal;
 mod sqlite;
+mod trail;
 
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub use codec::{CodecError, EVENT_VERSION};
 pub use lease::{Fence, Leased};
 pub use seal::{SealError, SealingKey};
 pub use sqlite::{OpenError, SqliteJournal, SqliteOptions};
+pub use trail::{AuditTrail, LinesWanted};
 
 /// The durable record of updates.
 #[async_trait]

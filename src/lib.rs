@@ -16,7 +16,7 @@
 //! floor 3  probe listener aws/*                      adapters: sockets, AWS clients, SQL
 //!          journal/{codec,seal,sqlite}
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
-//! floor 1  xks <- check <- update, access           judgement: pure functions, no tokio, no I/O, no clock
+//! floor 1  xks <- check <- update <- audit, access  judgement: pure functions, no tokio, no I/O, no clock
 //! floor 0  key_store clock id chain                 vocabulary: newtypes, parse-only
 //! beside   sandbox                                  simulated peers on loopback (feature `sandbox`)
 //! ```
@@ -28,6 +28,7 @@ pub mod id;
 pub mod key_store;
 // floor 1
 pub mod access;
+pub mod audit;
 pub mod check;
 pub mod update;
 pub mod xks;

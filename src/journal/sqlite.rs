@@ -6,6 +6,7 @@
 mod canary;
 mod lease;
 mod schema;
+mod trail;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -365,7 +366,7 @@ impl Inner {
                 params![update.to_string(), number, at.to_string(), EVENT_VERSION, body],
             )
             .map_err(|error| self.failed(error))?;
-        Ok(())
+        self.note_event(connection, update, sequence, at, event)
     }
 
     fn load(&self, connection: &Connection, update: UpdateId) -> Result<Vec<Recorded>, JournalError> {

@@ -51,6 +51,30 @@ const MIGRATIONS: &[&str] = &[
 ",
     // Counts the leases; who has one, and until when, is not kept: no lease outlives the one process.
     "ALTER TABLE updates ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;",
+    "
+    CREATE TABLE audit (
+        sequence INTEGER PRIMARY KEY,
+        entry TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        previous TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE,
+        -- For queries; taken from the entry, so that they cannot say anything else.
+        key_store TEXT GENERATED ALWAYS AS (entry ->> '$.key_store') VIRTUAL,
+        update_id TEXT GENERATED ALWAYS AS (entry ->> '$.update') VIRTUAL
+    ) STRICT;
+    CREATE INDEX audit_of_key_store ON audit (key_store, sequence);
+    CREATE INDEX audit_of_update ON audit (update_id, sequence);
+    CREATE TRIGGER audit_keeps_lines BEFORE DELETE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+    CREATE TRIGGER audit_changes_nothing BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+    CREATE TABLE reports (
+        id TEXT PRIMARY KEY,
+        update_id TEXT NOT NULL REFERENCES updates (id),
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX reports_of_update ON reports (update_id, id);
+",
 ];
 
 /// Brings the database to the present schema; refuses a later one.

@@ -1,5 +1,7 @@
 //! What every journal keeps to, whatever its database: `contract!` makes a test of each clause.
 
+pub(crate) mod trail;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use xks_preflight::clock::Timestamp;
 use xks_preflight::id::{IdSource, UpdateId};
 use xks_preflight::journal::{
-    Canary, CanaryKeeper, Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SealError, SealingKey,
-    SecretPurpose,
+    AuditTrail, Canary, CanaryKeeper, Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SealError,
+    SealingKey, SecretPurpose,
 };
 use xks_preflight::key_store::{
     AccessKeyId, Change, Configuration, ConnectionState, Connectivity, CredentialSource, CustomKeyStoreId,
@@ -40,6 +42,7 @@ pub(crate) trait Subject: Sized {
 pub(crate) struct Opened {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) canaries: Arc<dyn CanaryKeeper>,
+    pub(crate) trail: Arc<dyn AuditTrail>,
 }
 
 pub(crate) fn sealing_key() -> SealingKey {
@@ -92,7 +95,7 @@ pub(crate) async fn leased(journal: &dyn Journal, update: UpdateId) -> Fence {
 }
 
 /// Creates the update and ends it.
-async fn conclude(journal: &dyn Journal, plan: &Plan, ending: Ending) {
+pub(crate) async fn conclude(journal: &dyn Journal, plan: &Plan, ending: Ending) {
     let fence = leased(journal, plan.id).await;
     journal.append(plan.id, fence, 2, plan.created_at, &Event::Concluded { ending }).await.unwrap();
 }
@@ -101,7 +104,7 @@ pub(crate) async fn events_come_back_in_order_after_a_restart_and_nobody_appends
     let ids = IdSource::from_seed(1);
     let first = planned(&ids, "cks-1", 1);
     let event = Event::ApprovalRequested {};
-    let Opened { journal, canaries } = subject.open(Some(sealing_key())).await;
+    let Opened { journal, canaries, trail } = subject.open(Some(sealing_key())).await;
     assert_eq!(journal.create(new(&first, None, "")).await.unwrap(), Created::New);
     let at = first.created_at;
     let fence = leased(&*journal, first.id).await;
@@ -110,7 +113,7 @@ pub(crate) async fn events_come_back_in_order_after_a_restart_and_nobody_appends
         assert!(matches!(refused, Err(JournalError::OutOfSequence { .. })), "{refused:?}");
     }
     let recorded = journal.append(first.id, fence, 2, at, &event).await.unwrap();
-    drop((journal, canaries));
+    drop((journal, canaries, trail));
 
     let Opened { journal, .. } = subject.open(Some(sealing_key())).await;
     let events = journal.load(first.id).await.unwrap();
@@ -235,7 +238,7 @@ pub(crate) async fn secrets_are_sealed_found_and_erased<S: Subject>(subject: S) 
     let ids = IdSource::from_seed(1);
     let first = planned(&ids, "cks-1", 1);
     let id = AccessKeyId::parse(ACCESS_KEY_ID).unwrap();
-    let Opened { journal, canaries } = subject.open(Some(sealing_key())).await;
+    let Opened { journal, canaries, trail } = subject.open(Some(sealing_key())).await;
     journal.create(new(&first, None, "")).await.unwrap();
     let secret = journal.secret(first.id, SecretPurpose::NewCredential).await.unwrap().unwrap();
     assert_eq!(secret.expose_secret(), SECRET);
@@ -249,7 +252,7 @@ pub(crate) async fn secrets_are_sealed_found_and_erased<S: Subject>(subject: S) 
         "this is where it stores"
     );
     assert!(!stored.windows(9).any(|part| part == b"DoNotLeak"));
-    drop((journal, canaries));
+    drop((journal, canaries, trail));
 
     let wrong = SealingKey::parse(&SecretString::from("0b".repeat(32))).unwrap();
     let Opened { journal, .. } = subject.open(Some(wrong)).await;
@@ -301,12 +304,12 @@ fn canary(key_store: &str, number: u8) -> Canary {
 }
 
 pub(crate) async fn the_latest_few_canaries_of_each_key_store_survive_a_restart<S: Subject>(subject: S) {
-    let Opened { journal, canaries } = subject.open(None).await;
+    let Opened { journal, canaries, trail } = subject.open(None).await;
     canaries.keep(&canary("cks-2", 0)).await.unwrap();
     for number in 0..8 {
         canaries.keep(&canary("cks-1", number)).await.unwrap();
     }
-    drop((journal, canaries));
+    drop((journal, canaries, trail));
     let Opened { canaries, .. } = subject.open(None).await;
     let kept = canaries.canaries(&CustomKeyStoreId::parse("cks-1").unwrap()).await.unwrap();
     assert_eq!(kept, (3..8).rev().map(|number| canary("cks-1", number)).collect::<Vec<_>>());
@@ -326,6 +329,9 @@ macro_rules! contract {
             secrets_are_sealed_found_and_erased,
             without_a_sealing_key_secrets_are_refused_and_nothing_is_written,
             the_latest_few_canaries_of_each_key_store_survive_a_restart,
+            every_event_and_every_note_has_its_line,
+            an_event_that_is_refused_leaves_no_line,
+            many_who_write_at_once_make_one_chain,
         );
     };
     ($subject:ty; $($clause:ident,)+) => {
@@ -339,3 +345,7 @@ macro_rules! contract {
     };
 }
 pub(crate) use contract;
+pub(crate) use trail::{
+    an_event_that_is_refused_leaves_no_line, every_event_and_every_note_has_its_line,
+    many_who_write_at_once_make_one_chain,
+};

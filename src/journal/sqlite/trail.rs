@@ -1,0 +1,171 @@
+//! The audit trail in the journal's file.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::super::{AuditTrail, JournalError, LinesWanted};
+use super::{Inner, LARGEST_PAGE, SqliteJournal};
+use crate::audit::{Entry, Hash, Head, Line, Subject, document_hash, entry_of, line_text, report_kept};
+use crate::clock::Timestamp;
+use crate::id::{ReportId, UpdateId};
+use crate::key_store::CustomKeyStoreId;
+use crate::update::{Event, PlanDigest, Recorded};
+
+#[async_trait]
+impl AuditTrail for SqliteJournal {
+    async fn note(&self, entry: &Entry) -> Result<Head, JournalError> {
+        let entry = entry.clone();
+        self.run(move |inner, connection| {
+            let transaction = inner.begin(connection)?;
+            let head = inner.append_line(&transaction, entry)?;
+            // Not through `commit`: what tests count are the writes of updates.
+            transaction.commit().map_err(|error| inner.failed(error))?;
+            Ok(head)
+        })
+        .await
+    }
+
+    async fn lines(&self, wanted: &LinesWanted) -> Result<Vec<String>, JournalError> {
+        let wanted = wanted.clone();
+        self.run(move |inner, connection| {
+            let sql = "SELECT sequence, entry, digest, previous, hash FROM audit WHERE sequence > ?1 \
+                       AND (?2 IS NULL OR key_store = ?2) AND (?3 IS NULL OR update_id = ?3) ORDER BY sequence LIMIT ?4";
+            let mut statement = connection.prepare_cached(sql).map_err(|error| inner.failed(error))?;
+            let limit = i64::try_from(wanted.limit.min(LARGEST_PAGE)).unwrap_or(0);
+            let parameters = params![
+                i64::try_from(wanted.after).unwrap_or(i64::MAX),
+                wanted.key_store.as_ref().map(CustomKeyStoreId::as_str),
+                wanted.update.map(|update| update.to_string()),
+                limit,
+            ];
+            let rows = statement.query_map(parameters, stored).map_err(|error| inner.failed(error))?;
+            rows.collect::<Result<Vec<_>, _>>().map_err(|error| inner.failed(error))
+        })
+        .await
+    }
+
+    async fn head(&self) -> Result<Head, JournalError> {
+        self.run(|inner, connection| inner.head(connection)).await
+    }
+
+    async fn keep_report(
+        &self,
+        at: Timestamp,
+        subject: &Subject,
+        report: ReportId,
+        document: &str,
+    ) -> Result<(), JournalError> {
+        let (subject, document) = (subject.clone(), document.to_owned());
+        self.run(move |inner, connection| {
+            let transaction = inner.begin(connection)?;
+            transaction
+                .execute(
+                    "INSERT INTO reports (id, update_id, body) VALUES (?1, ?2, ?3)",
+                    params![report.to_string(), subject.update.to_string(), document],
+                )
+                .map_err(|error| inner.failed(error))?;
+            let entry = report_kept(at, &subject, report, document_hash(document.as_bytes()));
+            inner.append_line(&transaction, entry)?;
+            inner.commit(transaction)
+        })
+        .await
+    }
+
+    async fn reports(&self, update: UpdateId) -> Result<Vec<(ReportId, String)>, JournalError> {
+        self.run(move |inner, connection| {
+            // Identifiers sort by time.
+            let sql = "SELECT id, body FROM reports WHERE update_id = ?1 ORDER BY id";
+            let mut statement = connection.prepare_cached(sql).map_err(|error| inner.failed(error))?;
+            let rows = statement
+                .query_map([update.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| inner.failed(error))?;
+            let read = |(id, body): (String, String)| match ReportId::parse(&id) {
+                Ok(id) => Ok((id, body)),
+                Err(error) => Err(inner.malformed(Box::new(error))),
+            };
+            rows.into_iter().map(read).collect()
+        })
+        .await
+    }
+
+    async fn report(&self, report: ReportId) -> Result<Option<String>, JournalError> {
+        self.run(move |inner, connection| {
+            connection
+                .query_row("SELECT body FROM reports WHERE id = ?1", [report.to_string()], |row| row.get(0))
+                .optional()
+                .map_err(|error| inner.failed(error))
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// What the trail says of an event, within the event's own transaction.
+    pub(super) fn note_event(
+        &self,
+        connection: &Connection,
+        update: UpdateId,
+        sequence: u64,
+        at: Timestamp,
+        event: &Event,
+    ) -> Result<(), JournalError> {
+        let subject = match event {
+            Event::Planned { plan } => Subject::of(plan),
+            _ => self.subject(connection, update)?,
+        };
+        match entry_of(&subject, &Recorded { sequence, at, event: event.clone() }) {
+            Some(entry) => self.append_line(connection, entry).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn subject(&self, connection: &Connection, update: UpdateId) -> Result<Subject, JournalError> {
+        let sql = "SELECT u.key_store, e.body ->> '$.plan.digest' FROM updates u \
+                   JOIN events e ON e.update_id = u.id AND e.sequence = 1 WHERE u.id = ?1";
+        let found: Option<(String, String)> = connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.query_row([update.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            })
+            .map_err(|error| self.failed(error))?;
+        let (key_store, plan) = found.ok_or(JournalError::NotFound(update))?;
+        let key_store = CustomKeyStoreId::parse(&key_store).map_err(|error| self.malformed(Box::new(error)))?;
+        Ok(Subject { update, key_store, plan: PlanDigest::stated(&plan) })
+    }
+
+    fn append_line(&self, connection: &Connection, entry: Entry) -> Result<Head, JournalError> {
+        let line = Line::following(self.head(connection)?, entry);
+        let number = i64::try_from(line.sequence).unwrap_or(i64::MAX);
+        connection
+            .prepare_cached("INSERT INTO audit (sequence, entry, digest, previous, hash) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    number,
+                    line.entry_text(),
+                    line.digest.to_string(),
+                    line.previous.to_string(),
+                    line.hash.to_string(),
+                ])
+            })
+            .map_err(|error| self.failed(error))?;
+        Ok(line.head())
+    }
+
+    fn head(&self, connection: &Connection) -> Result<Head, JournalError> {
+        let last: Option<(i64, String)> = connection
+            .prepare_cached("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")
+            .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .map_err(|error| self.failed(error))?;
+        let Some((sequence, hash)) = last else { return Ok(Head::genesis()) };
+        let hash = Hash::parse(&hash).map_err(|error| self.malformed(Box::new(error)))?;
+        Ok(Head { sequence: u64::try_from(sequence).unwrap_or(0), hash })
+    }
+}
+
+/// A line as it is stored.
+fn stored(row: &Row<'_>) -> rusqlite::Result<String> {
+    let sequence = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+    let text = |index| row.get::<_, String>(index);
+    Ok(line_text(sequence, &text(1)?, &text(2)?, &text(3)?, &text(4)?))
+}
