@@ -4,7 +4,7 @@
 //!
 //! [`Service`] holds what is asked for; [`router`] says which path leads to which handler; a
 //! [listener](crate::listener) takes connections. Handlers translate in and out and decide nothing. Every error leaves as a problem document
-//! (RFC 9457). `GET` needs a viewer's token, `POST` an operator's.
+//! (RFC 9457). Every route states what its caller needs, and on which key store.
 //!
 //! # What can go wrong
 //!
@@ -39,8 +39,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
 
+use self::access::{Guarded, Needs, On};
 use self::problem::Problem;
 use crate::access::KnownToken;
+use crate::access::Permission::{Approve, Change, Probe, Read};
 use crate::clock::Clock;
 use crate::driver::{Driver, Examiner};
 use crate::enumeration::Enumerator;
@@ -96,26 +98,28 @@ pub struct Service {
 
 /// Every path of the API.
 pub fn router(service: Arc<Service>) -> Router {
-    let guarded = Router::new()
-        .route("/v1/checks", get(operations::checks))
-        .route("/v1/key-stores", get(key_stores::list))
-        .route("/v1/key-stores/{id}", get(key_stores::one))
-        .route("/v1/key-stores/{id}/reports", get(key_stores::reports))
-        .route("/v1/key-stores/{id}/keys", get(key_stores::keys))
-        .route("/v1/preflights", post(preflights::run))
-        .route("/v1/preflights/{id}", get(preflights::one))
-        .route("/v1/updates", get(updates::list).post(updates::submit))
-        .route("/v1/updates/{id}", get(updates::one))
-        .route("/v1/updates/{id}/events", get(events::follow))
-        .route("/v1/updates/{id}/approve", post(approvals::approve))
-        .route("/v1/updates/{id}/cancel", post(updates::cancel))
-        .route("/v1/updates/{id}/rollback", post(updates::rollback))
-        .route_layer(from_fn_with_state(service.clone(), access::admit));
-    let metrics = Router::new().route("/metrics", get(operations::metrics));
+    let needs = Needs::new;
+    let guarded = Guarded::new(service.clone())
+        .route("/v1/checks", needs(Read, On::Nothing), get(operations::checks))
+        .route("/v1/key-stores", needs(Read, On::Each), get(key_stores::list))
+        .route("/v1/key-stores/{id}", needs(Read, On::Path), get(key_stores::one))
+        .route("/v1/key-stores/{id}/reports", needs(Read, On::Path), get(key_stores::reports))
+        .route("/v1/key-stores/{id}/keys", needs(Read, On::Path), get(key_stores::keys))
+        .route("/v1/preflights", needs(Probe, On::Named), post(preflights::run))
+        .route("/v1/preflights/{id}", needs(Read, On::Named), get(preflights::one))
+        .route("/v1/updates", needs(Read, On::Each), get(updates::list))
+        .route("/v1/updates", needs(Change, On::Named), post(updates::submit))
+        .route("/v1/updates/{id}", needs(Read, On::Named), get(updates::one))
+        .route("/v1/updates/{id}/events", needs(Read, On::Named), get(events::follow))
+        .route("/v1/updates/{id}/approve", needs(Approve, On::Named), post(approvals::approve))
+        .route("/v1/updates/{id}/cancel", needs(Change, On::Named), post(updates::cancel))
+        .route("/v1/updates/{id}/rollback", needs(Change, On::Named), post(updates::rollback))
+        .finish();
     let metrics = if service.open_metrics {
-        metrics
+        Router::new().route("/metrics", get(operations::metrics))
     } else {
-        metrics.route_layer(from_fn_with_state(service.clone(), access::admit))
+        let guarded = Guarded::new(service.clone());
+        guarded.route("/metrics", needs(Read, On::All), get(operations::metrics)).finish()
     };
     Router::new()
         .merge(guarded)

@@ -15,6 +15,7 @@
 
 use std::path::Path;
 
+mod callers;
 mod fault;
 mod files;
 mod keys;
@@ -27,6 +28,7 @@ mod settings;
 mod waiver;
 
 pub use fault::{Fault, Faults};
+pub(crate) use quantity::duration;
 pub(crate) use resolve::caller_name;
 pub use schema::schema;
 pub use secret::{Environment, SealingKey};

@@ -98,11 +98,11 @@ metrics! {
     UPDATES = Counter "updates_total" ["outcome"] "Concluded updates by outcome.";
     UPDATE_OPEN = Gauge "update_open" ["key_store", "status"] "Updates that have not concluded.";
     UPDATE_DISCONNECTED = Histogram "update_disconnected_seconds" [] "How long a key store was not CONNECTED because of an update, its keys being unavailable.";
-    GATE_DENIALS = Counter "gate_denials_total" ["reason"] "Updates that were not allowed to change anything, by reason.";
+    GATE_DENIALS = Counter "gate_denials_total" ["reason"] "Updates that were not allowed to change anything, and requests that were refused to their caller, by reason.";
     KMS_REQUESTS = Counter "kms_requests_total" ["operation", "result"] "Calls of AWS KMS by operation and result.";
 }
 
-/// Why an update was kept from changing anything.
+/// Why an update was kept from changing anything, or a request was refused to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The settings are not fit, or nobody could tell.
@@ -127,11 +127,21 @@ pub enum Denial {
     AlreadyApproved,
     /// An approval of what does not wait for one.
     NotAwaitingApproval,
+    /// Nobody was recognised.
+    Unauthenticated,
+    /// A token that has expired.
+    ExpiredToken,
+    /// Somebody without the permission, there.
+    Forbidden,
+    /// A page of another site, while nobody is asked who they are.
+    ForeignOrigin,
+    /// Somebody asked too often.
+    RateLimited,
 }
 
 impl Denial {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Blocked,
         Self::Refused,
         Self::Unplannable,
@@ -143,6 +153,11 @@ impl Denial {
         Self::OtherPlan,
         Self::AlreadyApproved,
         Self::NotAwaitingApproval,
+        Self::Unauthenticated,
+        Self::ExpiredToken,
+        Self::Forbidden,
+        Self::ForeignOrigin,
+        Self::RateLimited,
     ];
 
     /// The reason for which the gate did not take something.
@@ -182,6 +197,11 @@ impl Denial {
             Self::OtherPlan => "other_plan",
             Self::AlreadyApproved => "already_approved",
             Self::NotAwaitingApproval => "not_awaiting_approval",
+            Self::Unauthenticated => "unauthenticated",
+            Self::ExpiredToken => "expired_token",
+            Self::Forbidden => "forbidden",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

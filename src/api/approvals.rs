@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::access::Admitted;
 use super::body::{self, Members};
 use super::problem::{Problem, ProblemDocument};
-use super::updates::{order_refused, taken, update_id};
+use super::updates::{order, order_refused, taken};
 use super::view::UpdateView;
 use super::{Service, precondition};
 use crate::driver::OrderError;
@@ -41,7 +41,7 @@ pub(super) async fn approve(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let id = update_id(&id)?;
+    let (id, authorized) = order(&service, &admitted, &id).await?;
     let (parts, stream) = request.into_parts();
     let seen = precondition::seen(&parts.headers)?;
     let bounds = body::Bounds { bytes: service.bounds.body, time: service.bounds.request / 2 };
@@ -52,7 +52,7 @@ pub(super) async fn approve(
     let outage_acknowledged = members.flag("acknowledge_outage");
     members.finish();
     let Some(digest) = digest.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(faults)) };
-    let consent = Consent { by: &admitted.name, digest: &digest, outage_acknowledged };
+    let consent = Consent { by: &authorized.by, digest: &digest, outage_acknowledged };
     service.driver.approve(id, &consent, seen).await.map_err(|error| {
         if let OrderError::Denied(denied) = &error {
             service.metrics.denied(Denial::of(denied));

@@ -4,14 +4,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt as _};
 
 use super::Service;
+use super::access::Admitted;
 use super::problem::{Problem, ProblemDocument};
-use super::updates::{order_refused, update_id};
+use super::updates::{order_refused, visible};
 use crate::chain::Chain;
 use crate::driver::OrderError;
 use crate::update::Recorded;
@@ -31,10 +32,11 @@ use crate::update::Recorded;
 )]
 pub(super) async fn follow(
     State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
-    let id = update_id(&id)?;
+    let id = visible(&service, &admitted, &id).await?.id();
     let after = match headers.get("last-event-id") {
         None => 0,
         Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {

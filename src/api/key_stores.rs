@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Service;
+use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::updates::{AnyQuery, parameters};
 use super::view::KeyStoreView;
@@ -16,7 +17,7 @@ use crate::key_store::{CustomKeyStoreId, KmsKey};
 use crate::monitor::Sighting;
 use crate::render;
 
-/// All key stores that are configured or that KMS told of.
+/// All key stores that are configured or that KMS told of, and that the caller may see.
 #[utoipa::path(
     get, path = "/v1/key-stores", tag = "key stores", operation_id = "listKeyStores",
     responses(
@@ -24,9 +25,11 @@ use crate::render;
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn list(State(service): State<Arc<Service>>) -> Json<Value> {
+pub(super) async fn list(State(service): State<Arc<Service>>, Extension(admitted): Extension<Admitted>) -> Json<Value> {
     let sightings = service.monitor.sightings();
-    let views: Vec<_> = sightings.iter().map(|sighting| KeyStoreView::from(sighting.as_ref())).collect();
+    let caller = admitted.each();
+    let shown = sightings.iter().filter(|sighting| caller.sees(&service, &sighting.id));
+    let views: Vec<_> = shown.map(|sighting| KeyStoreView::from(sighting.as_ref())).collect();
     Json(json!({ "key_stores": views, "describe_failure": service.monitor.describe_failure() }))
 }
 
@@ -109,8 +112,10 @@ pub(super) async fn keys(
 }
 
 fn sighting(service: &Service, id: &str) -> Result<Arc<Sighting>, Problem> {
-    CustomKeyStoreId::parse(id).ok().and_then(|id| service.monitor.sighting(&id)).ok_or_else(|| {
-        let detail = "no key store of this id is configured, and KMS told of none; see GET /v1/key-stores";
-        Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail)
-    })
+    CustomKeyStoreId::parse(id).ok().and_then(|id| service.monitor.sighting(&id)).ok_or_else(no_such_key_store)
+}
+
+pub(super) fn no_such_key_store() -> Problem {
+    let detail = "no key store of this id is configured, and KMS told of none; see GET /v1/key-stores";
+    Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail)
 }

@@ -12,7 +12,7 @@ use super::Service;
 use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked, AskedPreflight, Free, FreeCredential};
-use super::updates::{KeyStoreQuery, read, refused, update_request};
+use super::updates::{KeyStoreQuery, authorize, read, refused, update_request};
 use crate::check::Report;
 use crate::driver::{ExamineError, Extra, GivenCredential, UpdateRequest};
 use crate::id::ReportId;
@@ -40,17 +40,22 @@ pub(super) async fn run(
 ) -> Result<Json<Value>, Problem> {
     let (key_store, map) = read(&service, query, request).await?;
     let (asked, extra) = request::preflight(map, key_store)?;
+    let authorized = match &asked {
+        // Anybody's host, perhaps with a configured credential: not for those who have to do with some key stores only.
+        AskedPreflight::Free(_) => admitted.on_all(&service)?,
+        AskedPreflight::KeyStore(asked) => authorize(&service, &admitted, asked)?,
+    };
     fits_into_a_request(&service, &extra)?;
     let report = match asked {
         AskedPreflight::Free(free) => {
             let candidate = candidate(&service, *free)?;
-            service.examiner.candidate(&candidate, &extra).await.map_err(|error| not_examined(&error))?
+            service.examiner.candidate(&candidate, None, &extra).await.map_err(|error| not_examined(&error))?
         }
         AskedPreflight::KeyStore(asked) if changes_nothing(&service, &asked) => {
             present(&service, &asked, &extra).await?
         }
         AskedPreflight::KeyStore(asked) => {
-            let request = update_request(&service, &asked, &admitted.name, None);
+            let request = update_request(&service, &asked, &authorized, None);
             let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
             planned(&service, &plan, &request, &extra).await?
         }
@@ -67,12 +72,24 @@ pub(super) async fn run(
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn one(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn one(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let found = ReportId::parse(&id).ok().and_then(|id| {
-        let monitored = || service.monitor.sightings().iter().flat_map(|s| s.reports()).find(|report| report.id == id);
-        service.examiner.find(id).or_else(monitored)
+        let monitored = || {
+            service.monitor.sightings().iter().find_map(|sighting| {
+                let report = sighting.reports().into_iter().find(|report| report.id == id)?;
+                Some((Some(sighting.id.clone()), report))
+            })
+        };
+        service.examiner.find_of(id).or_else(monitored)
     });
-    let report = found.ok_or_else(|| {
+    // What the caller may not see is as good as not there.
+    let seen =
+        found.filter(|(of, _)| of.as_ref().map_or_else(|| admitted.sees_all(), |id| admitted.sees(&service, id)));
+    let report = seen.map(|(_, report)| report).ok_or_else(|| {
         let detail = "no report of this id is kept; only the latest are, and none outlives the process";
         Problem::new(StatusCode::NOT_FOUND, "no_such_report", detail)
     })?;
@@ -143,7 +160,7 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
     };
     let mut candidate = service.surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
     candidate.keys.test = service.monitor.watched(id).and_then(|store| store.test_key.clone());
-    service.examiner.candidate(&candidate, extra).await.map_err(|error| not_examined(&error))
+    service.examiner.candidate(&candidate, Some(id), extra).await.map_err(|error| not_examined(&error))
 }
 
 fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {

@@ -85,6 +85,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "no_such_path", "nothing is served under this path; see /openapi.json")
     }
 
+    /// What happened, for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.document.detail
+    }
+
     /// Adds when to ask again.
     #[must_use]
     pub(super) fn retry_after(mut self, pause: Duration) -> Self {

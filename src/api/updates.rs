@@ -11,14 +11,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
-use super::access::Admitted;
+use super::access::{Admitted, Authorized};
 use super::precondition::{self, etag};
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked};
 use super::view::{self, UpdateView};
 use super::{Service, approvals, body, preflights};
 use crate::chain::Chain;
-use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, UpdateRequest};
+use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, UpdateRecord, UpdateRequest};
 use crate::id::UpdateId;
 use crate::journal::{Idempotency, JournalError};
 use crate::key_store::CustomKeyStoreId;
@@ -26,6 +26,9 @@ use crate::kms::KmsError;
 use crate::metrics::Denial;
 use crate::render;
 use crate::update::{Options, PlanRefused};
+
+/// How many pages of updates are looked through for those that a caller may see.
+const PAGES: usize = 20;
 
 /// The query of a request; unknown parameters are refused.
 pub(super) type AnyQuery = Result<Query<BTreeMap<String, String>>, QueryRejection>;
@@ -55,12 +58,13 @@ pub(super) async fn submit(
 ) -> Result<Response, Problem> {
     let key = match request.headers().get("idempotency-key") {
         None => None,
-        Some(value) => Some(request::idempotency_key(&admitted.name, value.to_str().unwrap_or_default())?),
+        Some(value) => Some(request::idempotency_key(admitted.name(), value.to_str().unwrap_or_default())?),
     };
     let (key_store, map) = read(&service, query, request).await?;
     let asked = request::change(map, key_store)?;
+    let authorized = authorize(&service, &admitted, &asked)?;
     let idempotency = key.map(|key| Idempotency { key, request_digest: asked.digest.clone() });
-    let request = update_request(&service, &asked, &admitted.name, idempotency);
+    let request = update_request(&service, &asked, &authorized, idempotency);
     if asked.dry_run {
         let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
         let report = preflights::planned(&service, &plan, &request, &Extra::default()).await?;
@@ -76,7 +80,7 @@ pub(super) async fn submit(
     Ok((status, headers, Json(UpdateView::from(&record))).into_response())
 }
 
-/// Updates, newest first.
+/// Updates of the key stores that the caller may see, newest first.
 #[utoipa::path(
     get, path = "/v1/updates", tag = "updates", operation_id = "listUpdates",
     params(
@@ -88,7 +92,11 @@ pub(super) async fn submit(
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn list(State(service): State<Arc<Service>>, query: AnyQuery) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    query: AnyQuery,
+) -> Result<Json<Value>, Problem> {
     let mut query = parameters(query, &["before", "limit"])?;
     let wrong = |name: &str, detail: &str| {
         Problem::invalid(vec![Fault { pointer: format!("?{name}"), detail: detail.to_owned() }])
@@ -97,8 +105,20 @@ pub(super) async fn list(State(service): State<Arc<Service>>, query: AnyQuery) -
     let before = before.map_err(|_| wrong("before", "is not the id of an update"))?;
     let limit = query.remove("limit").map_or(Some(20), |text| text.parse().ok().filter(|n| (1..=100).contains(n)));
     let limit = limit.ok_or_else(|| wrong("limit", "must be a whole number from 1 to 100"))?;
-    let records = service.driver.list(before, limit).await.map_err(|error| order_refused(&error))?;
-    let views: Vec<_> = records.iter().map(UpdateView::from).collect();
+    let caller = admitted.each();
+    let mut views = Vec::new();
+    let mut before = before;
+    // Pages are filled with what the caller may see, within bounds: one update among very many may need a second request.
+    for _ in 0..PAGES {
+        let records = service.driver.list(before, limit).await.map_err(|error| order_refused(&error))?;
+        before = records.last().map(UpdateRecord::id).or(before);
+        let more = records.len() == limit;
+        let shown = records.iter().filter(|record| caller.sees_update(&service, record.state.plan()));
+        views.extend(shown.take(limit - views.len()).map(UpdateView::from));
+        if !more || views.len() == limit {
+            break;
+        }
+    }
     Ok(Json(json!({ "updates": views })))
 }
 
@@ -111,8 +131,12 @@ pub(super) async fn list(State(service): State<Arc<Service>>, query: AnyQuery) -
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn one(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let record = service.driver.get(update_id(&id)?).await.map_err(|error| order_refused(&error))?;
+pub(super) async fn one(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let record = visible(&service, &admitted, &id).await?;
     Ok(([(header::ETAG, etag(&record))], Json(UpdateView::from(&record))).into_response())
 }
 
@@ -134,10 +158,10 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = update_id(&id)?;
+    let (id, authorized) = order(&service, &admitted, &id).await?;
     service
         .driver
-        .cancel(id, &admitted.name, precondition::seen(&headers)?)
+        .cancel(id, &authorized.by, precondition::seen(&headers)?)
         .await
         .map_err(|error| order_refused(&error))?;
     taken(&service, id).await
@@ -161,13 +185,49 @@ pub(super) async fn rollback(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = update_id(&id)?;
+    let (id, authorized) = order(&service, &admitted, &id).await?;
     service
         .driver
-        .rollback(id, &admitted.name, precondition::seen(&headers)?)
+        .rollback(id, &authorized.by, precondition::seen(&headers)?)
         .await
         .map_err(|error| order_refused(&error))?;
     taken(&service, id).await
+}
+
+/// The update of this id, if the caller may see it: one that it may not see is as good as not there.
+pub(super) async fn visible(service: &Service, admitted: &Admitted, id: &str) -> Result<UpdateRecord, Problem> {
+    let record = service.driver.get(update_id(id)?).await.map_err(|error| order_refused(&error))?;
+    if admitted.sees_update(service, record.state.plan()) { Ok(record) } else { Err(no_such_update()) }
+}
+
+/// The update that the caller wants something of, and that it may: by the update's key store.
+pub(super) async fn order(service: &Service, admitted: &Admitted, id: &str) -> Result<(UpdateId, Authorized), Problem> {
+    let record = visible(service, admitted, id).await?;
+    let authorized = admitted.on(service, &record.state.plan().key_store)?;
+    Ok((record.id(), authorized))
+}
+
+/// Whether the caller may ask for this: on the key store, under a name that it is to get, and with a credential that is
+/// another key store's.
+pub(super) fn authorize(service: &Service, admitted: &Admitted, asked: &Asked) -> Result<Authorized, Problem> {
+    let authorized = admitted.on(service, &asked.key_store)?;
+    if let Some(name) = &asked.change.name {
+        admitted.under(service, &asked.key_store, Some(name))?;
+    }
+    if let Some(GivenCredential::Configured(name)) = &asked.credential {
+        let of_it = |id: &CustomKeyStoreId| {
+            service.monitor.watched(id).is_some_and(|store| store.credential.as_deref() == Some(name))
+        };
+        let sightings = service.monitor.sightings();
+        let mut owners = sightings.iter().map(|sighting| &sighting.id).filter(|id| of_it(id)).peekable();
+        if let Some(first) = owners.peek().copied() {
+            let may = owners.any(|id| *id == asked.key_store || admitted.may(service, id));
+            if !may {
+                admitted.on(service, first)?;
+            }
+        }
+    }
+    Ok(authorized)
 }
 
 pub(super) async fn taken(service: &Service, id: UpdateId) -> Result<Response, Problem> {
@@ -204,7 +264,7 @@ pub(super) fn parameters(query: AnyQuery, known: &[&str]) -> Result<BTreeMap<Str
     if unknown.is_empty() { Ok(query) } else { Err(Problem::invalid(unknown)) }
 }
 
-pub(super) fn update_id(text: &str) -> Result<UpdateId, Problem> {
+fn update_id(text: &str) -> Result<UpdateId, Problem> {
     UpdateId::parse(text).map_err(|_| no_such_update())
 }
 
@@ -215,7 +275,7 @@ fn no_such_update() -> Problem {
 pub(super) fn update_request(
     service: &Service,
     asked: &Asked,
-    by: &str,
+    authorized: &Authorized,
     idempotency: Option<Idempotency>,
 ) -> UpdateRequest {
     let Options { connect, acknowledge_outage, .. } = asked.options;
@@ -232,7 +292,7 @@ pub(super) fn update_request(
         former_password: asked.former_password.clone(),
         former_credential: asked.former_credential.clone(),
         options: Options { connect, acknowledge_outage, ..Options::default() },
-        by: by.to_owned(),
+        by: authorized.by.clone(),
         idempotency,
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::quantity;
-use crate::access::Role;
 use crate::update::ApprovalRule;
+
+mod callers;
 
 /// A key of the configuration file.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) enum Shape {
     Private,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of these words, or a list of several different ones.
+    Words(&'static [&'static str]),
     /// `true` or `false`.
     Flag,
     /// A whole number within these bounds.
@@ -68,6 +71,10 @@ impl Shape {
                 let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 words.join(" or ")
             }
+            Self::Words(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                format!("{}, or a list of several", words.join(" or "))
+            }
             Self::Flag => "true or false".to_owned(),
             Self::Count(min, max) => format!("a whole number from {min} to {max}"),
             Self::Duration(min, max) => {
@@ -104,7 +111,7 @@ pub(super) const ROOT: &[Key] = &[
     key("preflight", Shape::Section(PREFLIGHT), Optional, "how a candidate is probed and judged"),
     key("monitor", Shape::Section(MONITOR), Optional, "how often the key stores are probed"),
     key("update", Shape::Section(UPDATE), Optional, "what an update needs and how long it waits"),
-    key("tokens", Shape::Sections(TOKEN, 100), Optional, "who may call the API"),
+    key("tokens", Shape::Sections(callers::TOKEN, 100), Optional, "who may call the API"),
 ];
 
 const LISTEN: &[Key] = &[
@@ -353,10 +360,4 @@ const UPDATE: &[Key] = &[
         Default("true"),
         "whether an update that disconnects must acknowledge that keys will be out of use",
     ),
-];
-
-const TOKEN: &[Key] = &[
-    key("name", Shape::Text, Required, "who it is, for the journal"),
-    key("role", Shape::Choice(&Role::NAMES), Required, "what it may do"),
-    key("sha256", Shape::Private, Required, "the hash of the token, as printed by: xks-preflight token new"),
 ];

@@ -13,7 +13,7 @@ pub(super) const DURATION_PATTERN: &str = "^[0-9]{1,15}(ms|s|m|h|d)$";
 pub(super) const SIZE_PATTERN: &str = "^[0-9]{1,15}(B|KiB|MiB)$";
 
 /// Reads `250ms`, `30s`, `5m`, `2h` or `1d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     quantity(text, TIME).map(Duration::from_millis)
 }
 

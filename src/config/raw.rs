@@ -127,6 +127,21 @@ impl Reader<'_> {
             (Shape::Choice(words), DeValue::String(text)) => {
                 words.contains(&text.as_ref()).then(|| Value::Text(text.to_string()))
             }
+            (Shape::Words(words), DeValue::String(text)) => {
+                words.contains(&text.as_ref()).then(|| Value::Texts(vec![(line, text.to_string())]))
+            }
+            (Shape::Words(words), DeValue::Array(items)) if !items.is_empty() && items.len() <= words.len() => {
+                let mut texts = Vec::new();
+                for item in items {
+                    let line = Some(self.lines.at(item.span().start));
+                    let text = match item.get_ref() {
+                        DeValue::String(text) if words.contains(&text.as_ref()) => text.to_string(),
+                        other => return self.refuse(path, line, other, shape),
+                    };
+                    texts.push((line, text));
+                }
+                Some(Value::Texts(texts))
+            }
             (Shape::Flag, DeValue::Boolean(flag)) => Some(Value::Flag(*flag)),
             (Shape::Count(min, max), DeValue::Integer(number)) => {
                 let number = u64::from_str_radix(number.as_str(), number.radix()).ok();
@@ -211,7 +226,7 @@ impl Reader<'_> {
                          say {expected}"
                 )
             }
-            (Shape::Choice(_) | Shape::Duration(..) | Shape::Size(..), DeValue::String(text)) => {
+            (Shape::Choice(_) | Shape::Words(_) | Shape::Duration(..) | Shape::Size(..), DeValue::String(text)) => {
                 format!("must be {expected} {}", found(text))
             }
             (Shape::Count(..), DeValue::Integer(number)) => format!("must be {expected} (found {number})"),

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::fault::{Collector, found};
 use super::files;
@@ -17,7 +16,6 @@ use super::settings::{
     PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
 use super::waiver;
-use crate::access::{Grant, KnownToken, Method, Principal, Role, Scope, TokenHash};
 use crate::key_store::{
     AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
     Region,
@@ -361,33 +359,6 @@ impl Resolver<'_> {
             poll_interval: poll_interval?,
             acknowledge_outage: acknowledge_outage?,
         })
-    }
-
-    fn tokens(&mut self, sections: Vec<Section>) -> Option<Vec<KnownToken>> {
-        let mut tokens: Vec<KnownToken> = Vec::new();
-        let mut whole = true;
-        for mut section in sections {
-            let name = section.parse("name", self.faults, |text| caller_name(text).map(str::to_owned));
-            let role = section.text("role").and_then(|role| Role::parse(&role.value));
-            let hash = section.parse("sha256", self.faults, |text| TokenHash::parse(text).map_err(|e| e.to_string()));
-            section.finish(self.faults);
-            let (Some(name), Some(role), Some(hash)) = (name, role, hash) else {
-                whole = false;
-                continue;
-            };
-            if tokens.iter().any(|other| other.principal.name == name.value) {
-                self.faults.add(name.line, &name.path, format!("is there twice {}", found(&name.value)));
-            }
-            if let Some(other) = tokens.iter().find(|other| other.hash == hash.value) {
-                let why =
-                    format!("is the same token as that of {:?}: nobody could tell who called", other.principal.name);
-                self.faults.add(hash.line, &hash.path, why);
-            }
-            let grants = vec![Grant { role, scope: Scope::All }];
-            let principal = Arc::new(Principal { name: name.value, how: Method::Token, grants });
-            tokens.push(KnownToken { hash: hash.value, expires: None, principal });
-        }
-        whole.then_some(tokens)
     }
 }
 

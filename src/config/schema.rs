@@ -38,6 +38,12 @@ fn property(key: &Key) -> Value {
     let mut property = match &key.shape {
         Shape::Text | Shape::Private => text([]),
         Shape::Choice(words) => text([("enum", json!(words))]),
+        Shape::Words(words) => {
+            let word = text([("enum", json!(words))]);
+            let mut several = list(word.clone(), words.len());
+            several.extend([("minItems".to_owned(), json!(1)), ("uniqueItems".to_owned(), json!(true))]);
+            Map::from_iter([("anyOf".to_owned(), json!([word, several]))])
+        }
         Shape::Flag => Map::from_iter([("type".to_owned(), json!("boolean"))]),
         Shape::Count(min, max) => Map::from_iter([
             ("type".to_owned(), json!("integer")),

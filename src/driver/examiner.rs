@@ -102,7 +102,8 @@ pub struct Examiner {
     places: Semaphore,
     /// One load at a time: two would be seen in each other's latency.
     loading: Semaphore,
-    reports: Mutex<VecDeque<Arc<Report>>>,
+    /// Newest first, each with the key store that it is about.
+    reports: Mutex<VecDeque<(Option<CustomKeyStoreId>, Arc<Report>)>>,
 }
 
 /// Why there is no report. Never a fault of the candidate.
@@ -159,15 +160,25 @@ impl Examiner {
 
     /// The report with this id, if it is still kept.
     pub fn find(&self, id: ReportId) -> Option<Arc<Report>> {
-        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.iter().find(|report| report.id == id).cloned()
+        self.find_of(id).map(|(_, report)| report)
     }
 
-    /// Examines a candidate that belongs to no key store.
-    pub async fn candidate(&self, candidate: &Candidate, extra: &Extra) -> Result<Arc<Report>, ExamineError> {
+    /// The report with this id, if it is still kept, and the key store that it is about.
+    pub fn find_of(&self, id: ReportId) -> Option<(Option<CustomKeyStoreId>, Arc<Report>)> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.iter().find(|(_, report)| report.id == id).cloned()
+    }
+
+    /// Examines a candidate as it is, for this key store or for none.
+    pub async fn candidate(
+        &self,
+        candidate: &Candidate,
+        of: Option<&CustomKeyStoreId>,
+        extra: &Extra,
+    ) -> Result<Arc<Report>, ExamineError> {
         let judging = (self.parts.surroundings.judging)(None, self.parts.clock.now());
         let aws = AwsEvidence { vpc: self.endpoint_service(candidate).await, ..AwsEvidence::default() };
-        self.examine(candidate, aws, judging, extra).await
+        self.examine(candidate, of, aws, judging, extra).await
     }
 
     /// Examines the cluster that a CloudHSM key store has now; of another type there is nothing to examine here.
@@ -236,7 +247,8 @@ impl Examiner {
         let control_plane = Some(control_plane(plan, round, stores));
         let aws = AwsEvidence { control_plane, vpc, permissions, ..AwsEvidence::default() };
         let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
-        self.examine(&candidate, aws, self.judging(plan), &Extra { refusals, ..extra.clone() }).await
+        self.examine(&candidate, Some(&plan.key_store), aws, self.judging(plan), &Extra { refusals, ..extra.clone() })
+            .await
     }
 
     /// How a report on a plan is judged.
@@ -292,13 +304,14 @@ impl Examiner {
     async fn examine(
         &self,
         candidate: &Candidate,
+        of: Option<&CustomKeyStoreId>,
         aws: AwsEvidence,
         judging: JudgingPolicy,
         extra: &Extra,
     ) -> Result<Arc<Report>, ExamineError> {
         let limit = self.limit(extra);
         let _loading = extra.load.as_ref().map(|_| self.begin_load(candidate)).transpose()?;
-        self.within(limit, async {
+        self.within(limit, of.cloned(), async {
             let thoroughness = Thoroughness {
                 cold: self.parts.samples,
                 warm: self.parts.samples,
@@ -328,7 +341,8 @@ impl Examiner {
             return Err(ExamineError::LoadNotAllowed);
         }
         let ids: BTreeSet<CloudHsmClusterId> = present.into_iter().chain([&subject.cluster]).cloned().collect();
-        self.within(self.parts.timeout, async {
+        let of = Some(subject.key_store.clone());
+        self.within(self.parts.timeout, of, async {
             let ids = Vec::from_iter(ids);
             let (clusters, permissions) = tokio::join!(self.parts.clusters.clusters(&ids), self.permissions());
             let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
@@ -348,6 +362,7 @@ impl Examiner {
     async fn within(
         &self,
         limit: Duration,
+        of: Option<CustomKeyStoreId>,
         examination: impl Future<Output = Report>,
     ) -> Result<Arc<Report>, ExamineError> {
         let examined = tokio::time::timeout(limit, async {
@@ -358,7 +373,7 @@ impl Examiner {
         let report = Arc::new(examined.await.map_err(|_| ExamineError::TimedOut { limit })?);
         (self.parts.observer)(&report);
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.push_front(Arc::clone(&report));
+        reports.push_front((of, Arc::clone(&report)));
         reports.truncate(KEPT);
         Ok(report)
     }

@@ -1,5 +1,6 @@
 //! The HTTP API over real sockets: a KMS, its proxies, journal, driver and monitor behind it.
 
+mod access;
 pub(crate) mod bench;
 mod capacity;
 mod connections;

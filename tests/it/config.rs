@@ -101,6 +101,18 @@ fn a_new_token_is_accepted_by_the_configuration_and_differs_from_the_last() {
     let now = xks_preflight::clock::Timestamp::from_unix(0);
     assert_eq!(xks_preflight::access::identify(&config.tokens, token, now).unwrap().name, "al \"ice\"");
 
+    let scoped = ["--role", "operator", "--role", "approver", "--key-store", "payments-*", "--expires", "90d"];
+    let scoped = text(&run(&[&["token", "new", "--name", "ci"], scoped.as_slice()].concat(), &[]).stdout);
+    let (token, lines) = scoped.split_once('\n').unwrap();
+    fs::write(&file, format!("[kms]\nregion = \"eu-central-1\"\n{lines}")).unwrap();
+    let tokens = xks_preflight::config::Config::load(&file, &|_| None).unwrap().tokens;
+    let grants = &xks_preflight::access::identify(&tokens, token, now).unwrap().grants;
+    let told: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["operator of payments-*", "approver of payments-*"]);
+    let after = xks_preflight::clock::Timestamp::from_unix(4_000_000_000);
+    let late = xks_preflight::access::identify(&tokens, token, after);
+    assert_eq!(late.unwrap_err(), xks_preflight::access::TokenRefused::Expired);
+
     let environment = [("XKS_PREFLIGHT_NAME", "bob"), ("XKS_PREFLIGHT_ROLE", "operator")];
     let another = text(&run(&["token", "new"], &environment).stdout);
     assert!(another.contains("name = \"bob\"\nrole = \"operator\"\n"), "{another}");

@@ -187,7 +187,31 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ("[listen]\ntls_key_file = \"garbage\"", "line 4: listen.tls_key_file: needs tls_certificate_file beside it"),
     (
         "[[tokens]]\nname = \"a\"\nrole = \"root\"\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
-        "line 5: tokens[0].role: must be \"viewer\" or \"prober\" or \"operator\" or \"approver\" or \"admin\" (found \"root\")",
+        "line 5: tokens[0].role: must be \"viewer\" or \"prober\" or \"operator\" or \"approver\" or \"admin\", or a list of several (found \"root\")",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = [\"viewer\", \"root\"]\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 5: tokens[0].role: must be \"viewer\" or \"prober\" or \"operator\" or \"approver\" or \"admin\", or a list of several (found \"root\")",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = []\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 5: tokens[0].role: must be \"viewer\" or \"prober\" or \"operator\" or \"approver\" or \"admin\", or a list of several, not array",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = [\"viewer\", \"viewer\"]\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 5: tokens[0].role[1]: is there twice",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = \"viewer\"\nkey_stores = []\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 3: tokens[0].key_stores: must name at least one key store; leave it out for all of them",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = \"viewer\"\nkey_stores = [\"cks-1\", \" prod\"]\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 6: tokens[0].key_stores[1]: must be a CustomKeyStoreId (cks-...) or a key store's name, with * for any characters: 1 to 256 characters without control characters (found \" prod\")",
+    ),
+    (
+        "[[tokens]]\nname = \"a\"\nrole = \"viewer\"\nexpires = \"90d\"\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 6: tokens[0].expires: must be an RFC 3339 time, for example 2027-01-31T00:00:00Z (found \"90d\")",
     ),
     (
         "[[tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"xkspf_DoNotLeak\"",

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use xks_preflight::access::{Grant, KnownToken, Method, Principal, Role, Scope, Token};
+use xks_preflight::access::{Grant, KnownToken, Method, Pattern, Principal, Role, Scope, Token};
 use xks_preflight::api::{Bounds, Service, router};
 use xks_preflight::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
@@ -170,12 +170,7 @@ impl Bench {
             judging: Arc::new(|_, _| JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver()] }),
         });
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
-        let known = |name: &str, role, token: &Token| {
-            let grants = vec![Grant { role, scope: Scope::All }];
-            let principal = Arc::new(Principal { name: name.to_owned(), how: Method::Token, grants });
-            KnownToken { hash: token.hash(), expires: None, principal }
-        };
-        let tokens = vec![known("watch", Role::Viewer, &viewer), known("deploy", Role::Operator, &operator)];
+        let tokens = known_tokens();
         let parts = ServiceParts {
             kms: &kms,
             iam: &iam,
@@ -266,6 +261,45 @@ impl Bench {
         let operations = self.kms.history().into_iter().filter_map(|call| call.operation);
         operations.filter(|operation| operation.is_mutation()).map(Operation::as_str).collect()
     }
+}
+
+/// The token of everybody on the bench by their place: viewer, operator, prober, approver, admin; then an admin of key
+/// stores that are elsewhere, an operator of this one by its name, a viewer of this one by its name who is an operator
+/// elsewhere, and an admin whose time is over.
+pub(crate) fn token(place: u8) -> Token {
+    Token::from_random(&[place; 32])
+}
+
+pub(crate) const PROBER: u8 = 3;
+pub(crate) const APPROVER: u8 = 4;
+pub(crate) const ADMIN: u8 = 5;
+pub(crate) const ELSEWHERE: u8 = 6;
+pub(crate) const HERE: u8 = 7;
+pub(crate) const BOTH: u8 = 8;
+pub(crate) const EXPIRED: u8 = 10;
+
+fn known_tokens() -> Vec<KnownToken> {
+    let only = |patterns: &[&str]| {
+        Scope::from(patterns.iter().map(|pattern| Pattern::parse(pattern).unwrap()).collect::<Vec<_>>())
+    };
+    let known = |place, name: &str, grants: &[(Role, Scope)]| {
+        let grants = grants.iter().map(|(role, scope)| Grant { role: *role, scope: scope.clone() }).collect();
+        let principal = Arc::new(Principal { name: name.to_owned(), how: Method::Token, grants });
+        let expires = (place == EXPIRED).then(|| Timestamp::from_unix(1_000_000_000));
+        KnownToken { hash: token(place).hash(), expires, principal }
+    };
+    let elsewhere = only(&["cks-elsewhere*", "other-*"]);
+    vec![
+        known(1, "watch", &[(Role::Viewer, Scope::All)]),
+        known(2, "deploy", &[(Role::Operator, Scope::All)]),
+        known(PROBER, "probe", &[(Role::Prober, Scope::All)]),
+        known(APPROVER, "approve", &[(Role::Approver, Scope::All)]),
+        known(ADMIN, "admin", &[(Role::Admin, Scope::All)]),
+        known(ELSEWHERE, "elsewhere", &[(Role::Admin, elsewhere.clone())]),
+        known(HERE, "here", &[(Role::Operator, only(&["sto*"]))]),
+        known(BOTH, "both", &[(Role::Viewer, only(&["store"])), (Role::Operator, elsewhere)]),
+        known(EXPIRED, "expired", &[(Role::Admin, Scope::All)]),
+    ]
 }
 
 struct ServiceParts<'a> {
