@@ -111,6 +111,20 @@ async fn a_canary_gives_other_keys_away_when_the_current_name_leads_to_them_alre
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_canary_gives_swapped_keys_away_where_the_proxy_stays() {
+    let stage = Stage::with_test_key("canary-in-place").await;
+    let daemon = Daemon::start(&stage, None).await;
+    until_canary(&daemon).await;
+    stage.old.set_fault(Fault::KeyMaterialSwapped).await;
+    let change = stage.body(json!({ "NewCustomKeyStoreName": "renamed" }));
+    let report = daemon.call("POST", "/v1/preflights", Some(&change)).await.json();
+    assert_eq!(report["verdict"], "blocked", "{report:#}");
+    assert_eq!(musts_that_fail(&report), ["key.continuity"]);
+    assert!(continuity(&report)["detail"].as_str().unwrap().contains("into the canary of"), "{}", continuity(&report));
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_current_proxy_and_canary_the_update_is_not_made() {
     let stage = Stage::with_test_key("no-canary").await;
     stage.old.set_fault(Fault::ListenerClosed).await;
