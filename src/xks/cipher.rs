@@ -1,5 +1,7 @@
 //! Encrypt and Decrypt: requests, answers, and the ciphertext data integrity value (CDIV).
 
+use std::fmt;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,8 +24,8 @@ pub struct Ciphertext {
     pub metadata: Option<Vec<u8>>,
 }
 
-/// An Encrypt request (XKS proxy API, Encrypt).
-#[derive(Clone, Copy, Debug)]
+/// An Encrypt request (XKS proxy API, Encrypt). Its `Debug` does not show the plaintext.
+#[derive(Clone, Copy)]
 pub struct EncryptRequest<'a> {
     /// The envelope.
     pub metadata: &'a KeyRequestMetadata,
@@ -70,6 +72,12 @@ struct DecryptBody<'a> {
     additional_authenticated_data: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_metadata: Option<String>,
+}
+
+impl fmt::Debug for EncryptRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncryptRequest").field("metadata", self.metadata).finish_non_exhaustive()
+    }
 }
 
 impl EncryptRequest<'_> {
@@ -233,6 +241,7 @@ mod tests {
             "ciphertextMetadata": STANDARD.encode("key_version=1"),
             "ciphertextDataIntegrityValue": "qHA/ImC9h5HsLRXqCyPmWgYx7tzyoTplzILbP0fPXsc=",
         });
+        assert!(!format!("{request:?}").contains(&format!("{:?}", request.plaintext)), "{request:?}");
         let parsed = EncryptedData::parse(answer.to_string().as_bytes(), &request).unwrap();
         assert_eq!(parsed.ciphertext, ciphertext);
         answer["authenticationTag"] = STANDARD.encode([0_u8; 16]).into();

@@ -20,8 +20,7 @@ pub(super) const ADDITIONAL_DATA: &[u8] = b"xks-preflight=test,customer-data=non
 /// A plaintext that nobody ever knew.
 pub(super) type Plaintext = Zeroizing<[u8; 32]>;
 
-/// A random plaintext and what Encrypt made of it.
-#[derive(Debug)]
+/// A random plaintext and what Encrypt made of it. Has no `Debug`, which would show the plaintext.
 pub(super) struct Sealed {
     pub(super) plaintext: Plaintext,
     pub(super) ciphertext: Ciphertext,
