@@ -15,6 +15,7 @@ mod access;
 mod approvals;
 mod body;
 mod events;
+mod freeze;
 mod key_stores;
 mod openapi;
 mod operations;
@@ -42,7 +43,7 @@ pub use openapi::document;
 use self::access::{Guarded, Needs, On};
 use self::problem::Problem;
 use crate::access::KnownToken;
-use crate::access::Permission::{Approve, Change, Probe, Read};
+use crate::access::Permission::{Approve, Change, Freeze, Probe, Read};
 use crate::clock::Clock;
 use crate::driver::{Driver, Examiner};
 use crate::enumeration::Enumerator;
@@ -107,6 +108,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/key-stores/{id}/keys", needs(Read, On::Path), get(key_stores::keys))
         .route("/v1/preflights", needs(Probe, On::Named), post(preflights::run))
         .route("/v1/preflights/{id}", needs(Read, On::Named), get(preflights::one))
+        .route("/v1/freeze", needs(Read, On::Each), get(freeze::list))
+        .route("/v1/freeze", needs(Freeze, On::Named), post(freeze::set).delete(freeze::lift))
         .route("/v1/updates", needs(Read, On::Each), get(updates::list))
         .route("/v1/updates", needs(Change, On::Named), post(updates::submit))
         .route("/v1/updates/{id}", needs(Read, On::Named), get(updates::one))

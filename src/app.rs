@@ -24,10 +24,12 @@ use crate::aws::{
 use crate::clock::Clock;
 use crate::cloudhsm::{ClusterReader, SecurityGroupReader};
 use crate::config::{self, Config};
-use crate::driver::{Driver, Examiner, ExaminerParts, KeyTests, LeaseTerms, OrderError, Pace};
+use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, KeyTests, LeaseTerms, OrderError, Pace};
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
-use crate::journal::{CanaryKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions};
+use crate::journal::{
+    CanaryKeeper, FreezeKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions,
+};
 use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter, PermissionReader};
 use crate::listener::{self, Connections};
@@ -35,7 +37,7 @@ use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
-use crate::update::Policy;
+use crate::update::{KnownKeys, Policy};
 use crate::vpc::VpcReader;
 
 /// KMS calls the proxy during an update, with a retry; this leaves it time.
@@ -184,6 +186,7 @@ impl App {
         let ids = Arc::new(IdSource::from_entropy());
         let sqlite = open_journal(journal, &parts)?;
         let canaries: Arc<dyn CanaryKeeper> = Arc::new(sqlite.clone());
+        let freezes: Arc<dyn FreezeKeeper> = Arc::new(sqlite.clone());
         let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(Arc::new(sqlite), Arc::clone(&metrics)));
         let endpoint_url = kms.endpoint_url.clone();
         let (vpc, security_groups) = ec2_readers(vpc, &kms, &parts).await;
@@ -246,6 +249,8 @@ impl App {
         }));
         let driver = Driver::new(crate::driver::Parts {
             journal: Arc::clone(&journal),
+            freezes,
+            known_keys: known_keys(&enumerator),
             reader: Arc::clone(&reader),
             writer,
             verifier: Arc::clone(&examiner) as Arc<dyn crate::driver::Verifier>,
@@ -409,6 +414,15 @@ fn open_journal(settings: config::JournalSettings, parts: &Parts) -> Result<Sqli
     #[cfg(not(feature = "sandbox"))]
     let _ = parts;
     Ok(journal)
+}
+
+/// Before a sweep has ended nothing is told: no keys found would be taken for no keys.
+fn known_keys(enumerator: &Arc<Enumerator>) -> KeyCounter {
+    let enumerator = Arc::clone(enumerator);
+    Arc::new(move |key_store| {
+        let known = enumerator.has_swept().then(|| enumerator.known(key_store))?;
+        Some(KnownKeys { found: known.keys.len(), complete: known.is_complete() })
+    })
 }
 
 fn key_tests(store: &config::WatchedKeyStore) -> KeyTests {

@@ -18,6 +18,7 @@
 //!   take the update over meanwhile; then its task here stops.
 //! - KMS cannot be read: nothing is decided from ignorance; the task looks again, more and more patiently.
 
+mod barrier;
 mod connection;
 mod examiner;
 mod follow;
@@ -41,9 +42,9 @@ use tokio_util::task::TaskTracker;
 pub use self::connection::ConnectionRequest;
 pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests, Observer};
 pub use self::lease::LeaseTerms;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::id::{IdSource, UpdateId};
-use crate::journal::{Created, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
+use crate::journal::{Created, FreezeKeeper, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
 use crate::key_store::{
     AccessKeyId, Change, Configuration, ConnectionState, CredentialRef, CredentialSource, CustomKeyStoreId, KeyStore,
     KeyStorePassword, ProxyCredential,
@@ -51,8 +52,8 @@ use crate::key_store::{
 use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
 use crate::preflight::Judging;
 use crate::update::{
-    Consent, Denied, Disruption, Event, Options, Plan, PlanRefused, Policy, PreflightSummary, Recorded, Round, State,
-    Status, Wanted, plan,
+    Consent, Denied, Disruption, Event, KnownKeys, Options, Plan, PlanRefused, Policy, PreflightSummary, Recorded,
+    Round, State, Status, Wanted, plan,
 };
 
 /// Runs pre-flights for updates.
@@ -103,10 +104,17 @@ impl Default for Pace {
     }
 }
 
+/// Tells how many KMS keys of a key store are known; nothing before anybody has counted.
+pub type KeyCounter = Arc<dyn Fn(&CustomKeyStoreId) -> Option<KnownKeys> + Send + Sync>;
+
 /// What a driver is made of.
 pub struct Parts {
     /// The record.
     pub journal: Arc<dyn Journal>,
+    /// Keeps freezes.
+    pub freezes: Arc<dyn FreezeKeeper>,
+    /// Tells how many KMS keys of a key store are known, for forecasts.
+    pub known_keys: KeyCounter,
     /// Reads key stores.
     pub reader: Arc<dyn KeyStoreReader>,
     /// Changes key stores; without it the driver only observes.
@@ -199,14 +207,40 @@ pub enum SubmitError {
     #[error("no credential is configured under the name {0}")]
     UnknownCredential(String),
     /// Another update of the key store is open.
-    #[error("key store is being changed by {0}: wait for it, cancel it while it has changed nothing, or roll it back")]
-    Locked(UpdateId),
+    #[error(
+        "key store is being changed by {update}{}: wait for it, cancel it while it has changed nothing, or roll it back",
+        owner.as_ref().map(ToString::to_string).unwrap_or_default()
+    )]
+    Locked {
+        /// The update.
+        update: UpdateId,
+        /// Whose it is, unless its record cannot be read.
+        owner: Option<Owner>,
+    },
+    /// Changes are frozen, or no window opens in time.
+    #[error("update is not begun")]
+    Denied(#[source] Denied),
     /// The idempotency key was used before.
     #[error("idempotency key was used for another request, which became {0}")]
     KeyReused(UpdateId),
     /// The record cannot be written, or secrets not be kept.
     #[error("update cannot be recorded")]
     Journal(#[source] JournalError),
+}
+
+/// Whose the open update of a key store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Who asked for it.
+    pub by: String,
+    /// When.
+    pub since: Timestamp,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " of {}, open since {}", self.by, self.since)
+    }
 }
 
 /// Why an order to an update is not taken.
@@ -350,8 +384,10 @@ impl Driver {
         idempotency: Option<Idempotency>,
         secrets: Vec<(SecretPurpose, SecretString)>,
     ) -> Result<Submitted, SubmitError> {
+        self.open_for(&plan).await?;
         let (id, at) = (plan.id, plan.created_at);
         let (key_store, by) = (plan.key_store.clone(), plan.requested_by.clone());
+        let broken = plan.break_glass.as_ref().map(|glass| glass.reason.clone());
         let new = NewUpdate { plan, at, idempotency, secrets };
         // In a task of its own: whoever asked may leave in the middle, and what is recorded must be driven.
         let driver = self.clone();
@@ -359,7 +395,14 @@ impl Driver {
             let created = driver.0.parts.journal.create(new).await.map_err(SubmitError::Journal)?;
             if created == Created::New {
                 tracing::info!(update = %id, %key_store, by, "update planned");
+                if let Some(reason) = broken {
+                    let loud = "glass is broken: an update passes by approval, freeze and windows";
+                    tracing::error!(update = %id, %key_store, by, reason, "{loud}");
+                }
                 driver.drive(id);
+            }
+            if let Created::Locked(open) = created {
+                return Err(driver.locked(open).await);
             }
             submitted(created, Some(id))
         });
@@ -416,7 +459,9 @@ impl Driver {
     pub async fn approve(&self, id: UpdateId, consent: &Consent<'_>, seen: Seen) -> Result<(), OrderError> {
         let record = self.get(id).await?;
         seen.is(record.last_event())?;
-        let event = record.state.consent(consent, self.0.parts.clock.now()).map_err(OrderError::Denied)?;
+        let barriers = self.0.barriers_of(&record.state).await.map_err(OrderError::Journal)?;
+        let now = self.0.parts.clock.now();
+        let event = record.state.consent(consent, now, &barriers).map_err(OrderError::Denied)?;
         self.order(id, event, seen).await
     }
 
@@ -426,6 +471,15 @@ impl Driver {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+
+    /// Who has the key store, and since when.
+    async fn locked(&self, update: UpdateId) -> SubmitError {
+        let owner = self.get(update).await.ok().map(|record| {
+            let plan = record.state.plan();
+            Owner { by: plan.requested_by.clone(), since: plan.created_at }
+        });
+        SubmitError::Locked { update, owner }
     }
 
     async fn records(&self, ids: Vec<UpdateId>) -> Result<Vec<UpdateRecord>, OrderError> {
@@ -497,7 +551,8 @@ impl Driver {
         let options = request.options.clone();
         let waivers = (self.0.parts.judging)(Some(&request.key_store), now).waivers;
         let (id, by, former_password) = (UpdateId::new(ids, now), request.by.clone(), former_password.is_some());
-        let wanted = Wanted { id, change, options, former_credential, former_password, waivers, by };
+        let keys = (self.0.parts.known_keys)(&request.key_store);
+        let wanted = Wanted { id, change, options, former_credential, former_password, waivers, keys, by };
         let plan = plan(&observed, wanted, policy, now).map_err(SubmitError::Plan)?;
         Ok((plan, secrets))
     }
@@ -515,7 +570,7 @@ fn submitted(created: Created, new: Option<UpdateId>) -> Result<Submitted, Submi
         (Created::New, None) => Err(SubmitError::ShuttingDown),
         (Created::Existing(id), _) => Ok(Submitted { id, existing: true }),
         (Created::KeyReused(id), _) => Err(SubmitError::KeyReused(id)),
-        (Created::Locked(id), _) => Err(SubmitError::Locked(id)),
+        (Created::Locked(update), _) => Err(SubmitError::Locked { update, owner: None }),
     }
 }
 

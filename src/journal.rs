@@ -15,6 +15,7 @@
 
 mod canary;
 mod codec;
+mod freeze;
 mod lease;
 mod seal;
 mod sqlite;
@@ -32,6 +33,7 @@ use crate::update::{Event, Plan, Recorded};
 
 pub use canary::{Canary, CanaryKeeper};
 pub use codec::{CodecError, EVENT_VERSION};
+pub use freeze::FreezeKeeper;
 pub use lease::{Fence, Leased};
 pub use seal::{SealError, SealingKey};
 pub use sqlite::{OpenError, SqliteJournal, SqliteOptions};

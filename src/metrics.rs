@@ -99,6 +99,9 @@ metrics! {
     UPDATE_OPEN = Gauge "update_open" ["key_store", "status"] "Updates that have not concluded.";
     UPDATE_DISCONNECTED = Histogram "update_disconnected_seconds" [] "How long a key store was not CONNECTED because of an update, its keys being unavailable.";
     GATE_DENIALS = Counter "gate_denials_total" ["reason"] "Updates that were not allowed to change anything, and requests that were refused to their caller, by reason.";
+    BREAK_GLASS = Counter "break_glass_total" ["key_store"] "Updates that pass by approval, freeze and windows because somebody broke the glass.";
+    BREAK_GLASS_OPEN = Gauge "break_glass_open" ["key_store"] "Such updates that have not concluded.";
+    FROZEN = Gauge "frozen" ["key_store"] "1 for every freeze in force; the label is empty for a freeze of every key store.";
     KMS_REQUESTS = Counter "kms_requests_total" ["operation", "result"] "Calls of AWS KMS by operation and result.";
 }
 
@@ -137,11 +140,15 @@ pub enum Denial {
     ForeignOrigin,
     /// Somebody asked too often.
     RateLimited,
+    /// Changes are frozen.
+    Frozen,
+    /// Keys would be out of use outside the maintenance windows.
+    OutsideWindow,
 }
 
 impl Denial {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Blocked,
         Self::Refused,
         Self::Unplannable,
@@ -158,6 +165,8 @@ impl Denial {
         Self::Forbidden,
         Self::ForeignOrigin,
         Self::RateLimited,
+        Self::Frozen,
+        Self::OutsideWindow,
     ];
 
     /// The reason for which the gate did not take something.
@@ -169,6 +178,8 @@ impl Denial {
             Denied::OutageNotAcknowledged => Self::Unacknowledged,
             Denied::NotAwaitingApproval { .. } => Self::NotAwaitingApproval,
             Denied::Expired { .. } => Self::Expired,
+            Denied::Frozen(_) => Self::Frozen,
+            Denied::OutsideWindow { .. } => Self::OutsideWindow,
             Denied::NotReady { .. } | Denied::OtherSettings { .. } | Denied::Stale { .. } => Self::Blocked,
             Denied::NothingToRestore | Denied::NotNext { .. } => Self::Refused,
         }
@@ -179,6 +190,8 @@ impl Denial {
         match reason {
             Refusal::Expired => Self::Expired,
             Refusal::Drift => Self::Drift,
+            Refusal::Frozen => Self::Frozen,
+            Refusal::OutsideWindow => Self::OutsideWindow,
             Refusal::Gone | Refusal::NoEffect | Refusal::Unnamed => Self::Refused,
         }
     }
@@ -202,6 +215,8 @@ impl Denial {
             Self::Forbidden => "forbidden",
             Self::ForeignOrigin => "foreign_origin",
             Self::RateLimited => "rate_limited",
+            Self::Frozen => "frozen",
+            Self::OutsideWindow => "outside_window",
         }
     }
 }
@@ -217,6 +232,7 @@ pub struct Metrics {
     updates: CounterVec,
     update_disconnected: HistogramVec,
     gate_denials: CounterVec,
+    break_glass: CounterVec,
     kms_requests: CounterVec,
 }
 
@@ -232,6 +248,7 @@ impl Metrics {
             updates: counter(&registry, &UPDATES)?,
             update_disconnected: histogram(&registry, &UPDATE_DISCONNECTED, &DISCONNECTED_EDGES)?,
             gate_denials: counter(&registry, &GATE_DENIALS)?,
+            break_glass: counter(&registry, &BREAK_GLASS)?,
             kms_requests: counter(&registry, &KMS_REQUESTS)?,
             registry,
         };

@@ -24,16 +24,20 @@
 //!   thing that cannot be seen there, a secret under an unchanged access key id, is sent again with the same values.
 
 mod approval;
+mod barrier;
 mod change;
 mod connection;
 mod decide;
 mod event;
+mod forecast;
+mod freeze;
 mod gate;
 mod plan;
 mod policy;
 mod state;
 mod step;
 mod transition;
+mod window;
 
 #[cfg(test)]
 mod lives;
@@ -41,12 +45,16 @@ mod lives;
 mod proofs;
 
 pub use approval::{Approval, ApprovalDigest, Consent, Proposal};
+pub use barrier::{Barriers, BreakGlass, PassedBy};
 pub use change::{Disruption, Drift, Standing, disruption};
 pub use connection::{ConnectionChange, plan_connection};
 pub use decide::{Decision, Moment, decide};
 pub use event::{BlockedBy, Ending, Event, Recorded, Refusal};
+pub use forecast::{Forecast, KnownKeys};
+pub use freeze::Freeze;
 pub use gate::{Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};
 pub use plan::{Plan, PlanBody, PlanDigest, PlanRefused, Rollback, Wanted, plan};
 pub use policy::{ApprovalRule, Limits, Options, Policy};
 pub use state::{IllegalEvent, Phase, Ready, RefusedLogin, Return, Run, State, Status, StatusName, Tries};
 pub use step::{Direction, How, Round, Step, StepOutcome};
+pub use window::{Opening, Windows};

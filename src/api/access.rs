@@ -125,6 +125,12 @@ impl Admitted {
         self.judge(service, None)
     }
 
+    /// Whether the caller may do this, too, on a key store; a refusal is counted.
+    pub(super) fn also(&self, service: &Service, permission: Permission, id: &CustomKeyStoreId) -> Result<(), Problem> {
+        let may = self.principal.may(permission, Some((id, service.name_of(id).as_ref())));
+        may.map_err(|refusal| forbidden(service, &self.principal, &refusal))
+    }
+
     /// Whether the caller may do on this key store what the route needs. Not a refusal, if it may on another one.
     pub(super) fn may(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
         self.principal.may(self.needs.permission, Some((id, service.name_of(id).as_ref()))).is_ok()

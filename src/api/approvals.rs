@@ -73,6 +73,7 @@ pub(super) fn denied(denied: &Denied) -> Problem {
         Denied::AuthorMayNotApprove { .. } => StatusCode::FORBIDDEN,
         Denied::OtherPlan => StatusCode::PRECONDITION_FAILED,
         Denied::OutageNotAcknowledged => StatusCode::UNPROCESSABLE_ENTITY,
+        Denied::Frozen(_) | Denied::OutsideWindow { .. } => StatusCode::LOCKED,
         Denied::AlreadyApproved { .. }
         | Denied::Expired { .. }
         | Denied::NotAwaitingApproval { .. }
@@ -82,5 +83,10 @@ pub(super) fn denied(denied: &Denied) -> Problem {
         | Denied::NothingToRestore
         | Denied::NotNext { .. } => StatusCode::CONFLICT,
     };
-    Problem::new(status, denied.reason(), denied.to_string())
+    let problem = Problem::new(status, denied.reason(), denied.to_string());
+    match denied {
+        Denied::Frozen(freeze) => problem.until(freeze.until),
+        Denied::OutsideWindow { opens_at } => problem.until(*opens_at),
+        _ => problem,
+    }
 }

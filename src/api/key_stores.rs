@@ -1,5 +1,6 @@
 //! What is known of key stores.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 use super::Service;
 use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
-use super::updates::{AnyQuery, parameters};
-use super::view::KeyStoreView;
+use super::updates::{AnyQuery, order_refused, parameters};
+use super::view::{KeyStoreView, OpenUpdateView};
 use crate::enumeration::Progress;
 use crate::key_store::{CustomKeyStoreId, KmsKey};
 use crate::monitor::Sighting;
@@ -25,12 +26,29 @@ use crate::render;
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn list(State(service): State<Arc<Service>>, Extension(admitted): Extension<Admitted>) -> Json<Value> {
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+) -> Result<Json<Value>, Problem> {
     let sightings = service.monitor.sightings();
+    let open = open_updates(&service).await?;
     let caller = admitted.each();
     let shown = sightings.iter().filter(|sighting| caller.sees(&service, &sighting.id));
-    let views: Vec<_> = shown.map(|sighting| KeyStoreView::from(sighting.as_ref())).collect();
-    Json(json!({ "key_stores": views, "describe_failure": service.monitor.describe_failure() }))
+    let views: Vec<_> = shown.map(|sighting| view(sighting, &open)).collect();
+    Ok(Json(json!({ "key_stores": views, "describe_failure": service.monitor.describe_failure() })))
+}
+
+/// The open updates by the key store that each has.
+async fn open_updates(service: &Service) -> Result<BTreeMap<CustomKeyStoreId, OpenUpdateView>, Problem> {
+    let open = service.driver.open().await.map_err(|error| order_refused(&error))?;
+    let now = service.clock.now();
+    Ok(open.iter().map(|o| (o.state.plan().key_store.clone(), OpenUpdateView::of(o, now))).collect())
+}
+
+fn view(sighting: &Sighting, open: &BTreeMap<CustomKeyStoreId, OpenUpdateView>) -> KeyStoreView {
+    let mut view = KeyStoreView::from(sighting);
+    view.open_update = open.get(&sighting.id).cloned();
+    view
 }
 
 /// One key store with its latest report.
@@ -46,7 +64,8 @@ pub(super) async fn one(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
 ) -> Result<Json<KeyStoreView>, Problem> {
-    Ok(Json(KeyStoreView::from(sighting(&service, &id)?.as_ref())))
+    let sighting = sighting(&service, &id)?;
+    Ok(Json(view(&sighting, &open_updates(&service).await?)))
 }
 
 /// The latest reports of one key store, newest first; failures go further back than successes.

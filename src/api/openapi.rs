@@ -5,7 +5,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{approvals, events, key_stores, operations, preflights, problem, updates, view};
+use super::{approvals, events, freeze, key_stores, operations, preflights, problem, updates, view};
 
 /// Adds the scheme that the document's `security` names.
 struct Bearer;
@@ -35,6 +35,9 @@ impl Modify for Bearer {
         updates::one,
         events::follow,
         approvals::approve,
+        freeze::list,
+        freeze::set,
+        freeze::lift,
         updates::cancel,
         updates::rollback,
     ),

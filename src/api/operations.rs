@@ -45,8 +45,14 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         .map(|record| OpenUpdate {
             key_store: record.state.plan().key_store.clone(),
             status: record.state.status().status,
+            breaks_glass: record.state.plan().break_glass.is_some(),
         })
         .collect();
+    let freezes = service.driver.freezes().await.unwrap_or_else(|error| {
+        tracing::warn!(error = %Chain(&error), "freezes are missing from this scrape");
+        Vec::new()
+    });
+    let freezes = freezes.into_iter().map(|freeze| freeze.key_store).collect();
     let sightings = service.monitor.sightings();
     let key_counts = key_counts(&service, &sightings);
     // A process whose configuration is bad does not start, and none is read again while it runs.
@@ -54,7 +60,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
     let in_force = |id: &CustomKeyStoreId| (service.surroundings.judging)(Some(id), now).waivers;
     let waivers = sightings.iter().filter(|sighting| sighting.watched);
     let waivers = waivers.flat_map(|s| in_force(&s.id).into_iter().map(|waiver| (s.id.clone(), waiver))).collect();
-    let scene = Scene { sightings, open_updates, waivers, key_counts, configuration_good: true };
+    let scene = Scene { sightings, open_updates, freezes, waivers, key_counts, configuration_good: true };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = service.metrics.expose(&scene, accept).map_err(|error| {
         tracing::error!(error = %Chain(&error), "metrics cannot be exposed, a fault of this program");

@@ -11,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::clock::Timestamp;
+
 /// One fault of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Fault {
@@ -43,6 +45,9 @@ pub(super) struct ProblemDocument {
     /// The update that stands in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     update: Option<String>,
+    /// When what stands in the way ends by itself, RFC 3339; absent if it does not, or if nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 /// Why a request is not answered as asked.
@@ -66,6 +71,7 @@ impl Problem {
             instance: None,
             errors: Vec::new(),
             update: None,
+            until: None,
         };
         Self { status, document: Box::new(document), retry_after: None, challenge: false }
     }
@@ -101,6 +107,13 @@ impl Problem {
     #[must_use]
     pub(super) fn challenge(mut self) -> Self {
         self.challenge = true;
+        self
+    }
+
+    /// Tells when what stands in the way ends.
+    #[must_use]
+    pub(super) fn until(mut self, until: Option<Timestamp>) -> Self {
+        self.document.until = until.map(|until| until.to_string());
         self
     }
 

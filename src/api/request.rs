@@ -96,9 +96,16 @@ pub(super) fn change(map: Map<String, Value>, key_store: Option<CustomKeyStoreId
     let options = body.object("options", |options| {
         let former = options.object("former_credential", inline_credential).flatten();
         let former_password = options.text(FORMER_PASSWORD, KeyStorePassword::parse);
-        (options.flag("dry_run"), options.flag("acknowledge_outage"), options.flag("connect"), former, former_password)
+        let glass = options.object("break_glass", |glass| glass.required("reason", reason)).flatten();
+        let choices = Options {
+            connect: options.flag("connect"),
+            acknowledge_outage: options.flag("acknowledge_outage"),
+            break_glass: glass,
+            ..Options::default()
+        };
+        (options.flag("dry_run"), choices, former, former_password)
     });
-    let (dry_run, acknowledge_outage, connect, former_credential, former_password) = options.unwrap_or_default();
+    let (dry_run, options, former_credential, former_password) = options.unwrap_or_default();
     body.finish();
     match named.or(key_store) {
         Some(key_store) if faults.is_empty() => Ok(Asked {
@@ -108,7 +115,7 @@ pub(super) fn change(map: Map<String, Value>, key_store: Option<CustomKeyStoreId
             password,
             former_credential,
             former_password,
-            options: Options { connect, acknowledge_outage, ..Options::default() },
+            options,
             dry_run: dry_run || top_dry_run,
             digest,
         }),
@@ -176,6 +183,12 @@ fn load(options: &mut Members<'_>) -> Option<Load> {
     let (Some(rate), Some(seconds)) = asked? else { return None };
     let load = Load::new(rate, seconds, LoadOperation::GetHealthStatus);
     load.map_err(|rule| options.fault("capacity", rule)).ok()
+}
+
+/// Why somebody does something out of the ordinary, in one line.
+pub(super) fn reason(text: &str) -> Result<String, &'static str> {
+    let fits = !text.trim().is_empty() && text.chars().count() <= 500 && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err("must be 1 to 500 characters in one line") }
 }
 
 fn short(text: &str) -> Result<String, &'static str> {

@@ -17,6 +17,7 @@ use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked};
 use super::view::{self, UpdateView};
 use super::{Service, approvals, body, preflights};
+use crate::access::Permission;
 use crate::chain::Chain;
 use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, UpdateRecord, UpdateRequest};
 use crate::id::UpdateId;
@@ -25,7 +26,7 @@ use crate::key_store::CustomKeyStoreId;
 use crate::kms::KmsError;
 use crate::metrics::Denial;
 use crate::render;
-use crate::update::{Options, PlanRefused};
+use crate::update::PlanRefused;
 
 /// How many pages of updates are looked through for those that a caller may see.
 const PAGES: usize = 20;
@@ -43,7 +44,7 @@ pub(super) type KeyStoreQuery = AnyQuery;
         ("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key finds the same update"),
     ),
-    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, former_credential, former_password"),
+    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, break_glass (reason), former_credential, former_password"),
     responses(
         (status = 202, description = "Taken; Location leads to it", body = UpdateView),
         (status = 200, description = "The update that the same request made before, or for a dry run members plan and report", body = Object),
@@ -63,6 +64,9 @@ pub(super) async fn submit(
     let (key_store, map) = read(&service, query, request).await?;
     let asked = request::change(map, key_store)?;
     let authorized = authorize(&service, &admitted, &asked)?;
+    if asked.options.break_glass.is_some() {
+        admitted.also(&service, Permission::BreakGlass, &asked.key_store)?;
+    }
     let idempotency = key.map(|key| Idempotency { key, request_digest: asked.digest.clone() });
     let request = update_request(&service, &asked, &authorized, idempotency);
     if asked.dry_run {
@@ -137,7 +141,10 @@ pub(super) async fn one(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let record = visible(&service, &admitted, &id).await?;
-    Ok(([(header::ETAG, etag(&record))], Json(UpdateView::from(&record))).into_response())
+    let barred = service.driver.barred(&record).await.map_err(|error| order_refused(&OrderError::Journal(error)))?;
+    let mut view = UpdateView::from(&record);
+    view.waiting_for = barred.map(|denied| denied.to_string());
+    Ok(([(header::ETAG, etag(&record))], Json(view)).into_response())
 }
 
 /// Ends an update that has changed nothing yet.
@@ -278,9 +285,9 @@ pub(super) fn update_request(
     authorized: &Authorized,
     idempotency: Option<Idempotency>,
 ) -> UpdateRequest {
-    let Options { connect, acknowledge_outage, .. } = asked.options;
+    let mut options = asked.options.clone();
     // Where nobody has to say it, everybody has said it.
-    let acknowledge_outage = acknowledge_outage || !service.outage_must_be_acknowledged;
+    options.acknowledge_outage |= !service.outage_must_be_acknowledged;
     UpdateRequest {
         key_store: asked.key_store.clone(),
         change: asked.change.clone(),
@@ -291,7 +298,7 @@ pub(super) fn update_request(
         password: asked.password.clone(),
         former_password: asked.former_password.clone(),
         former_credential: asked.former_credential.clone(),
-        options: Options { connect, acknowledge_outage, ..Options::default() },
+        options,
         by: authorized.by.clone(),
         idempotency,
     }
@@ -328,7 +335,11 @@ pub(super) fn refused(service: &Service, error: SubmitError) -> Problem {
             let pointer = "/XksProxyAuthenticationCredential/Source".to_owned();
             Problem::invalid(vec![Fault { pointer, detail }])
         }
-        SubmitError::Locked(id) => Problem::new(StatusCode::LOCKED, "locked", detail).update(&id),
+        SubmitError::Locked { update, .. } => Problem::new(StatusCode::LOCKED, "locked", detail).update(&update),
+        SubmitError::Denied(denied) => {
+            service.metrics.denied(Denial::of(&denied));
+            approvals::denied(&denied)
+        }
         SubmitError::KeyReused(id) => Problem::new(StatusCode::CONFLICT, "idempotency_key_reused", detail).update(&id),
         SubmitError::Journal(JournalError::Seal(_)) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "secret_cannot_be_kept", detail)

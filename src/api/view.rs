@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::clock::Timestamp;
 use crate::driver::UpdateRecord;
 use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore};
 use crate::monitor::Sighting;
@@ -25,6 +26,38 @@ pub(super) struct KeyStoreView {
     latest: Option<ReportSummary>,
     /// Why it was not probed, if it was not.
     not_probed: Option<String>,
+    /// The update that has it, if one is open: no other can begin.
+    #[schema(value_type = Option<Object>)]
+    pub(super) open_update: Option<OpenUpdateView>,
+}
+
+/// The update that a key store is held by.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct OpenUpdateView {
+    /// Its id.
+    id: String,
+    /// Where it is.
+    status: &'static str,
+    /// Who asked for it.
+    by: String,
+    /// When, RFC 3339.
+    since: String,
+    /// How long ago that is.
+    age_seconds: u64,
+}
+
+impl OpenUpdateView {
+    pub(super) fn of(record: &UpdateRecord, now: Timestamp) -> Self {
+        let plan = record.state.plan();
+        Self {
+            id: plan.id.to_string(),
+            status: record.state.status().status.as_str(),
+            by: plan.requested_by.clone(),
+            since: plan.created_at.to_string(),
+            // A clock that was set back makes no negative age.
+            age_seconds: u64::try_from(now.unix() - plan.created_at.unix()).unwrap_or(0),
+        }
+    }
 }
 
 /// A report in short.
@@ -65,6 +98,10 @@ pub(super) struct UpdateView {
     approval_digest: Option<String>,
     /// Who has approved it.
     approved_by: Vec<String>,
+    /// What keeps it from its first mutation although nothing is missing any more, such as the hour.
+    pub(super) waiting_for: Option<String>,
+    /// Why it passes by approval, freeze and windows, if somebody broke the glass.
+    break_glass: Option<String>,
     /// What KMS raised or would raise, when it is blocked.
     exception: Option<&'static str>,
     /// The latest pre-flight's report.
@@ -87,6 +124,7 @@ impl From<&Sighting> for KeyStoreView {
             described_at: sighting.described_at.map(|at| at.to_string()),
             latest: sighting.latest.as_deref().map(ReportSummary::from),
             not_probed: sighting.not_probed.clone(),
+            open_update: None,
         }
     }
 }
@@ -138,6 +176,8 @@ impl From<&UpdateRecord> for UpdateView {
             reason,
             approval_digest: state.proposal().map(|proposal| proposal.digest().to_string()),
             approved_by: approved_by.collect(),
+            waiting_for: None,
+            break_glass: state.plan().break_glass.as_ref().map(|glass| glass.reason.clone()),
             exception: exception.map(crate::key_store::KmsException::as_str),
             report,
             plan: plan(state.plan()),
@@ -198,6 +238,8 @@ pub(super) fn plan(plan: &Plan) -> Value {
         "rollback": rollback,
         "waivers": plan.waivers,
         "approval": plan.approval.as_str(),
+        "forecast": plan.forecast,
+        "break_glass": plan.break_glass,
         "requested_by": plan.requested_by,
         "created_at": plan.created_at,
         "expires_at": plan.expires_at,

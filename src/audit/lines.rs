@@ -53,6 +53,11 @@ pub fn entry_of(subject: &Subject, recorded: &Recorded) -> Option<Entry> {
                 format!("approved the plan and the report of its first pre-flight by digest {digest}{outage}");
             (person(by), Action::PlanApproved, Decision::Allowed, message)
         }
+        Event::BrokeGlass { by, reason, passed_by } => {
+            let passed_by: Vec<&str> = passed_by.iter().map(|by| by.as_str()).collect();
+            let passed_by = if passed_by.is_empty() { "nothing".to_owned() } else { passed_by.join(", ") };
+            (person(by), Action::BreakGlass, Decision::Allowed, format!("passed by {passed_by}: {reason}"))
+        }
         Event::CancelRequested { by } => {
             (person(by), Action::UpdateCancelled, Decision::Recorded, "is not to begin".to_owned())
         }

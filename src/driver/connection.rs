@@ -67,6 +67,7 @@ impl Driver {
             former_credential,
             former_password: false,
             waivers: (self.0.parts.judging)(Some(&request.key_store), now).waivers,
+            keys: (self.0.parts.known_keys)(&request.key_store),
             by: request.by.clone(),
         };
         let plan = plan_connection(&observed, wanted, request.to, policy, now).map_err(SubmitError::Plan)?;

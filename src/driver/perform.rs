@@ -20,8 +20,8 @@ use crate::key_store::{
 };
 use crate::kms::{Effect, KmsError, Secrets};
 use crate::update::{
-    Decision, Direction, Event, How, IllegalEvent, Moment, Mutation, Phase, PreflightSummary, Recorded, Round,
-    Standing, State, Step, StepOutcome, decide,
+    Barriers, Decision, Direction, Event, How, IllegalEvent, Moment, Mutation, PassedBy, Phase, PreflightSummary,
+    Recorded, Round, Standing, State, Step, StepOutcome, decide,
 };
 
 /// Why a life was interrupted.
@@ -81,12 +81,14 @@ impl Life {
             self.note(found.as_ref()).await?;
             let now = self.now();
             let moment = Moment { now, waited: self.since.elapsed() };
-            match decide(&self.state, found.as_ref(), moment) {
+            let barriers = self.inner.barriers_of(&self.state).await.map_err(Stopped::Journal)?;
+            match decide(&self.state, found.as_ref(), moment, &barriers) {
                 Decision::Preflight(round) => self.preflight(round, orders).await?,
                 Decision::RequestApproval => self.record(Event::ApprovalRequested {}).await?,
+                Decision::BreakGlass { passed_by } => self.break_glass(passed_by).await?,
                 Decision::AwaitGate => self.wait(self.inner.parts.pace.longest, orders).await?,
-                Decision::Perform(step) => self.carry_out(Direction::Forward, step, now, orders).await?,
-                Decision::Undo(step) => self.carry_out(Direction::Back, step, now, orders).await?,
+                Decision::Perform(step) => self.carry_out(Direction::Forward, step, &barriers, orders).await?,
+                Decision::Undo(step) => self.carry_out(Direction::Back, step, &barriers, orders).await?,
                 Decision::Settle(direction, step, outcome) => {
                     self.record(Event::StepSettled { direction, step, outcome }).await?;
                 }
@@ -96,6 +98,14 @@ impl Life {
             }
         }
         Ok(())
+    }
+
+    async fn break_glass(&mut self, passed_by: Vec<PassedBy>) -> Result<(), Stopped> {
+        let plan = self.state.plan();
+        let reason = plan.break_glass.as_ref().map(|glass| glass.reason.clone()).unwrap_or_default();
+        let by = plan.requested_by.clone();
+        tracing::error!(update = %self.id, key_store = %plan.key_store, by, reason, ?passed_by, "glass is broken");
+        self.record(Event::BrokeGlass { by, reason, passed_by }).await
     }
 
     fn now(&self) -> Timestamp {
@@ -234,13 +244,13 @@ impl Life {
         &mut self,
         direction: Direction,
         step: Step,
-        now: Timestamp,
+        barriers: &Barriers,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Result<(), Stopped> {
         let Some(writer) = self.inner.parts.writer.clone() else {
             return self.wait(self.inner.parts.pace.longest, orders).await;
         };
-        let permit = match self.state.permit(direction, step, now) {
+        let permit = match self.state.permit(direction, step, self.now(), barriers) {
             Ok(permit) => permit,
             Err(denied) => {
                 tracing::error!(update = %self.id, %step, error = %denied, "gate denies what was decided");
@@ -253,7 +263,8 @@ impl Life {
             return self.wait(self.inner.parts.pace.interval, orders).await;
         }
         // Fetching secrets takes time, and a permit is for this moment.
-        let permit = match self.state.permit(direction, step, self.now()) {
+        let barriers = self.inner.barriers_of(&self.state).await.map_err(Stopped::Journal)?;
+        let permit = match self.state.permit(direction, step, self.now(), &barriers) {
             Ok(permit) => permit,
             Err(denied) => {
                 tracing::info!(update = %self.id, %step, why = %denied, "the gate closed meanwhile");

@@ -4,6 +4,7 @@
 //! on a file beside it; within the process one connection writes, off the runtime's threads.
 
 mod canary;
+mod freeze;
 mod lease;
 mod schema;
 mod trail;

@@ -149,7 +149,11 @@ fn disconnected_for(events: &[Recorded]) -> Option<f64> {
 #[async_trait]
 impl Journal for CountedJournal {
     async fn create(&self, new: NewUpdate) -> Result<Created, JournalError> {
+        let broken = new.plan.break_glass.is_some().then(|| new.plan.key_store.clone());
         let created = self.inner.create(new).await;
+        if let (Ok(Created::New), Some(key_store)) = (&created, broken) {
+            self.metrics.break_glass.with_label_values(&[key_store.as_str()]).inc();
+        }
         if matches!(created, Ok(Created::Locked(_))) {
             self.metrics.denied(Denial::Locked);
         }

@@ -8,9 +8,9 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{
-    BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESSFUL,
-    EXTERNAL_KEY_MANAGER_STATE, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION,
-    PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN, WAIVER_END,
+    BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
+    CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO,
+    KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
@@ -25,6 +25,8 @@ pub struct Scene {
     pub sightings: Vec<Arc<Sighting>>,
     /// Updates that have not concluded.
     pub open_updates: Vec<OpenUpdate>,
+    /// The freezes in force, by key store; absent means every one.
+    pub freezes: Vec<Option<CustomKeyStoreId>>,
     /// The waivers in force, by the key store that they hold for.
     pub waivers: Vec<(CustomKeyStoreId, Waiver)>,
     /// How many KMS keys were found.
@@ -40,6 +42,8 @@ pub struct OpenUpdate {
     pub key_store: CustomKeyStoreId,
     /// Where it is.
     pub status: StatusName,
+    /// Whether it passes by approval, freeze and windows.
+    pub breaks_glass: bool,
 }
 
 /// The KMS keys of one key store.
@@ -75,7 +79,15 @@ impl Scene {
 
     fn updates(&self, canvas: &Canvas) -> Result<(), prometheus::Error> {
         let open = canvas.gauge(&UPDATE_OPEN)?;
+        let broken = canvas.gauge(&BREAK_GLASS_OPEN)?;
+        let frozen = canvas.gauge(&FROZEN)?;
+        for key_store in &self.freezes {
+            frozen.with_label_values(&[key_store.as_ref().map_or("", CustomKeyStoreId::as_str)]).set(1.0);
+        }
         for update in &self.open_updates {
+            if update.breaks_glass {
+                broken.with_label_values(&[update.key_store.as_str()]).inc();
+            }
             open.with_label_values(&[update.key_store.as_str(), update.status.as_str()]).inc();
         }
         Ok(())

@@ -133,12 +133,18 @@ impl Approval {
         (plan.approval == ApprovalRule::None).then(|| Self { digest: plan.digest().clone(), by: Vec::new() })
     }
 
+    /// For a plan that says that it passes by approval, with who answers for that.
+    pub(super) fn by_break_glass(plan: &Plan, by: &str) -> Option<Self> {
+        let stated = plan.break_glass.is_some() && by == plan.requested_by;
+        stated.then(|| Self { digest: plan.digest().clone(), by: Vec::new() })
+    }
+
     /// Whether it is of this plan.
     pub(super) fn is_of(&self, plan: &Plan) -> bool {
         self.digest == *plan.digest()
     }
 
-    /// Who agreed; nobody when nobody had to.
+    /// Who agreed; nobody when nobody had to, or when somebody broke the glass.
     pub fn by(&self) -> &[String] {
         &self.by
     }

@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, PlanBody, PlanRefused, Rollback, Wanted};
+use super::barrier::BreakGlass;
+use super::plan::{Plan, PlanBody, PlanRefused, Rollback, Wanted, forecast};
 use super::policy::{Limits, Policy};
 use super::{Disruption, Step};
 use crate::clock::Timestamp;
@@ -67,13 +68,16 @@ pub fn plan_connection(
     let out_of_use = matches!(observed.state, ConnectionState::Failed(_) | ConnectionState::Connecting);
     let disconnects = step == Step::Disconnect;
     let because = vec![to.operation().to_owned()];
+    let disruption = if disconnects { Disruption::Disconnect { because } } else { Disruption::InPlace };
     Plan::sealed(PlanBody {
         id: wanted.id,
         key_store: observed.id.clone(),
         expected: observed.clone(),
         new: observed.clone(),
         change: Change::default(),
-        disruption: if disconnects { Disruption::Disconnect { because } } else { Disruption::InPlace },
+        forecast: forecast(observed, &disruption, wanted.keys),
+        break_glass: wanted.options.break_glass.map(|reason| BreakGlass { reason }),
+        disruption,
         steps: vec![step],
         // To ask for a disconnect is to know that the keys will be out of use.
         outage_acknowledged: disconnects,

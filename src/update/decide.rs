@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::barrier::{Barriers, PassedBy};
 use super::change::drift;
-use super::gate::PreflightSummary;
+use super::gate::{Denied, PreflightSummary};
 use super::plan::Plan;
 use super::policy::ApprovalRule;
 use super::state::{Phase, Ready, Return, Run, State};
@@ -29,7 +30,12 @@ pub enum Decision {
     Preflight(Round),
     /// Record that a person must agree.
     RequestApproval,
-    /// A person must agree; nothing to do until then.
+    /// Record that what stands in the way is passed by.
+    BreakGlass {
+        /// What does.
+        passed_by: Vec<PassedBy>,
+    },
+    /// A person must agree, or a window open; nothing to do until then.
     AwaitGate,
     /// Record the intention and carry the step out, towards the new settings.
     Perform(Step),
@@ -50,25 +56,25 @@ pub enum Decision {
 
 /// What is next for the update in `state`, when KMS shows the key store as `found`; `None` when KMS says that it does
 /// not exist.
-pub fn decide(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
+pub fn decide(state: &State, found: Option<&KeyStore>, moment: Moment, barriers: &Barriers) -> Decision {
     let plan = state.plan();
     match state.phase() {
         Phase::Concluded(_) => Decision::Wait,
         Phase::Running(run) => match found {
-            Some(found) => forward(plan, run, found, moment),
+            Some(found) => forward(state, run, found, moment, barriers),
             None => gone(),
         },
         Phase::RollingBack(back) => match found {
             Some(found) => backward(plan, back, found, moment),
             None => gone(),
         },
-        _ => before(state, found, moment),
+        _ => before(state, found, moment, barriers),
     }
 }
 
 // --- before the first mutation: every way out leaves no trace ---
 
-fn before(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
+fn before(state: &State, found: Option<&KeyStore>, moment: Moment, barriers: &Barriers) -> Decision {
     let plan = state.plan();
     if let Some(by) = state.cancelled_by() {
         return Decision::Conclude(Ending::Abandoned { by: by.to_owned() });
@@ -96,6 +102,18 @@ fn before(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
     }
     if moment.now > plan.expires_at {
         return refused(Refusal::Expired, format!("the plan expired at {}; plan again", plan.expires_at));
+    }
+    if let (Phase::Passed(_), Some(_)) = (state.phase(), &plan.break_glass) {
+        return Decision::BreakGlass { passed_by: barriers.passed_by(plan, moment.now) };
+    }
+    match state.barred(moment.now, barriers) {
+        // A window that opens in time is waited for. A freeze is not: whoever lifts it must not start changes by that.
+        Some(Denied::OutsideWindow { opens_at: Some(at) }) if at <= plan.expires_at => return Decision::AwaitGate,
+        Some(denied @ Denied::OutsideWindow { .. }) => {
+            return refused(Refusal::OutsideWindow, format!("{denied}; the plan expires at {}", plan.expires_at));
+        }
+        Some(denied) => return refused(Refusal::Frozen, denied.to_string()),
+        None => {}
     }
     match state.phase() {
         Phase::Passed(_) if plan.approval != ApprovalRule::None => Decision::RequestApproval,
@@ -138,7 +156,8 @@ fn refused(reason: Refusal, why: String) -> Decision {
 
 // --- towards the new settings ---
 
-fn forward(plan: &Plan, run: &Run, found: &KeyStore, moment: Moment) -> Decision {
+fn forward(state: &State, run: &Run, found: &KeyStore, moment: Moment, barriers: &Barriers) -> Decision {
+    let plan = state.plan();
     let standing = plan.standing(found);
     if standing == Standing::Foreign {
         return foreign();
@@ -168,10 +187,14 @@ fn forward(plan: &Plan, run: &Run, found: &KeyStore, moment: Moment) -> Decision
     if let Some(decision) = kept {
         return decision;
     }
-    let stale = || !run.ready.passed.is_fresh(plan, moment.now) || moment.now > plan.expires_at;
-    if run.is_still_first() && stale() {
+    let too_old = || !run.ready.passed.is_fresh(plan, moment.now) || moment.now > plan.expires_at;
+    if run.is_still_first() && too_old() {
         let why = run.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         return roll_back(format!("{step} was sent ({why}), and its pre-flight is too old by now to send it again"));
+    }
+    if let Some(denied) = state.barred(moment.now, barriers) {
+        let why = run.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        return roll_back(format!("{step} was sent ({why}), and is not sent again: {denied}"));
     }
     if moment.waited < plan.limits.pause_after(run.attempts) { Decision::Wait } else { Decision::Perform(step) }
 }

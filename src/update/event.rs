@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use super::{ApprovalDigest, Direction, PreflightSummary, Round, Standing, Step, StepOutcome};
+use super::{ApprovalDigest, Direction, PassedBy, PreflightSummary, Round, Standing, Step, StepOutcome};
 use crate::clock::Timestamp;
 use crate::id::ReportId;
 use crate::key_store::{ConnectionState, KmsException};
@@ -40,6 +40,15 @@ pub enum Event {
         /// Whether they acknowledged that keys will be out of use, where they will.
         #[serde(default)]
         outage_acknowledged: bool,
+    },
+    /// Somebody with the right to do so passed by what stood in the way; only a plan that says so may.
+    BrokeGlass {
+        /// Who.
+        by: String,
+        /// Why, as in the plan.
+        reason: String,
+        /// What was passed by.
+        passed_by: Vec<PassedBy>,
     },
     /// A person wants the update not to begin.
     CancelRequested {
@@ -97,6 +106,7 @@ impl Event {
             Self::PreflightFinished { .. } => "preflight_finished",
             Self::ApprovalRequested {} => "approval_requested",
             Self::ApprovalGiven { .. } => "approval_given",
+            Self::BrokeGlass { .. } => "broke_glass",
             Self::CancelRequested { .. } => "cancel_requested",
             Self::RollbackRequested { .. } => "rollback_requested",
             Self::StepIntended { .. } => "step_intended",
@@ -142,6 +152,10 @@ pub enum Refusal {
     Gone,
     /// The first mutation had no effect, again and again.
     NoEffect,
+    /// A freeze was in force when it would have begun.
+    Frozen,
+    /// No maintenance window opens before the plan expires.
+    OutsideWindow,
     /// Recorded by a version that kept no word for it.
     #[default]
     Unnamed,
@@ -149,7 +163,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for labels.
-    pub const ALL: [Self; 5] = [Self::Expired, Self::Drift, Self::Gone, Self::NoEffect, Self::Unnamed];
+    pub const ALL: [Self; 7] =
+        [Self::Expired, Self::Drift, Self::Gone, Self::NoEffect, Self::Frozen, Self::OutsideWindow, Self::Unnamed];
 
     /// The word in records and answers.
     pub fn as_str(self) -> &'static str {
@@ -158,6 +173,8 @@ impl Refusal {
             Self::Drift => "drift",
             Self::Gone => "gone",
             Self::NoEffect => "no_effect",
+            Self::Frozen => "frozen",
+            Self::OutsideWindow => "outside_window",
             Self::Unnamed => "unnamed",
         }
     }

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::approval::Approval;
+use super::barrier::Barriers;
+use super::freeze::Freeze;
 use super::plan::{Plan, PlanDigest};
 use super::{Direction, Step};
 use crate::check::{ClusterSettings, Level, Outcome, ProbedSettings, Report, Verdict};
@@ -168,14 +170,17 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The first mutation: a fresh pre-flight, an approval of exactly this plan, and a plan that has not expired.
+    /// The first mutation: a fresh pre-flight, an approval of exactly this plan, a plan that has not expired, and nothing
+    /// in the way, unless the plan itself says that it passes by.
     pub(super) fn first(
         plan: &Plan,
         passed: &PreflightPassed,
         approval: &Approval,
+        barriers: &Barriers,
         step: Step,
         now: Timestamp,
     ) -> Result<Self, Denied> {
+        barriers.let_pass(plan, now)?;
         if !approval.is_of(plan) {
             return Err(Denied::OtherPlan);
         }
@@ -269,6 +274,24 @@ pub enum Denied {
          \"acknowledge_outage\": true once the forecast is known to whoever depends on them"
     )]
     OutageNotAcknowledged,
+    /// Changes are stopped.
+    #[error(
+        "changes of {} are frozen by {} until {}: {}",
+        .0.key_store.as_ref().map_or("every key store".to_owned(), ToString::to_string),
+        .0.by,
+        .0.until.map_or("somebody lifts that".to_owned(), |until| until.to_string()),
+        .0.reason
+    )]
+    Frozen(Box<Freeze>),
+    /// Keys may not be taken out of use at this hour.
+    #[error(
+        "the change takes keys out of use, and no maintenance window is open; {}",
+        opens_at.map_or("none opens soon".to_owned(), |at| format!("the next one opens at {at}"))
+    )]
+    OutsideWindow {
+        /// When the next window opens, if one does.
+        opens_at: Option<Timestamp>,
+    },
     /// Nobody is asked to agree now.
     #[error("the update does not wait for an approval now: it is {phase}")]
     NotAwaitingApproval {
@@ -304,6 +327,8 @@ impl Denied {
             Self::AlreadyApproved { .. } => "already_approved",
             Self::OutageNotAcknowledged => "outage_not_acknowledged",
             Self::NotAwaitingApproval { .. } => "not_awaiting_approval",
+            Self::Frozen(_) => "frozen",
+            Self::OutsideWindow { .. } => "outside_window",
             Self::Expired { .. } => "expired",
             Self::NothingToRestore => "nothing_to_restore",
             Self::NotNext { .. } => "not_next",

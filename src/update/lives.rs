@@ -54,7 +54,8 @@ fn planned(change: Change, state: ConnectionState, former: Option<CredentialRef>
     let now = Timestamp::from_unix(1_000_000);
     let id = UpdateId::new(&IdSource::from_seed(1), now);
     let (waivers, by) = (Vec::new(), "tester".into());
-    let wanted = Wanted { id, change, options, former_credential: former, former_password: false, waivers, by };
+    let wanted =
+        Wanted { id, change, options, former_credential: former, former_password: false, waivers, keys: None, by };
     plan(&store(state), wanted, &Policy::default(), now).unwrap()
 }
 
@@ -67,6 +68,15 @@ pub(super) fn summary(plan: &Plan, verdict: Verdict, now: Timestamp) -> Prefligh
         message: "said the test".into(),
         finished_at: now,
     }
+}
+
+/// With nothing in the way.
+pub(super) fn decide(state: &State, found: Option<&KeyStore>, moment: Moment) -> Decision {
+    super::decide(state, found, moment, &Barriers::default())
+}
+
+pub(super) fn permit(state: &State, direction: Direction, step: Step, now: Timestamp) -> Result<Permit, Denied> {
+    state.permit(direction, step, now, &Barriers::default())
 }
 
 /// A KMS with a mind of its own, and the clock.
@@ -198,14 +208,18 @@ fn live(plan: &Plan, mut world: World) -> (Ending, Vec<Event>, World) {
                 news.push(Event::PreflightFinished { round, summary: summary(plan, verdict, world.now) });
             }
             Decision::RequestApproval => news.push(Event::ApprovalRequested {}),
+            Decision::BreakGlass { passed_by } => {
+                let (by, reason) = (plan.requested_by.clone(), "because".to_owned());
+                news.push(Event::BrokeGlass { by, reason, passed_by });
+            }
             Decision::AwaitGate => {
                 let digest = state.proposal().unwrap().digest();
                 let consent = Consent { by: "boss", digest, outage_acknowledged: true };
-                news.push(state.consent(&consent, world.now).unwrap());
+                news.push(state.consent(&consent, world.now, &Barriers::default()).unwrap());
             }
             decision @ (Decision::Perform(step) | Decision::Undo(step)) => {
                 let direction = if decision == Decision::Perform(step) { Direction::Forward } else { Direction::Back };
-                let permit = state.permit(direction, step, world.now).unwrap();
+                let permit = permit(&state, direction, step, world.now).unwrap();
                 let attempt = state.next_attempt(direction, step);
                 news.push(Event::StepIntended { direction, step, attempt });
                 if let Some(outcome) = world.carry_out(plan, &permit) {
@@ -356,10 +370,10 @@ fn a_permit_needs_a_fresh_preflight_of_exactly_these_settings() {
     let ready = walk(&plan);
     let soon = plan.created_at.plus(Duration::from_mins(1));
     let late = plan.created_at.plus(Duration::from_secs(61));
-    assert!(ready.permit(Direction::Forward, Step::Disconnect, soon).is_ok());
-    assert!(matches!(ready.permit(Direction::Forward, Step::Disconnect, late), Err(Denied::Stale { .. })));
-    assert!(ready.permit(Direction::Forward, Step::Update, soon).is_err(), "not the first step");
-    assert!(ready.permit(Direction::Back, Step::Update, soon).is_err(), "nothing to go back from");
+    assert!(permit(&ready, Direction::Forward, Step::Disconnect, soon).is_ok());
+    assert!(matches!(permit(&ready, Direction::Forward, Step::Disconnect, late), Err(Denied::Stale { .. })));
+    assert!(permit(&ready, Direction::Forward, Step::Update, soon).is_err(), "not the first step");
+    assert!(permit(&ready, Direction::Back, Step::Update, soon).is_err(), "nothing to go back from");
     let now = plan.created_at;
     let moment = Moment { now: late, waited: Duration::ZERO };
     assert_eq!(decide(&ready, Some(&plan.expected), moment), Decision::Preflight(Round::Last));
@@ -482,7 +496,7 @@ fn a_first_step_that_takes_effect_late_is_seen_through_or_undone() {
     // It is not sent again on a pre-flight of long ago.
     let long_after = Moment { now: plan.created_at.plus(Duration::from_mins(5)), ..later };
     assert!(matches!(decide(&state, Some(&plan.expected), long_after), Decision::RollBack { .. }));
-    assert!(state.permit(Direction::Forward, Step::Disconnect, long_after.now).is_err());
+    assert!(permit(&state, Direction::Forward, Step::Disconnect, long_after.now).is_err());
 }
 
 #[test]

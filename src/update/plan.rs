@@ -6,7 +6,9 @@ use std::ops::Deref;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
+use super::barrier::BreakGlass;
 use super::change::{changed, disruption, effective, holds_secret};
+use super::forecast::{Forecast, KnownKeys};
 use super::policy::{ApprovalRule, Limits, Options, Policy};
 use super::{Disruption, SettingsDigest, Standing, Step};
 use crate::check::Waiver;
@@ -33,6 +35,8 @@ pub struct Wanted {
     pub former_password: bool,
     /// The failures that are accepted for this key store now.
     pub waivers: Vec<Waiver>,
+    /// How many of the key store's KMS keys are known, if somebody has counted.
+    pub keys: Option<KnownKeys>,
     /// Who asks.
     pub by: String,
 }
@@ -98,6 +102,12 @@ pub struct PlanBody {
     /// that is out of use.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reconnect_unproven: bool,
+    /// What it costs those who use the keys, where it takes them out of use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// That it passes by approval, freeze and windows, if it does; never by a pre-flight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// The failures that are accepted: whoever approves the plan approves these with it, and no later ones count.
     #[serde(default)]
     pub waivers: Vec<Waiver>,
@@ -152,6 +162,11 @@ impl Plan {
             [Step::Disconnect] => false,
             steps => self.was_connected() || steps.contains(&Step::Connect),
         }
+    }
+
+    /// Whether keys that can be used now cannot be used for a while.
+    pub fn takes_out_of_use(&self) -> bool {
+        matches!(self.disruption, Disruption::Disconnect { .. }) && self.was_connected()
     }
 
     /// Whether it is a disconnect and nothing else.
@@ -298,6 +313,8 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         new,
         outage_acknowledged: wanted.options.acknowledge_outage,
         reconnect_unproven: false,
+        forecast: forecast(observed, &disruption, wanted.keys),
+        break_glass: wanted.options.break_glass.map(|reason| BreakGlass { reason }),
         waivers: wanted.waivers,
         disruption,
         steps,
@@ -310,6 +327,11 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         created_at: now,
         expires_at: now.plus(policy.plan_valid_for),
     })
+}
+
+pub(super) fn forecast(store: &KeyStore, disruption: &Disruption, keys: Option<KnownKeys>) -> Option<Forecast> {
+    let disconnects = matches!(disruption, Disruption::Disconnect { .. });
+    (disconnects && store.state == ConnectionState::Connected).then(|| Forecast::of(store, keys))
 }
 
 fn members_fit(store: &KeyStore, change: &Change) -> Result<(), PlanRefused> {
@@ -473,7 +495,7 @@ mod tests {
         let id = UpdateId::new(&IdSource::from_seed(1), now);
         let options = Options::default();
         let (former_credential, former_password, waivers, by) = (held, false, Vec::new(), "t".into());
-        let wanted = Wanted { id, change, options, former_credential, former_password, waivers, by };
+        let wanted = Wanted { id, change, options, former_credential, former_password, waivers, keys: None, by };
         plan(store, wanted, &Policy::default(), now)
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::window::Windows;
+
 use crate::key_store::{Configuration, CustomKeyStoreId, KeyStore};
 
 /// Who must say yes besides the pre-flight.
@@ -60,6 +62,8 @@ pub struct Policy {
     pub approval: ApprovalRule,
     /// Who must say yes for these key stores.
     pub approval_of: BTreeMap<CustomKeyStoreId, ApprovalRule>,
+    /// When keys may be taken out of use.
+    pub windows: Windows,
     /// How long after its making a plan may begin; default one hour.
     pub plan_valid_for: Duration,
     /// How old the pre-flight before the first mutation may be; default one minute.
@@ -92,6 +96,7 @@ impl Default for Policy {
         Self {
             approval: ApprovalRule::None,
             approval_of: BTreeMap::new(),
+            windows: Windows::default(),
             plan_valid_for: Duration::from_hours(1),
             preflight_valid_for: Duration::from_mins(1),
             connect_xks: Duration::from_mins(10),
@@ -172,6 +177,9 @@ pub struct Options {
     /// The requester knows that a change which disconnects the store takes its keys out of use for minutes.
     #[serde(default)]
     pub acknowledge_outage: bool,
+    /// Pass by approval, freeze and windows, for this reason; whoever asks must have the right to.
+    #[serde(default)]
+    pub break_glass: Option<String>,
     /// Refuse the change if the store would have to be disconnected for it.
     #[serde(default)]
     pub in_place: bool,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::lives::{endpoint_change, store, summary};
+use super::lives::{decide, endpoint_change, store, summary};
 use super::*;
 use crate::check::Verdict;
 use crate::clock::Timestamp;
@@ -29,6 +29,7 @@ fn planned(change: Change, policy: &Policy) -> Plan {
         former_credential: None,
         former_password: false,
         waivers: Vec::new(),
+        keys: None,
         by: AUTHOR.into(),
     };
     plan(&store(ConnectionState::Connected), wanted, policy, now()).unwrap()
@@ -54,7 +55,7 @@ fn awaiting(plan: &Plan) -> State {
 
 fn consent(state: &State, by: &str) -> Result<Event, Denied> {
     let digest = state.proposal().unwrap().digest();
-    state.consent(&Consent { by, digest, outage_acknowledged: true }, now())
+    state.consent(&Consent { by, digest, outage_acknowledged: true }, now(), &Barriers::default())
 }
 
 #[test]
@@ -75,20 +76,24 @@ fn one_person_who_is_not_the_author_agrees_to_exactly_this_plan_and_report() {
     let plan_alone = ApprovalDigest::stated(plan.digest().as_str());
     for digest in [plan_alone, ApprovalDigest::stated("")] {
         let stated = Consent { by: "bob", digest: &digest, outage_acknowledged: true };
-        assert_eq!(state.consent(&stated, now()), Err(Denied::OtherPlan));
+        assert_eq!(state.consent(&stated, now(), &Barriers::default()), Err(Denied::OtherPlan));
         let forged = Event::ApprovalGiven { by: "bob".into(), digest, outage_acknowledged: true };
         assert_eq!(state.clone().apply(&forged).unwrap_err().why, "other_plan");
     }
     let digest = state.proposal().unwrap().digest().clone();
     let unaware = Consent { by: "bob", digest: &digest, outage_acknowledged: false };
-    assert_eq!(state.consent(&unaware, now()), Err(Denied::OutageNotAcknowledged));
+    assert_eq!(state.consent(&unaware, now(), &Barriers::default()), Err(Denied::OutageNotAcknowledged));
     let forged = Event::ApprovalGiven { by: AUTHOR.into(), digest: digest.clone(), outage_acknowledged: true };
     assert_eq!(state.clone().apply(&forged).unwrap_err().why, "author_may_not_approve");
 
     let approved = state.clone().apply(&consent(&state, "bob").unwrap()).unwrap();
     assert_eq!(decide(&approved, Some(&plan.expected), moment(now())), Decision::Preflight(Round::Last));
     assert!(matches!(approved.phase(), Phase::Approved(approval) if approval.by() == ["bob"]));
-    let again = approved.consent(&Consent { by: "cid", digest: &digest, outage_acknowledged: true }, now());
+    let again = approved.consent(
+        &Consent { by: "cid", digest: &digest, outage_acknowledged: true },
+        now(),
+        &Barriers::default(),
+    );
     assert!(matches!(again, Err(Denied::NotAwaitingApproval { .. })));
 }
 
@@ -133,12 +138,12 @@ fn an_expired_plan_is_refused_while_it_waits_and_nobody_can_approve_it() {
     let late = plan.expires_at.plus(Duration::from_secs(1));
     let digest = state.proposal().unwrap().digest().clone();
     let given = Consent { by: "bob", digest: &digest, outage_acknowledged: true };
-    assert!(state.consent(&given, plan.expires_at).is_ok());
-    assert_eq!(state.consent(&given, late), Err(Denied::Expired { at: plan.expires_at }));
+    assert!(state.consent(&given, plan.expires_at, &Barriers::default()).is_ok());
+    assert_eq!(state.consent(&given, late, &Barriers::default()), Err(Denied::Expired { at: plan.expires_at }));
     let Decision::Conclude(ending) = decide(&state, Some(&plan.expected), moment(late)) else { panic!("it waits") };
     assert!(matches!(ending, Ending::Refused { reason: Refusal::Expired, .. }), "{ending:?}");
     let over = state.apply(&Event::Concluded { ending }).unwrap();
-    assert_eq!(over.consent(&given, late), Err(Denied::Expired { at: plan.expires_at }));
+    assert_eq!(over.consent(&given, late, &Barriers::default()), Err(Denied::Expired { at: plan.expires_at }));
     assert_eq!(over.status().status, StatusName::Refused);
 }
 
@@ -148,7 +153,9 @@ fn a_change_in_place_has_no_outage_to_acknowledge() {
     let policy = Policy { approval: ApprovalRule::One, ..Policy::default() };
     let state = awaiting(&planned(Change { path: Some(path), ..Change::default() }, &policy));
     let digest = state.proposal().unwrap().digest();
-    assert!(state.consent(&Consent { by: "bob", digest, outage_acknowledged: false }, now()).is_ok());
+    assert!(
+        state.consent(&Consent { by: "bob", digest, outage_acknowledged: false }, now(), &Barriers::default()).is_ok()
+    );
 }
 
 #[test]
@@ -199,7 +206,7 @@ proptest! {
             let by = [AUTHOR, "bob", "Bob", "cid"][who];
             let digest = if digest_is_right { right.clone() } else { ApprovalDigest::stated("other") };
             let open = state.proposal().is_some();
-            let event = state.consent(&Consent { by, digest: &digest, outage_acknowledged: aware }, now());
+            let event = state.consent(&Consent { by, digest: &digest, outage_acknowledged: aware }, now(), &Barriers::default());
             let counts = open && by != AUTHOR && digest_is_right && aware && agreed.insert(by.to_lowercase());
             prop_assert_eq!(event.is_ok(), counts);
             if let Ok(event) = event {
@@ -210,5 +217,155 @@ proptest! {
             prop_assert_eq!(matches!(state.phase(), Phase::Approved(_)), enough);
         }
         prop_assert_eq!(State::replay(&events).unwrap().unwrap(), state);
+    }
+}
+
+fn frozen(until: Option<Timestamp>) -> Barriers {
+    let freeze = Freeze { key_store: None, reason: "quarter end".into(), by: "cid".into(), since: now(), until };
+    Barriers { freeze: Some(freeze), ..Barriers::default() }
+}
+
+fn closed(opens_at: Option<Timestamp>) -> Barriers {
+    Barriers { opening: Opening::Closed { opens_at }, ..Barriers::default() }
+}
+
+/// The state just before the first mutation.
+fn ready(plan: &Plan) -> State {
+    let mut state = preflighted(plan).0;
+    if plan.approval != ApprovalRule::None {
+        state = state.apply(&Event::ApprovalRequested {}).unwrap();
+        state = state.clone().apply(&consent(&state, "bob").unwrap()).unwrap();
+    }
+    let state = state.apply(&Event::PreflightStarted { round: Round::Last }).unwrap();
+    let summary = summary(plan, Verdict::Ready, now());
+    state.apply(&Event::PreflightFinished { round: Round::Last, summary }).unwrap()
+}
+
+#[test]
+fn a_freeze_stops_the_first_mutation_and_nothing_after_it() {
+    let plan = cold(ApprovalRule::One);
+    let state = awaiting(&plan);
+    let digest = state.proposal().unwrap().digest().clone();
+    let given = Consent { by: "bob", digest: &digest, outage_acknowledged: true };
+    assert!(matches!(state.consent(&given, now(), &frozen(None)), Err(Denied::Frozen(_))));
+    // Whoever has asked may wait for its end.
+    let next = super::decide(&state, Some(&plan.expected), moment(now()), &frozen(None));
+    assert_eq!(next, Decision::AwaitGate);
+
+    let ready = ready(&plan);
+    let first = |barriers: &Barriers| ready.permit(Direction::Forward, Step::Disconnect, now(), barriers);
+    assert!(matches!(first(&frozen(None)), Err(Denied::Frozen(_))));
+    assert!(matches!(first(&frozen(Some(now().plus(Duration::from_secs(1))))), Err(Denied::Frozen(_))));
+    assert!(first(&frozen(Some(now()))).is_ok(), "it has ended");
+    let Decision::Conclude(Ending::Refused { reason: Refusal::Frozen, why }) =
+        super::decide(&ready, Some(&plan.expected), moment(now()), &frozen(None))
+    else {
+        panic!("not refused")
+    };
+    assert!(why.contains("quarter end") && why.contains("cid"), "{why}");
+
+    let direction = Direction::Forward;
+    let begun = ready.apply(&Event::StepIntended { direction, step: Step::Disconnect, attempt: 1 }).unwrap();
+    let outcome = StepOutcome::Done { request_id: None, how: How::Performed };
+    let begun = begun.apply(&Event::StepSettled { direction, step: Step::Disconnect, outcome }).unwrap();
+    assert!(begun.permit(direction, Step::Update, now(), &frozen(None)).is_ok());
+    let back = begun.apply(&Event::RollbackDecided { why: "it failed".into() }).unwrap();
+    assert!(back.permit(Direction::Back, Step::Connect, now(), &frozen(None)).is_ok(), "the right to restore");
+}
+
+#[test]
+fn a_first_mutation_that_may_come_late_is_not_sent_again_into_a_freeze() {
+    let plan = cold(ApprovalRule::None);
+    let direction = Direction::Forward;
+    let state = ready(&plan).apply(&Event::StepIntended { direction, step: Step::Disconnect, attempt: 1 }).unwrap();
+    let outcome = StepOutcome::NotSeen { why: "as before".into() };
+    let state = state.apply(&Event::StepSettled { direction, step: Step::Disconnect, outcome }).unwrap();
+    assert!(state.permit(direction, Step::Disconnect, now(), &frozen(None)).is_err());
+    let later = Moment { now: now(), waited: Duration::from_mins(1) };
+    let next = super::decide(&state, Some(&plan.expected), later, &frozen(None));
+    assert!(matches!(&next, Decision::RollBack { why } if why.contains("frozen")), "{next:?}");
+}
+
+#[test]
+fn a_window_that_opens_in_time_is_waited_for_and_no_other() {
+    let plan = cold(ApprovalRule::None);
+    let state = preflighted(&plan).0;
+    let decided = |barriers: &Barriers| super::decide(&state, Some(&plan.expected), moment(now()), barriers);
+    assert_eq!(decided(&closed(Some(plan.expires_at))), Decision::AwaitGate);
+    for too_late in [None, Some(plan.expires_at.plus(Duration::from_secs(1)))] {
+        let ending = decided(&closed(too_late));
+        let refused = matches!(ending, Decision::Conclude(Ending::Refused { reason: Refusal::OutsideWindow, .. }));
+        assert!(refused, "{ending:?}");
+    }
+    let permit = ready(&plan).permit(Direction::Forward, Step::Disconnect, now(), &closed(None));
+    assert!(matches!(permit, Err(Denied::OutsideWindow { opens_at: None })));
+    // What takes nothing out of use may happen at any hour.
+    let path = XksProxyUriPath::parse("/new/kms/xks/v1").unwrap();
+    let hot = planned(Change { path: Some(path), ..Change::default() }, &Policy::default());
+    assert!(ready(&hot).permit(Direction::Forward, Step::Update, now(), &closed(None)).is_ok());
+}
+
+fn glass_broken(approval: ApprovalRule) -> Plan {
+    let wanted = Wanted {
+        id: UpdateId::new(&IdSource::from_seed(1), now()),
+        change: endpoint_change(),
+        options: Options { break_glass: Some("the proxy burns".into()), ..Options::default() },
+        former_credential: None,
+        former_password: false,
+        waivers: Vec::new(),
+        keys: Some(KnownKeys { found: 7, complete: true }),
+        by: AUTHOR.into(),
+    };
+    plan(&store(ConnectionState::Connected), wanted, &Policy { approval, ..Policy::default() }, now()).unwrap()
+}
+
+#[test]
+fn a_broken_glass_passes_by_people_and_hours_but_never_by_a_preflight() {
+    let plan = glass_broken(ApprovalRule::Two);
+    let barriers = Barriers { opening: Opening::Closed { opens_at: None }, ..frozen(None) };
+    assert_ne!(plan.digest(), cold(ApprovalRule::Two).digest(), "it is part of the plan");
+    let state = preflighted(&plan).0;
+    let passed_by = vec![PassedBy::Approval, PassedBy::Freeze, PassedBy::Window];
+    let decision = super::decide(&state, Some(&plan.expected), moment(now()), &barriers);
+    assert_eq!(decision, Decision::BreakGlass { passed_by: passed_by.clone() });
+    let broke =
+        |by: &str| Event::BrokeGlass { by: by.into(), reason: "the proxy burns".into(), passed_by: passed_by.clone() };
+    assert!(state.clone().apply(&broke("bob")).is_err(), "only whoever the plan names");
+    assert!(preflighted(&cold(ApprovalRule::Two)).0.apply(&broke(AUTHOR)).is_err(), "its plan says nothing of it");
+    let state = state.apply(&broke(AUTHOR)).unwrap();
+    let decided = |state: &State| super::decide(state, Some(&plan.expected), moment(now()), &barriers);
+    assert_eq!(decided(&state), Decision::Preflight(Round::Last));
+    let state = state.apply(&Event::PreflightStarted { round: Round::Last }).unwrap();
+    for verdict in [Verdict::Blocked, Verdict::Inconclusive] {
+        let summary = summary(&plan, verdict, now());
+        let state = state.clone().apply(&Event::PreflightFinished { round: Round::Last, summary }).unwrap();
+        assert!(matches!(decided(&state), Decision::Conclude(Ending::Blocked { .. })), "{verdict:?}");
+        assert!(state.permit(Direction::Forward, Step::Disconnect, now(), &barriers).is_err());
+    }
+    let passed = Event::PreflightFinished { round: Round::Last, summary: summary(&plan, Verdict::Ready, now()) };
+    let state = state.apply(&passed).unwrap();
+    assert_eq!(decided(&state), Decision::Perform(Step::Disconnect));
+    assert!(state.permit(Direction::Forward, Step::Disconnect, now(), &barriers).is_ok());
+}
+
+#[test]
+fn whoever_decides_is_told_the_outage_beforehand() {
+    let forecast = glass_broken(ApprovalRule::One).forecast.unwrap();
+    assert_eq!((forecast.minutes, forecast.affected_keys), (10, Some(KnownKeys { found: 7, complete: true })));
+    let path = XksProxyUriPath::parse("/new/kms/xks/v1").unwrap();
+    assert_eq!(planned(Change { path: Some(path), ..Change::default() }, &Policy::default()).forecast, None);
+}
+
+/// A plan as version 1 recorded it, before forecasts, approvals by several people and broken glass.
+#[test]
+fn a_plan_that_an_earlier_version_recorded_is_read() {
+    let plan = planned(
+        Change { path: Some(XksProxyUriPath::parse("/new/kms/xks/v1").unwrap()), ..Change::default() },
+        &Policy::default(),
+    );
+    let recorded = serde_json::to_value(&plan).unwrap();
+    let members: Vec<&str> = recorded["body"].as_object().unwrap().keys().map(String::as_str).collect();
+    for later in ["forecast", "break_glass", "reconnect_unproven"] {
+        assert!(!members.contains(&later), "{later} is left out where it says nothing, so that old digests hold");
     }
 }

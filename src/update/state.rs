@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::approval::{Approval, Consent, Proposal};
+use super::barrier::Barriers;
 use super::gate::{Denied, Permit, PreflightPassed, PreflightSummary};
 use super::plan::Plan;
 use super::policy::ApprovalRule;
@@ -102,7 +103,7 @@ pub struct Run {
 
 impl Run {
     /// Whether no mutation is known to have had an effect, though one may have had it late.
-    pub(super) fn is_still_first(&self) -> bool {
+    pub fn is_still_first(&self) -> bool {
         self.done == 0 && !self.blind
     }
 }
@@ -315,6 +316,10 @@ impl State {
                     None => Phase::AwaitingApproval(proposal),
                 }
             }
+            (Phase::Passed(_), Event::BrokeGlass { by, .. }) => match Approval::by_break_glass(&plan, by) {
+                Some(approval) => Phase::Approved(approval),
+                None => return Err(illegal("its plan passes nothing by, or not for them")),
+            },
             (Phase::Running(run), Event::RollbackRequested { by }) => {
                 Phase::Running(Run { rollback_wanted: Some(by.clone()), ..run })
             }
@@ -366,6 +371,18 @@ impl State {
         }
     }
 
+    /// What keeps the update from its first mutation at this moment although nothing is missing any more, if something
+    /// does.
+    pub fn barred(&self, now: Timestamp, barriers: &Barriers) -> Option<Denied> {
+        let allowed = match &self.phase {
+            Phase::Passed(_) => self.plan.approval == ApprovalRule::None || self.plan.break_glass.is_some(),
+            Phase::Approved(_) | Phase::Ready(_) | Phase::Preflighting { round: Round::Last, .. } => true,
+            Phase::Running(run) => run.is_still_first() && run.unsettled.is_none(),
+            _ => false,
+        };
+        barriers.let_pass(&self.plan, now).err().filter(|_| allowed)
+    }
+
     /// What is up for approval, while it is.
     pub fn proposal(&self) -> Option<&Proposal> {
         match &self.phase {
@@ -375,7 +392,7 @@ impl State {
     }
 
     /// The event that a person's yes becomes at this moment, or why it counts for nothing.
-    pub fn consent(&self, consent: &Consent<'_>, now: Timestamp) -> Result<Event, Denied> {
+    pub fn consent(&self, consent: &Consent<'_>, now: Timestamp, barriers: &Barriers) -> Result<Event, Denied> {
         let plan = &self.plan;
         let over = matches!(&self.phase, Phase::Concluded(Ending::Refused { reason: Refusal::Expired, .. }));
         let before = !matches!(&self.phase, Phase::Running(_) | Phase::RollingBack(_) | Phase::Concluded(_));
@@ -386,6 +403,7 @@ impl State {
             return Err(Denied::NotAwaitingApproval { phase: self.phase.name() });
         };
         proposal.clone().with(plan, consent)?;
+        barriers.not_frozen(now)?;
         let Consent { by, digest, outage_acknowledged } = *consent;
         Ok(Event::ApprovalGiven { by: by.to_owned(), digest: digest.clone(), outage_acknowledged })
     }
@@ -403,21 +421,27 @@ impl State {
 
     /// Permission for the step that comes next: the first mutation needs a fresh pre-flight, approval and a plan that
     /// has not expired; later ones follow from it.
-    pub fn permit(&self, direction: Direction, step: Step, now: Timestamp) -> Result<Permit, Denied> {
+    pub fn permit(
+        &self,
+        direction: Direction,
+        step: Step,
+        now: Timestamp,
+        barriers: &Barriers,
+    ) -> Result<Permit, Denied> {
         let not_next = Err(Denied::NotNext { step });
         match (&self.phase, direction) {
             (Phase::Ready(ready), Direction::Forward) if self.plan.steps.first() == Some(&step) => {
                 if self.cancelled.is_some() {
                     return not_next;
                 }
-                Permit::first(&self.plan, &ready.passed, &ready.approval, step, now)
+                Permit::first(&self.plan, &ready.passed, &ready.approval, barriers, step, now)
             }
             (Phase::Running(run), Direction::Forward)
                 if run.unsettled.is_none() && self.plan.steps.get(run.done) == Some(&step) =>
             {
                 // Nothing is known to have changed yet: sent again, the first mutation is still the first.
                 if run.is_still_first() {
-                    Permit::first(&self.plan, &run.ready.passed, &run.ready.approval, step, now)
+                    Permit::first(&self.plan, &run.ready.passed, &run.ready.approval, barriers, step, now)
                 } else {
                     Permit::onward(&self.plan, direction, step)
                 }

@@ -39,6 +39,11 @@ fn happened(event: &Value) -> String {
         }
         "approval_requested" => "waiting for approval: somebody must agree to exactly this plan".to_owned(),
         "approval_given" => format!("approved by {}", at("/by")),
+        "broke_glass" => {
+            let passed_by = list(event.pointer("/passed_by"));
+            let passed_by = if passed_by.is_empty() { "nothing".to_owned() } else { passed_by };
+            format!("{} BROKE THE GLASS ({}), which passes by: {passed_by}", at("/by"), at("/reason"))
+        }
         "cancel_requested" => format!("{} asked to cancel", at("/by")),
         "rollback_requested" => format!("{} asked to roll back", at("/by")),
         "step_intended" => {

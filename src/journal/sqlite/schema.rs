@@ -75,6 +75,16 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX reports_of_update ON reports (update_id, id);
 ",
+    "
+    -- An empty key_store means every one.
+    CREATE TABLE freezes (
+        key_store TEXT PRIMARY KEY,
+        reason TEXT NOT NULL,
+        frozen_by TEXT NOT NULL,
+        since TEXT NOT NULL,
+        until TEXT
+    ) STRICT;
+",
 ];
 
 /// Brings the database to the present schema; refuses a later one.

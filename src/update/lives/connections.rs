@@ -11,6 +11,7 @@ fn planned_connection(state: ConnectionState, to: ConnectionChange) -> Result<Pl
         former_credential: Some(credential(FORMER_ID, "f")),
         former_password: false,
         waivers: Vec::new(),
+        keys: None,
         by: "tester".into(),
     };
     plan_connection(&store(state), wanted, to, &Policy::default(), now)
@@ -74,6 +75,7 @@ fn a_change_in_place_is_refused_where_it_disconnects() {
         former_credential: None,
         former_password: false,
         waivers: Vec::new(),
+        keys: None,
         by: "tester".into(),
     };
     let planned =

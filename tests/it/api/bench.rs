@@ -373,6 +373,8 @@ impl ServiceParts<'_> {
         })
         .unwrap();
         let driver = Driver::new(driver::Parts {
+            freezes: Arc::new(journal.clone()),
+            known_keys: Arc::new(|_| None),
             journal: Arc::new(CountedJournal::new(Arc::new(journal.clone()), metrics.clone())),
             reader: reader.clone(),
             writer: Some(writer),

@@ -230,8 +230,11 @@ async fn driver(
         timeout: BOUND,
         observer: Arc::new(|_| ()),
     }));
+    let journal = Arc::new(journal(directory.path()));
     let driver = Driver::new(Parts {
-        journal: Arc::new(journal(directory.path())),
+        freezes: journal.clone(),
+        known_keys: Arc::new(|_| None),
+        journal,
         reader: aws.clone(),
         writer: Some(aws),
         verifier: examiner.clone(),

@@ -73,6 +73,7 @@ pub(crate) fn planned(ids: &IdSource, key_store: &str, second: i64) -> Plan {
         former_credential: None,
         former_password: false,
         waivers: Vec::new(),
+        keys: None,
         by: "tester".into(),
     };
     plan(&store, wanted, &Policy::default(), now).unwrap()

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use rustls::RootCertStore;
 use secrecy::SecretString;
+use tempfile::TempDir;
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use xks_preflight::check::{JudgingPolicy, Verdict};
 use xks_preflight::clock::{Clock, SystemClock};
@@ -37,7 +38,10 @@ pub(crate) struct Bench {
     pub(crate) kms: SandboxKms,
     pub(crate) aws: Arc<AwsKms>,
     pub(crate) store: CustomKeyStoreId,
+    /// Where freezes are kept, whatever becomes of the journal.
+    pub(crate) freezes: Arc<SqliteJournal>,
     _proxies: [SandboxProxy; 2],
+    _directory: TempDir,
 }
 
 impl Bench {
@@ -62,7 +66,10 @@ impl Bench {
         let kms = SandboxKms::start(settings).await.unwrap();
         let store = kms.add_store(SeedStore::public("store", OLD, PATH, KEY_ID, SECRET));
         let aws = Arc::new(aws(&kms.endpoint_url(), Duration::from_secs(20)).await);
-        Self { kms, aws, store: CustomKeyStoreId::parse(&store).unwrap(), _proxies: [old, new] }
+        let directory = tempfile::tempdir().unwrap();
+        let freezes = Arc::new(journal(directory.path()));
+        let store = CustomKeyStoreId::parse(&store).unwrap();
+        Self { kms, aws, store, freezes, _proxies: [old, new], _directory: directory }
     }
 
     /// The endpoint in force and the connection state.
@@ -84,6 +91,8 @@ impl Bench {
     pub(crate) fn driver_with(&self, journal: Arc<dyn Journal>, verifier: &Arc<Says>, policy: Policy) -> Driver {
         Driver::new(Parts {
             journal,
+            freezes: self.freezes.clone(),
+            known_keys: Arc::new(|_| None),
             reader: self.aws.clone(),
             writer: Some(self.aws.clone()),
             verifier: verifier.clone(),

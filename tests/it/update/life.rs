@@ -85,7 +85,9 @@ async fn a_person_agrees_to_exactly_this_plan_or_cancels() {
         id
     };
     let id = waiting().await;
-    assert!(matches!(driver.submit(bench.endpoint_request()).await, Err(SubmitError::Locked(by)) if by == id));
+    assert!(
+        matches!(driver.submit(bench.endpoint_request()).await, Err(SubmitError::Locked { update, owner: Some(_) }) if update == id)
+    );
     let approve = async |id, digest: &ApprovalDigest| {
         let consent = Consent { by: "boss", digest, outage_acknowledged: true };
         driver.approve(id, &consent, Seen::default()).await

@@ -1,0 +1,77 @@
+//! What stands between plans and their first mutation: freezes, which are kept durably, and maintenance windows.
+
+use super::{Driver, Inner, SubmitError, UpdateRecord};
+use crate::chain::Chain;
+use crate::journal::JournalError;
+use crate::key_store::CustomKeyStoreId;
+use crate::update::{Barriers, Denied, Freeze, Phase, Plan, State};
+
+impl Driver {
+    /// Stops the beginning of changes. An update whose first mutation is intended already goes on: see its status.
+    pub async fn freeze(&self, freeze: &Freeze) -> Result<(), JournalError> {
+        self.0.parts.freezes.freeze(freeze).await?;
+        let Freeze { key_store, reason, by, until, .. } = freeze;
+        let key_store = key_store.as_ref().map_or("all", CustomKeyStoreId::as_str);
+        let until = until.map(tracing::field::display);
+        tracing::warn!(key_store, by, reason, until, "changes are frozen");
+        Ok(())
+    }
+
+    /// Ends a freeze before its time; gives it, if there was one in force.
+    pub async fn lift(&self, key_store: Option<&CustomKeyStoreId>, by: &str) -> Result<Option<Freeze>, JournalError> {
+        let lifted = self.0.parts.freezes.lift(key_store).await?;
+        let key_store = key_store.map_or("all", CustomKeyStoreId::as_str);
+        if let Some(Freeze { reason, .. }) = &lifted {
+            tracing::warn!(key_store, by, reason, "freeze is lifted");
+        }
+        let now = self.0.parts.clock.now();
+        Ok(lifted.filter(|freeze| freeze.is_in_force(now)))
+    }
+
+    /// The freezes in force.
+    pub async fn freezes(&self) -> Result<Vec<Freeze>, JournalError> {
+        let now = self.0.parts.clock.now();
+        let mut freezes = self.0.parts.freezes.freezes().await?;
+        freezes.retain(|freeze| freeze.is_in_force(now));
+        Ok(freezes)
+    }
+
+    /// What keeps the update from its first mutation at this moment although nothing is missing any more.
+    pub async fn barred(&self, record: &UpdateRecord) -> Result<Option<Denied>, JournalError> {
+        let barriers = self.0.barriers_of(&record.state).await?;
+        Ok(record.state.barred(self.0.parts.clock.now(), &barriers))
+    }
+
+    /// Whether a plan that was just made may be recorded: not while changes are frozen, nor if every window opens too
+    /// late for it.
+    pub(super) async fn open_for(&self, plan: &Plan) -> Result<(), SubmitError> {
+        let barriers = self.0.barriers(&plan.key_store).await.map_err(SubmitError::Journal)?;
+        match barriers.let_pass(plan, plan.created_at) {
+            Err(Denied::OutsideWindow { opens_at: Some(at) }) if at <= plan.expires_at => Ok(()),
+            Err(denied) => Err(SubmitError::Denied(denied)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Inner {
+    /// What stands in the way of changes of the key store now.
+    pub(super) async fn barriers(&self, key_store: &CustomKeyStoreId) -> Result<Barriers, JournalError> {
+        let now = self.parts.clock.now();
+        let freezes = self.parts.freezes.freezes().await.inspect_err(|error| {
+            tracing::error!(error = %Chain(error), "freezes cannot be read: nothing is begun");
+        })?;
+        let opening = self.parts.policy.windows.opening(key_store, now);
+        Ok(Barriers { freeze: Freeze::longest(freezes, key_store, now), opening })
+    }
+
+    /// As [`Inner::barriers`], but nothing stands in the way of what has begun: seeing it through and taking it back must
+    /// not depend on what can be read of freezes.
+    pub(super) async fn barriers_of(&self, state: &State) -> Result<Barriers, JournalError> {
+        match state.phase() {
+            Phase::RollingBack(_) | Phase::Concluded(_) => Ok(Barriers::default()),
+            Phase::Running(run) if !run.is_still_first() => Ok(Barriers::default()),
+            _ => self.barriers(&state.plan().key_store).await,
+        }
+    }
+}
