@@ -18,7 +18,7 @@ use xks_preflight::clock::SystemClock;
 use xks_preflight::id::IdSource;
 use xks_preflight::key_store::{ConnectivityKind, Region};
 use xks_preflight::preflight::{Candidate, CandidateKeys, OfferedCredential, Preflight, Thoroughness};
-use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
 
@@ -167,6 +167,7 @@ async fn probe(address: &str, root: &str) {
         trust: TrustRoots::laboratory(&root).unwrap(),
         client_certificate: None,
         resolver: ResolverSettings::System,
+        egress: Egress::default(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(IdSource::from_entropy()),
     });

@@ -18,7 +18,7 @@ use xks_preflight::clock::SystemClock;
 use xks_preflight::id::IdSource;
 use xks_preflight::key_store::{ConnectivityKind, ExternalKeyId, Region};
 use xks_preflight::preflight::{Candidate, CandidateKeys, KeyThoroughness, OfferedCredential, Preflight, Thoroughness};
-use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ExternalKey, KeyMaterials, ProxySettings, SandboxProxy};
 
@@ -93,6 +93,7 @@ fn preflight(pki: &Pki) -> Preflight {
         trust: TrustRoots::laboratory(pki.root_pem().as_bytes()).unwrap(),
         client_certificate: None,
         resolver: ResolverSettings::System,
+        egress: Egress::default(),
         clock: Arc::new(SystemClock),
         ids: ids(),
     });

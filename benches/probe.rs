@@ -25,7 +25,7 @@ use xks_preflight::clock::SystemClock;
 use xks_preflight::id::IdSource;
 use xks_preflight::key_store::{ConnectivityKind, Region};
 use xks_preflight::preflight::{Candidate, CandidateKeys, OfferedCredential, Preflight, Thoroughness};
-use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
 
@@ -126,6 +126,7 @@ fn preflight(root: &str) -> Preflight {
         trust: TrustRoots::laboratory(root.as_bytes()).unwrap(),
         client_certificate: None,
         resolver: ResolverSettings::System,
+        egress: Egress::default(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(IdSource::from_entropy()),
     });

@@ -222,6 +222,7 @@ impl App {
             trust: preflight.trust.clone(),
             client_certificate: None,
             resolver: preflight.resolver.clone(),
+            egress: preflight.egress.clone(),
             clock: Arc::clone(&parts.clock),
             ids: Arc::clone(&ids),
         })?;

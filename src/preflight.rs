@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::id::{IdSource, ReportId};
 use crate::journal::Canary;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, Region};
-use crate::probe::Prober;
+use crate::probe::{Destination, Prober};
 
 /// The addresses that are probed at most unless told otherwise; beyond it something is wrong with the name.
 const MOST_ADDRESSES: usize = 32;
@@ -98,11 +98,11 @@ impl Preflight {
         let at = self.clock.now();
         let begun = tokio::time::Instant::now();
         // Boxed, because futures within futures add up.
-        let mut evidence = Box::pin(gather::gather(&self.prober, candidate, thoroughness, at)).await;
+        let (mut evidence, addresses) = Box::pin(gather::gather(&self.prober, candidate, thoroughness, at)).await;
         evidence.aws = aws;
         let mut report = self.report(evidence, begun, &thoroughness.judging);
         if let Some(load) = &thoroughness.load {
-            report.evidence.capacity = Some(Box::pin(self.put_under_load(candidate, &report, load)).await);
+            report.evidence.capacity = Some(Box::pin(self.put_under_load(candidate, addresses, &report, load)).await);
             report.findings = judge(&report.evidence, &thoroughness.judging);
             report.took = begun.elapsed();
         }
@@ -139,11 +139,16 @@ impl Preflight {
     }
 
     /// Only a candidate that was found fit so far is put under load.
-    async fn put_under_load(&self, candidate: &Candidate, report: &Report, load: &Load) -> CapacityEvidence {
+    async fn put_under_load(
+        &self,
+        candidate: &Candidate,
+        addresses: Vec<Destination>,
+        report: &Report,
+        load: &Load,
+    ) -> CapacityEvidence {
         if let Some(untold) = report.not_ready() {
             return CapacityEvidence::NotReached { stopped_at: untold.check.stage };
         }
-        let addresses = report.evidence.addresses.iter().map(|seen| seen.address).collect();
         capacity::put(&self.prober, candidate, addresses, load).await
     }
 

@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! `dns::resolve -> tcp::connect -> tls::secure -> exchange::send`. Each value owns the live thing - addresses, socket,
+//! `dns::resolve -> egress -> tcp::connect -> tls::secure -> exchange::send`. Each value owns the live thing - addresses, socket,
 //! TLS stream - so the compiler checks the order. A *cold* sample is a fresh connection under KMS's limit, which covers
 //! connect, handshake, request and the whole answer; the stages share one `deadline`, so the stage that waits when it
 //! comes is the one that ran out of time. There is no pool: reuse hides faults and falsifies stage times. *Warm*
@@ -26,6 +26,7 @@ mod client_certificate;
 mod deadline;
 mod dns;
 mod draft;
+mod egress;
 mod exchange;
 mod old_suites;
 mod recorder;
@@ -40,7 +41,6 @@ mod trust;
 #[cfg(feature = "sandbox")]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,7 @@ use crate::xks::{XksOperation, health_request};
 
 pub use self::client_certificate::{ClientCertificate, ClientCertificateError};
 pub use self::dns::{ResolverSettings, is_connect_to};
+pub use self::egress::{Destination, Egress, HostSuffix, vpc_network};
 pub use self::exchange::KeptConnection;
 pub use self::trust::{KmsTrustList, KmsTrustListError, TrustRoots, TrustRootsError};
 
@@ -71,6 +72,8 @@ pub struct ProberSettings {
     pub client_certificate: Option<ClientCertificate>,
     /// Who is asked for names.
     pub resolver: ResolverSettings,
+    /// Which hosts may be probed, and where their names may lead.
+    pub egress: Egress,
     /// For signatures, certificates and records.
     pub clock: Arc<dyn Clock>,
     /// For `kmsRequestId`.
@@ -116,6 +119,7 @@ pub struct ColdSample {
 pub struct Prober {
     terms: Terms,
     resolver: NameResolver,
+    egress: Egress,
     clock: Arc<dyn Clock>,
     ids: Arc<IdSource>,
 }
@@ -131,17 +135,22 @@ struct ColdAttempt {
 impl Prober {
     /// Gets ready; no I/O but reading the machine's resolver settings.
     pub fn new(settings: ProberSettings) -> Result<Self, ProberError> {
-        let ProberSettings { trust, client_certificate, resolver, clock, ids } = settings;
+        let ProberSettings { trust, client_certificate, resolver, egress, clock, ids } = settings;
         // The first random bytes of a process cost aws-lc tens of milliseconds, for gathering entropy. They must not
         // be taken out of KMS's 250 on the first probe. Should it fail here, the handshake will tell.
         let _ = aws_lc_rs::rand::fill(&mut [0; 32]);
         let terms = Terms::new(trust, client_certificate, Arc::clone(&clock))?;
-        Ok(Self { terms, resolver: NameResolver::new(&resolver), clock, ids })
+        Ok(Self { terms, resolver: NameResolver::new(&resolver), egress, clock, ids })
     }
 
     /// Whether roots of a laboratory are trusted, so that verdicts hold for the laboratory only.
     pub fn is_lab(&self) -> bool {
         self.terms.is_lab()
+    }
+
+    /// Which hosts may be probed, and where their names may lead.
+    pub fn egress(&self) -> &Egress {
+        &self.egress
     }
 
     /// A fresh `kmsRequestId` that carries our marker.
@@ -155,13 +164,13 @@ impl Prober {
     }
 
     /// The addresses behind a `connect_to` of the form HOST:PORT. A failure is ours: the operator wrote it.
-    pub async fn resolve_connect_to(&self, host_port: &str) -> Result<Vec<SocketAddr>, Problem> {
+    pub async fn resolve_connect_to(&self, host_port: &str) -> Result<Vec<Destination>, Problem> {
         dns::resolve_connect_to(host_port).await
     }
 
     /// Asks for health on a fresh connection within `limit`; after a network time-out once more, on another fresh one
     /// and with the same limit, as KMS does (XKS proxy API, Timeouts).
-    pub async fn cold_sample(&self, target: &Target, address: SocketAddr, limit: Duration) -> ColdSample {
+    pub async fn cold_sample(&self, target: &Target, address: Destination, limit: Duration) -> ColdSample {
         let first = self.cold_attempt(target, address, limit).await;
         if !is_network_time_out(&first.attempt) {
             let ColdAttempt { attempt, tls, connection } = first;
@@ -174,7 +183,7 @@ impl Prober {
     }
 
     /// The same with more patience and without a retry: tells slow from dead.
-    pub async fn patient_sample(&self, target: &Target, address: SocketAddr, patience: Duration) -> Sample {
+    pub async fn patient_sample(&self, target: &Target, address: Destination, patience: Duration) -> Sample {
         let ColdAttempt { attempt, .. } = self.cold_attempt(target, address, patience).await;
         Sample { kind: SampleKind::Patient, first: attempt, retry: None }
     }
@@ -196,7 +205,7 @@ impl Prober {
     pub async fn try_suites(
         &self,
         target: &Target,
-        address: SocketAddr,
+        address: Destination,
         showed: Option<&TlsEvidence>,
         limit: Duration,
     ) -> SuiteEvidence {
@@ -206,7 +215,7 @@ impl Prober {
     /// Asks for health on a fresh connection with a client certificate that nobody vouches for: self-signed, in the
     /// name of KMS. A proxy that wants client certificates must refuse it. To be done only with the consent of the
     /// proxy's owner: it looks like an attack.
-    pub async fn try_stranger(&self, target: &Target, address: SocketAddr, limit: Duration) -> StrangerTrial {
+    pub async fn try_stranger(&self, target: &Target, address: Destination, limit: Duration) -> StrangerTrial {
         match stranger::certificate(&target.region, self.clock.now()) {
             Ok(stranger) => {
                 let cold = self.go_through_the_stages(target, address, Some(&stranger), limit).await;
@@ -217,7 +226,7 @@ impl Prober {
     }
 
     /// Opens a connection within `limit` and asks nothing on it yet. The server is authenticated.
-    pub async fn open(&self, target: &Target, address: SocketAddr, limit: Duration) -> Result<KeptConnection, Stop> {
+    pub async fn open(&self, target: &Target, address: Destination, limit: Duration) -> Result<KeptConnection, Stop> {
         let deadline = Deadline::after(limit);
         let socket = tcp::connect(address, deadline).await.1?;
         let certificate = self.terms.client_certificate();
@@ -240,7 +249,7 @@ impl Prober {
         self.send(target, connection, operation, body, request_id, Deadline::after(limit)).await.1
     }
 
-    async fn cold_attempt(&self, target: &Target, address: SocketAddr, limit: Duration) -> ColdAttempt {
+    async fn cold_attempt(&self, target: &Target, address: Destination, limit: Duration) -> ColdAttempt {
         let client = self.terms.client_certificate();
         let cold = Box::pin(self.go_through_the_stages(target, address, client, limit)).await;
         let stop = cold.attempt.stop.as_ref();
@@ -257,7 +266,7 @@ impl Prober {
     async fn go_through_the_stages(
         &self,
         target: &Target,
-        address: SocketAddr,
+        address: Destination,
         client: Option<&ClientCertificate>,
         limit: Duration,
     ) -> ColdAttempt {

@@ -52,6 +52,7 @@ problem_kinds! {
     NotPublic => "not_public", "an address that KMS cannot reach over the internet";
     TooManyAddresses => "too_many_addresses", "more addresses than are probed";
     UnfitAddress => "unfit_address", "an address that no proxy can have";
+    NotAllowed => "not_allowed", "a host or network that may not be probed from here";
     PublicElsewhere => "public_elsewhere", "a private DNS name that resolves publicly to something else";
     // tcp
     Refused => "refused", "the connection was refused";

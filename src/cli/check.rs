@@ -18,7 +18,7 @@ use crate::id::IdSource;
 use crate::key_store::{ConnectivityKind, ExternalKeyId, Region, XksProxyUriEndpoint};
 use crate::preflight::{Baseline, Candidate, CandidateKeys, Preflight, Thoroughness};
 use crate::probe::{
-    ClientCertificate, KmsTrustList, Prober, ProberSettings, ResolverSettings, TrustRoots, is_connect_to,
+    ClientCertificate, Egress, KmsTrustList, Prober, ProberSettings, ResolverSettings, TrustRoots, is_connect_to,
 };
 use crate::render::{self, Form};
 
@@ -190,6 +190,8 @@ fn prober(arguments: &Arguments) -> anyhow::Result<Prober> {
         trust,
         client_certificate,
         resolver: resolver.map_err(|rule| Usage(format!("--resolver: {rule}")))?,
+        // Whoever types the command may connect wherever it leads, and does not do so through us.
+        egress: Egress::default(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(IdSource::from_entropy()),
     })

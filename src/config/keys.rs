@@ -274,6 +274,18 @@ const PREFLIGHT: &[Key] = &[
         Default("[]"),
         "hosts of endpoints whose proxies may be put under load by POST /v1/preflights",
     ),
+    key(
+        "endpoint_hosts",
+        Shape::Texts(100),
+        Default("[]"),
+        "hosts that endpoints may have, each with all below it; none means any host of the internet",
+    ),
+    key(
+        "vpc_networks",
+        Shape::Texts(64),
+        Default("[]"),
+        "private IPv4 networks in which the names of VPC endpoints may be probed; none means that none are",
+    ),
     key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),
 ];

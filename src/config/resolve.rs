@@ -295,6 +295,7 @@ impl Resolver<'_> {
         let resolver = section.texts("resolver").and_then(|servers| self.name_servers(&servers));
         let promote = section.texts("promote").and_then(|ids| waiver::promoted(ids, self.faults));
         let capacity_allow = section.texts("capacity_allow").and_then(|hosts| waiver::hosts(hosts, self.faults));
+        let egress = waiver::egress(&mut section, self.faults);
         let routes = section.sections("routes").and_then(|all| waiver::routes(all, self.faults));
         let waivers = section.sections("waivers").and_then(|all| waiver::waivers(all, stores, self.faults));
         section.finish(self.faults);
@@ -307,6 +308,7 @@ impl Resolver<'_> {
             resolver: resolver?,
             promote: promote?,
             capacity_allow: capacity_allow?,
+            egress: egress?,
             routes: routes?,
             waivers: waivers?,
         })

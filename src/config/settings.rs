@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::key_store::{
     CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
 };
-use crate::probe::{ResolverSettings, TrustRoots};
+use crate::probe::{Egress, ResolverSettings, TrustRoots};
 use crate::update::ApprovalRule;
 
 /// A whole configuration without fault.
@@ -185,6 +185,8 @@ pub struct PreflightSettings {
     pub promote: Vec<String>,
     /// `capacity_allow`: hosts of endpoints whose proxies may be put under load, in lower case.
     pub capacity_allow: BTreeSet<String>,
+    /// `endpoint_hosts` and `vpc_networks`: which hosts may be probed, and where their names may lead.
+    pub egress: Egress,
     /// `routes`: where to connect for a host, in place of what DNS says. Hosts are in lower case.
     pub routes: BTreeMap<String, Vec<SocketAddr>>,
     /// `waivers`, unique by check and key store.

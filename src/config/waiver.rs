@@ -10,6 +10,7 @@ use super::settings::Waiver;
 use crate::check::{self, Level};
 use crate::clock::Timestamp;
 use crate::key_store::{CustomKeyStoreId, XksProxyUriEndpoint};
+use crate::probe::{Egress, HostSuffix, vpc_network};
 
 const UNKNOWN_CHECK: &str = "must be the id of a check, as listed by: xks-preflight catalogue";
 
@@ -45,6 +46,28 @@ pub(super) fn hosts(texts: Vec<Taken<String>>, faults: &mut Collector) -> Option
         whole = false;
     }
     whole.then_some(hosts)
+}
+
+/// `preflight.endpoint_hosts` and `preflight.vpc_networks`.
+pub(super) fn egress(section: &mut Section, faults: &mut Collector) -> Option<Egress> {
+    let hosts = each(section.texts("endpoint_hosts")?, HostSuffix::parse, faults);
+    let networks = each(section.texts("vpc_networks")?, vpc_network, faults);
+    Some(Egress { hosts: Some(hosts?).filter(|hosts| !hosts.is_empty()), vpc_networks: Some(networks?) })
+}
+
+fn each<T>(
+    texts: Vec<Taken<String>>,
+    parse: impl Fn(&str) -> Result<T, String>,
+    faults: &mut Collector,
+) -> Option<Vec<T>> {
+    let parsed = texts.into_iter().map(|text| {
+        parse(&text.value)
+            .map_err(|rule| faults.add(text.line, &text.path, format!("{rule} {}", found(&text.value))))
+            .ok()
+    });
+    // Every one is looked at, so that all faults are told.
+    let parsed: Vec<Option<T>> = parsed.collect();
+    parsed.into_iter().collect()
 }
 
 fn host(text: &str) -> Result<String, String> {

@@ -18,7 +18,6 @@ mod schedule;
 mod tally;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ use crate::check::{
     CapacityEvidence, ExchangeEvidence, LoadEvidence, LoadOperation, LoadOutcome, Problem, ProblemKind, Stage, Stop,
 };
 use crate::key_store::ExternalKeyId;
-use crate::probe::{Prober, Target};
+use crate::probe::{Destination, Prober, Target};
 use crate::xks::{
     EncryptRequest, EncryptedData, ErrorName, HealthStatus, KeyRequestMetadata, Refusal, XksOperation, health_request,
 };
@@ -143,7 +142,7 @@ struct Answer {
 pub(super) async fn put(
     prober: &Prober,
     candidate: &Candidate,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Destination>,
     load: &Load,
 ) -> CapacityEvidence {
     let Some(target) = candidate.target() else { return CapacityEvidence::NotReached { stopped_at: Stage::Input } };

@@ -1,18 +1,16 @@
 //! Gathers the evidence for one candidate.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::{Baseline, Candidate, Thoroughness, keys, refusals};
 use crate::check::{
-    AddressEvidence, CurrentProxy, Evidence, KMS_PORT, KMS_TIME_LIMIT, Problem, ProblemKind, RefusalEvidence,
-    Resolution, Stage, is_globally_routable,
+    AddressEvidence, CurrentProxy, Evidence, KMS_TIME_LIMIT, Problem, ProblemKind, RefusalEvidence, Resolution, Stage,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectivityKind, Region};
-use crate::probe::{Prober, Target};
+use crate::probe::{Destination, Prober, Target};
 use crate::xks::HealthStatus;
 
 /// How long the one patient look waits: long enough to tell slow from dead, short enough for a person.
@@ -23,11 +21,11 @@ pub(super) async fn gather(
     candidate: &Candidate,
     thoroughness: &Thoroughness,
     at: Timestamp,
-) -> Evidence {
+) -> (Evidence, Vec<Destination>) {
     let mut evidence = Evidence::new(at, candidate.subject(prober.is_lab()));
     evidence.keys = keys::asked(candidate);
     evidence.refusals = thoroughness.refusals.then(RefusalEvidence::default);
-    let Some(target) = candidate.target() else { return evidence };
+    let Some(target) = candidate.target() else { return (evidence, Vec::new()) };
     let (destinations, name) = tokio::join!(
         destinations(prober, &target, &candidate.connect_to, Some(candidate.connectivity), thoroughness.addresses),
         name_of_a_public_endpoint(prober, candidate, &target),
@@ -38,21 +36,38 @@ pub(super) async fn gather(
     // Asked at the same name, the health would be the candidate's own.
     let baseline = candidate.baseline.as_deref().filter(|_| evidence.keys.current != CurrentProxy::Indistinct);
     let (answers, baseline_health) = tokio::join!(
-        join_all(addresses.into_iter().map(|address| probe_address(prober, &target, address, thoroughness))),
+        join_all(addresses.iter().map(|address| probe_address(prober, &target, *address, thoroughness))),
         baseline_health(prober, baseline, &candidate.region),
     );
     evidence.baseline_health = baseline_health;
     evidence.addresses = answers;
-    refusals::look_further(prober, &target, candidate, thoroughness, &mut evidence).await;
-    keys::look(prober, candidate, &target, thoroughness, &mut evidence).await;
-    evidence
+    let asked = Asked { prober, candidate, target: &target, addresses: &addresses };
+    refusals::look_further(&asked, thoroughness, &mut evidence).await;
+    keys::look(&asked, thoroughness, &mut evidence).await;
+    (evidence, addresses)
+}
+
+/// Who is asked, and where.
+pub(super) struct Asked<'a> {
+    pub(super) prober: &'a Prober,
+    pub(super) candidate: &'a Candidate,
+    pub(super) target: &'a Target,
+    addresses: &'a [Destination],
+}
+
+impl Asked<'_> {
+    /// The destinations of those addresses whose evidence is such.
+    pub(super) fn those(&self, evidence: &Evidence, such: impl Fn(&AddressEvidence) -> bool) -> Vec<Destination> {
+        let fit = |to: &&Destination| evidence.addresses.iter().any(|seen| seen.address == to.address() && such(seen));
+        self.addresses.iter().filter(fit).copied().collect()
+    }
 }
 
 /// KMS finds a public endpoint by its name alone, wherever `connect_to` leads us: the name is asked for all the same. A
 /// laboratory's names are nobody's but its own.
 async fn name_of_a_public_endpoint(prober: &Prober, candidate: &Candidate, target: &Target) -> Option<Resolution> {
     let bypassed = candidate.connectivity == ConnectivityKind::PublicEndpoint && !candidate.connect_to.is_empty();
-    if !bypassed || prober.is_lab() {
+    if !bypassed || prober.is_lab() || prober.egress().host(target.endpoint.host()).is_err() {
         return None;
     }
     Some(prober.resolve(target.endpoint.host()).await)
@@ -61,13 +76,20 @@ async fn name_of_a_public_endpoint(prober: &Prober, candidate: &Candidate, targe
 /// Where to connect.
 pub(super) struct Destinations {
     pub(super) resolution: Resolution,
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) addresses: Vec<Destination>,
     /// Why not everywhere that KMS may connect to.
     pub(super) left_out: Option<Problem>,
 }
 
+impl Destinations {
+    fn nowhere(problem: Problem) -> Self {
+        let resolution = Resolution::Failed { took: Duration::ZERO, problem };
+        Self { resolution, addresses: Vec::new(), left_out: None }
+    }
+}
+
 /// Where to connect: what `connect_to` says, or every IPv4 address of the name that a proxy of this connectivity (of
-/// either, if it is not known) can have. A name is in other hands than ours: what it says must not lead us to services of this machine or its network.
+/// either, if it is not known) can have, as far as our guard admits it.
 pub(super) async fn destinations(
     prober: &Prober,
     target: &Target,
@@ -76,47 +98,35 @@ pub(super) async fn destinations(
     most: usize,
 ) -> Destinations {
     let host = target.endpoint.host();
+    if let Err(problem) = prober.egress().host(host) {
+        return Destinations::nowhere(problem);
+    }
     if connect_to.is_empty() {
         let resolution = prober.resolve(host).await;
         let found = match &resolution {
             Resolution::Answered { ipv4, .. } => ipv4.as_slice(),
             Resolution::NotReached | Resolution::Bypassed | Resolution::Failed { .. } => &[],
         };
-        let (fit, unfit): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) =
-            found.iter().partition(|address| may_be_connected_to(**address, connectivity));
-        let addresses = fit.into_iter().map(|address| SocketAddr::new(address.into(), KMS_PORT)).collect();
-        let (addresses, too_many) = few_enough(addresses, host, most);
-        let left_out = too_many.or_else(|| unfit.first().map(|address| not_probed(host, *address, connectivity)));
-        return Destinations { resolution, addresses, left_out };
+        let mut refused = None;
+        let admit = |address| prober.egress().admit(host, address, connectivity);
+        let addresses = found
+            .iter()
+            .filter_map(|address| admit(*address).map_err(|problem| refused = refused.take().or(Some(problem))).ok());
+        let (addresses, too_many) = few_enough(addresses.collect(), host, most);
+        return Destinations { resolution, addresses, left_out: too_many.or(refused) };
     }
     let mut addresses = Vec::new();
     for place in connect_to {
         match prober.resolve_connect_to(place).await {
             Ok(found) => addresses.extend(found),
-            Err(problem) => {
-                let resolution = Resolution::Failed { took: Duration::ZERO, problem };
-                return Destinations { resolution, addresses: Vec::new(), left_out: None };
-            }
+            Err(problem) => return Destinations::nowhere(problem),
         }
     }
     let (addresses, left_out) = few_enough(addresses, "connect_to", most);
     Destinations { resolution: Resolution::Bypassed, addresses, left_out }
 }
 
-/// A public endpoint is on the internet; a VPC endpoint is anywhere but there, on this machine and its link.
-fn may_be_connected_to(address: Ipv4Addr, connectivity: Option<ConnectivityKind>) -> bool {
-    let public = is_globally_routable(address.into());
-    let [first, ..] = address.octets();
-    // 0.0.0.0/8 is this machine, too; from 224.0.0.0 on are multicast, reserved and broadcast addresses.
-    let anywhere = !(address.is_loopback() || address.is_link_local() || first == 0 || first >= 224);
-    match connectivity {
-        Some(ConnectivityKind::PublicEndpoint) => public,
-        Some(ConnectivityKind::VpcEndpointService) => anywhere && !public,
-        None => anywhere,
-    }
-}
-
-fn few_enough(mut addresses: Vec<SocketAddr>, whose: &str, most: usize) -> (Vec<SocketAddr>, Option<Problem>) {
+fn few_enough(mut addresses: Vec<Destination>, whose: &str, most: usize) -> (Vec<Destination>, Option<Problem>) {
     let found = addresses.len();
     addresses.truncate(most);
     let problem = (found > most).then(|| {
@@ -129,29 +139,14 @@ fn few_enough(mut addresses: Vec<SocketAddr>, whose: &str, most: usize) -> (Vec<
     (addresses, problem)
 }
 
-/// Names may tell us another address than KMS: what stands at an address that no such proxy can have is none of ours,
-/// and says nothing of the candidate.
-fn not_probed(host: &str, address: Ipv4Addr, connectivity: Option<ConnectivityKind>) -> Problem {
-    let why = match connectivity {
-        Some(ConnectivityKind::PublicEndpoint) => {
-            "which is not an address of the internet, so it was not connected to; take it out of the name, or say with \
-             connect_to where the endpoint is"
-        }
-        Some(ConnectivityKind::VpcEndpointService) | None => {
-            "which no VPC endpoint can have, so it was not connected to; look from inside the VPC, or say with connect_to \
-             where the endpoint is"
-        }
-    };
-    Problem::own(ProblemKind::UnfitAddress, format!("{host} resolves to {address} from here, {why}"))
-}
-
 async fn probe_address(
     prober: &Prober,
     target: &Target,
-    address: SocketAddr,
+    address: Destination,
     thoroughness: &Thoroughness,
 ) -> AddressEvidence {
-    let mut seen = AddressEvidence { address, tls: None, suites: None, stranger: None, samples: Vec::new() };
+    let mut seen =
+        AddressEvidence { address: address.address(), tls: None, suites: None, stranger: None, samples: Vec::new() };
     let mut kept = None;
     let mut timed_out = false;
     for _ in 0..thoroughness.cold.max(1) {

@@ -23,7 +23,6 @@ mod metadata;
 mod proof;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,7 +31,7 @@ use self::lane::Lane;
 use super::{Baseline, Candidate, MOST_ADDRESSES, Thoroughness, gather};
 use crate::check::{AddressEvidence, CurrentProxy, Evidence, KMS_TIME_LIMIT, KeyEvidence, KeysAtAddress, Proving};
 use crate::key_store::{ExternalKeyId, Region};
-use crate::probe::{Prober, Target};
+use crate::probe::{Destination, Prober, Target};
 use crate::xks::HealthStatus;
 
 /// How long the current proxy is waited for: it may be slow, which may be why it is to be left.
@@ -69,16 +68,11 @@ pub(super) fn asked(candidate: &Candidate) -> KeyEvidence {
 }
 
 /// Looks at the keys at every address that is fit for it.
-pub(super) async fn look(
-    prober: &Prober,
-    candidate: &Candidate,
-    target: &Target,
-    thoroughness: &Thoroughness,
-    evidence: &mut Evidence,
-) {
+pub(super) async fn look(asked: &gather::Asked<'_>, thoroughness: &Thoroughness, evidence: &mut Evidence) {
+    let gather::Asked { prober, candidate, target, .. } = *asked;
     let settings = &thoroughness.keys;
     let known = known_keys(candidate);
-    let fit: Vec<SocketAddr> = evidence.addresses.iter().filter(|at| is_fit(at)).map(|at| at.address).collect();
+    let fit = asked.those(evidence, is_fit);
     if fit.is_empty() || (candidate.keys.enumeration.is_none() && known.is_empty()) {
         return;
     }
@@ -110,7 +104,7 @@ pub(super) async fn look(
     let metadata = metadata::ask_everywhere(prober, target, &fit, &known, settings.concurrency, until).await;
     for (address, tally) in fit.iter().zip(metadata) {
         let proofs = proofs.next();
-        evidence.keys.addresses.push(KeysAtAddress { address: *address, metadata: Some(tally), proofs });
+        evidence.keys.addresses.push(KeysAtAddress { address: address.address(), metadata: Some(tally), proofs });
     }
 }
 
@@ -153,13 +147,13 @@ fn is_fit(address: &AddressEvidence) -> bool {
 }
 
 /// Everything that is needed to ask the current proxy.
-pub(super) async fn current(prober: &Prober, baseline: &Baseline, region: &Region) -> (Target, Vec<SocketAddr>) {
+pub(super) async fn current(prober: &Prober, baseline: &Baseline, region: &Region) -> (Target, Vec<Destination>) {
     let target = gather::baseline_target(baseline, region);
     let (connect_to, connectivity) = (&baseline.connect_to, baseline.connectivity);
     let addresses = gather::destinations(prober, &target, connect_to, connectivity, MOST_ADDRESSES).await.addresses;
     (target, addresses)
 }
 
-fn lane<'a>(prober: &'a Prober, target: &'a Target, address: SocketAddr) -> Lane<'a> {
+fn lane<'a>(prober: &'a Prober, target: &'a Target, address: Destination) -> Lane<'a> {
     Lane::new(prober, target, address, KMS_TIME_LIMIT)
 }

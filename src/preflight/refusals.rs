@@ -6,18 +6,18 @@
 //! because they look like an attack in the proxy's log; and only where the right request is carried out, because
 //! elsewhere a refusal says nothing.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::gather::Asked;
 use super::{Candidate, Thoroughness};
 use crate::check::{
     AddressEvidence, Deviation, Evidence, ExchangeEvidence, FormerSettings, FormerTrial, Guess, Guessed,
     RefusalEvidence, TOLERATED_SKEW,
 };
 use crate::key_store::Region;
-use crate::probe::{Prober, Target};
+use crate::probe::{Destination, Prober, Target};
 use crate::xks::{ErrorName, Refusal};
 
 /// How long one such request may take: what is slow is told by the samples.
@@ -30,21 +30,13 @@ const MOST_GUESSES: usize = 4;
 const PLAUSIBLE_REGIONS: [&str; 4] = ["us-east-1", "us-west-2", "eu-west-1", "eu-central-1"];
 
 /// Asks on, and adds what it learns to the evidence.
-pub(super) async fn look_further(
-    prober: &Prober,
-    target: &Target,
-    candidate: &Candidate,
-    thoroughness: &Thoroughness,
-    evidence: &mut Evidence,
-) {
-    let those = |fits: fn(&AddressEvidence) -> bool| -> Vec<SocketAddr> {
-        evidence.addresses.iter().filter(|address| fits(address)).map(|address| address.address).collect()
-    };
-    let answering = those(|address| address.exchanges().next().is_some());
-    let serving = those(|address| address.exchanges().any(ExchangeEvidence::is_carried_out));
-    let refused = evidence.addresses.iter().find_map(|address| {
-        address.exchanges().find(|exchange| is_refused_signature(exchange)).map(|exchange| (address.address, exchange))
-    });
+pub(super) async fn look_further(asked: &Asked<'_>, thoroughness: &Thoroughness, evidence: &mut Evidence) {
+    let Asked { prober, candidate, target, .. } = *asked;
+    let answering = asked.those(evidence, |address| address.exchanges().next().is_some());
+    let serving = asked.those(evidence, |address| address.exchanges().any(ExchangeEvidence::is_carried_out));
+    let refusing = asked.those(evidence, |address| refused_signature(address).is_some());
+    let refused = evidence.addresses.iter().find_map(refused_signature);
+    let refused = refusing.first().copied().zip(refused);
     let guesses = match refused.filter(|_| thoroughness.diagnosis) {
         Some((address, exchange)) => {
             let guesses = guesses(target, candidate.vpc_endpoint_service.as_deref(), exchange.clock_ahead());
@@ -62,7 +54,7 @@ pub(super) async fn look_further(
     }
 }
 
-async fn try_all(prober: &Prober, target: &Target, address: SocketAddr) -> Vec<crate::check::Trial> {
+async fn try_all(prober: &Prober, target: &Target, address: Destination) -> Vec<crate::check::Trial> {
     let mut trials = Vec::new();
     for deviation in Deviation::ALL {
         trials.push(prober.trial(target, address, deviation, PATIENCE).await);
@@ -70,17 +62,21 @@ async fn try_all(prober: &Prober, target: &Target, address: SocketAddr) -> Vec<c
     trials
 }
 
+fn refused_signature(address: &AddressEvidence) -> Option<&ExchangeEvidence> {
+    address.exchanges().find(|exchange| is_refused_signature(exchange))
+}
+
 fn is_refused_signature(exchange: &ExchangeEvidence) -> bool {
     Refusal::parse(&exchange.body).is_ok_and(|refusal| refusal.name == Some(ErrorName::AuthenticationFailed))
 }
 
 /// Tries one guess after the other until one hits.
-async fn diagnose(prober: &Prober, target: &Target, address: SocketAddr, guesses: Vec<Guess>) -> Vec<Guessed> {
+async fn diagnose(prober: &Prober, target: &Target, address: Destination, guesses: Vec<Guess>) -> Vec<Guessed> {
     let mut tried = Vec::new();
     for guess in guesses {
         let answer = prober.guess(target, address, &guess, PATIENCE).await;
         let hit = answer.as_ref().is_ok_and(ExchangeEvidence::is_carried_out);
-        tried.push(Guessed { address, guess, answer });
+        tried.push(Guessed { address: address.address(), guess, answer });
         if hit {
             break;
         }
@@ -126,7 +122,7 @@ fn named_region(text: &str) -> Option<Region> {
 }
 
 /// Asks for health with the settings that KMS has now, as far as they lead to the same endpoint.
-async fn former(prober: &Prober, target: &Target, candidate: &Candidate, addresses: &[SocketAddr]) -> FormerSettings {
+async fn former(prober: &Prober, target: &Target, candidate: &Candidate, addresses: &[Destination]) -> FormerSettings {
     let Some(baseline) = candidate.baseline.as_deref() else { return FormerSettings::Unknown };
     if baseline.endpoint.canonical() != target.endpoint.canonical() {
         return FormerSettings::OtherEndpoint;
@@ -139,7 +135,7 @@ async fn former(prober: &Prober, target: &Target, candidate: &Candidate, address
     let now_in_kms = Target { path: baseline.path.clone(), credential: baseline.credential.clone(), ..target.clone() };
     let right = Guess::default();
     let asked = addresses.iter().map(|address| prober.guess(&now_in_kms, *address, &right, PATIENCE));
-    let answers = addresses.iter().copied().zip(join_all(asked).await).collect();
+    let answers = addresses.iter().map(|address| address.address()).zip(join_all(asked).await).collect();
     let access_key_id = baseline.credential.access_key_id.to_string();
     FormerSettings::Tried(FormerTrial { access_key_id, other_credential, other_path, answers })
 }

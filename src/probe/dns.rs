@@ -12,6 +12,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::deadline::Deadline;
+use super::egress::Destination;
 use crate::check::{Problem, ProblemKind, Resolution};
 
 /// How long one name server may take for one answer.
@@ -134,9 +135,9 @@ pub fn is_connect_to(text: &str) -> bool {
 /// Where `connect_to` leads: `HOST:PORT`, the host an address or a name that the machine itself knows.
 ///
 /// A name with IPv4 addresses yields only those, as KMS speaks IPv4 only. Failures are ours: the operator wrote it.
-pub(super) async fn resolve_connect_to(host_port: &str) -> Result<Vec<SocketAddr>, Problem> {
+pub(super) async fn resolve_connect_to(host_port: &str) -> Result<Vec<Destination>, Problem> {
     if let Ok(address) = host_port.parse() {
-        return Ok(vec![address]);
+        return Ok(vec![Destination::of_the_operator(address)]);
     }
     let Some((host, port)) = host_and_port(host_port) else {
         let detail = format!("connect_to {host_port:?} is not HOST:PORT");
@@ -151,10 +152,11 @@ pub(super) async fn resolve_connect_to(host_port: &str) -> Result<Vec<SocketAddr
         Some(found) => found.map_err(|error| own(&error))?,
     };
     let (ipv4, ipv6) = by_family(found.map(|address| address.ip()));
-    let addresses: Vec<SocketAddr> = if ipv4.is_empty() {
-        ipv6.into_iter().map(|ip| SocketAddr::new(ip.into(), port)).collect()
+    let destination = |ip: IpAddr| Destination::of_the_operator(SocketAddr::new(ip, port));
+    let addresses: Vec<Destination> = if ipv4.is_empty() {
+        ipv6.into_iter().map(|ip| destination(ip.into())).collect()
     } else {
-        ipv4.into_iter().map(|ip| SocketAddr::new(ip.into(), port)).collect()
+        ipv4.into_iter().map(|ip| destination(ip.into())).collect()
     };
     if addresses.is_empty() { Err(own(&"it has no address")) } else { Ok(addresses) }
 }

@@ -4,11 +4,11 @@
 //! alone, with the suites that KMS offers in it; where the server refuses without a reason, it is offered every suite
 //! that we can, and then those of former days, to tell a lack of common suites from whatever else it did not like.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::classify;
 use super::deadline::Deadline;
+use super::egress::Destination;
 use super::old_suites::{self, OldChoice};
 use super::tcp;
 use super::tls::{self, Breadth, Choice, Terms, Versions};
@@ -21,7 +21,7 @@ const TLS12: [u8; 2] = [3, 3];
 pub(super) async fn try_both(
     terms: &Terms,
     host: &str,
-    address: SocketAddr,
+    address: Destination,
     showed: Option<&TlsEvidence>,
     limit: Duration,
 ) -> SuiteEvidence {
@@ -38,7 +38,7 @@ pub(super) async fn try_both(
     SuiteEvidence { tls13, tls12 }
 }
 
-async fn try_one(terms: &Terms, host: &str, address: SocketAddr, versions: Versions, limit: Duration) -> SuiteTrial {
+async fn try_one(terms: &Terms, host: &str, address: Destination, versions: Versions, limit: Duration) -> SuiteTrial {
     match choice(terms, host, address, (Breadth::Kms, versions), limit).await {
         Choice::Made(suite) => SuiteTrial::Accepted(suite),
         Choice::Broken(problem) => match problem.kind {
@@ -61,7 +61,7 @@ async fn try_one(terms: &Terms, host: &str, address: SocketAddr, versions: Versi
 }
 
 /// The server refused our offer without a reason; whether it was the suites shows when it is offered more.
-pub(super) async fn beyond_kms(terms: &Terms, host: &str, address: SocketAddr, limit: Duration) -> Option<Problem> {
+pub(super) async fn beyond_kms(terms: &Terms, host: &str, address: Destination, limit: Duration) -> Option<Problem> {
     match choice(terms, host, address, (Breadth::Wide, Versions::Both), limit).await {
         // Offered more, it chose: so it was the suites that it did not like.
         Choice::Made(chosen) => Some(classify::no_common_suite(chosen.as_deref())),
@@ -73,12 +73,18 @@ pub(super) async fn beyond_kms(terms: &Terms, host: &str, address: SocketAddr, l
     }
 }
 
-async fn old_choice(host: &str, address: SocketAddr, limit: Duration) -> Option<OldChoice> {
+async fn old_choice(host: &str, address: Destination, limit: Duration) -> Option<OldChoice> {
     let deadline = Deadline::after(limit);
     old_suites::choice(tcp::connect(address, deadline).await.1.ok()?, host, deadline).await
 }
 
-async fn choice(terms: &Terms, host: &str, address: SocketAddr, offer: (Breadth, Versions), limit: Duration) -> Choice {
+async fn choice(
+    terms: &Terms,
+    host: &str,
+    address: Destination,
+    offer: (Breadth, Versions),
+    limit: Duration,
+) -> Choice {
     let deadline = Deadline::after(limit);
     match tcp::connect(address, deadline).await.1 {
         Ok(socket) => tls::choice(terms, socket, host, offer, deadline).await,

@@ -8,6 +8,8 @@ mod sample;
 mod stop;
 mod stranger;
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::clock::{SetClock, Timestamp};
 use crate::key_store::{AccessKeyId, RawSecretAccessKey};
@@ -57,6 +59,7 @@ impl Bench {
             trust: TrustRoots::laboratory(pki.root_pem().as_bytes()).unwrap(),
             client_certificate: None,
             resolver: ResolverSettings::NameServers(Vec::new()),
+            egress: Egress::default(),
             clock: Arc::new(clock.clone()),
             ids: Arc::new(IdSource::from_seed(1)),
         };
@@ -73,7 +76,7 @@ impl Bench {
     }
 
     async fn cold(&self, address: SocketAddr) -> ColdSample {
-        self.prober.cold_sample(&target(), address, AMPLE).await
+        self.prober.cold_sample(&target(), Destination::of_a_test(address), AMPLE).await
     }
 }
 

@@ -4,7 +4,6 @@
 //! None of them is held against KMS's limit. Like every request they go out only on a connection that the judgement of
 //! the server's certificates handed out.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -14,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::deadline::Deadline;
 use super::draft::Draft;
+use super::egress::Destination;
 use super::exchange;
 use super::tls::{self, Alpn, Secured, Unsecured};
 use super::{Prober, Target, tcp};
@@ -37,14 +37,20 @@ const ID_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 impl Prober {
     /// Sends one request that differs from a right one in exactly one thing. Each attempt has `patience`; a time-out
     /// is tried once more.
-    pub async fn trial(&self, target: &Target, address: SocketAddr, deviation: Deviation, patience: Duration) -> Trial {
+    pub async fn trial(
+        &self,
+        target: &Target,
+        address: Destination,
+        deviation: Deviation,
+        patience: Duration,
+    ) -> Trial {
         let draft = || {
             let mut draft = self.marked(target, &format!("refusal-{}", deviation.as_str()));
             draft.remark = Some(draft.request_id.clone());
             deviate(&mut draft, deviation)?;
             Ok(draft)
         };
-        Trial { address, deviation, answer: self.ask(draft, address, Alpn::Http1, patience).await }
+        Trial { address: address.address(), deviation, answer: self.ask(draft, address, Alpn::Http1, patience).await }
     }
 
     /// Asks for health, signed as `guess` says; with an empty guess, as `target` says. Each attempt has `patience`; a
@@ -52,7 +58,7 @@ impl Prober {
     pub async fn guess(
         &self,
         target: &Target,
-        address: SocketAddr,
+        address: Destination,
         guess: &Guess,
         patience: Duration,
     ) -> Result<ExchangeEvidence, Stop> {
@@ -71,14 +77,14 @@ impl Prober {
     }
 
     /// Looks what the server makes of a handshake without ALPN, and of one that offers HTTP/2.
-    pub async fn offers(&self, target: &Target, address: SocketAddr, patience: Duration) -> OfferEvidence {
+    pub async fn offers(&self, target: &Target, address: Destination, patience: Duration) -> OfferEvidence {
         let draft = || Ok(self.marked(target, "alpn"));
         let without_alpn = self.ask(draft, address, Alpn::None, patience).await;
         let preferred = self.preferred_protocol(target.endpoint.host(), address, patience).await;
-        OfferEvidence { address, without_alpn, preferred }
+        OfferEvidence { address: address.address(), without_alpn, preferred }
     }
 
-    async fn preferred_protocol(&self, host: &str, address: SocketAddr, patience: Duration) -> Option<String> {
+    async fn preferred_protocol(&self, host: &str, address: Destination, patience: Duration) -> Option<String> {
         let deadline = Deadline::after(patience);
         let (_, connected) = tcp::connect(address, deadline).await;
         let secured = self.secure(connected.ok()?, host, Alpn::Http2OrHttp1, deadline).await;
@@ -107,7 +113,7 @@ impl Prober {
     async fn ask(
         &self,
         draft: impl Fn() -> Result<Draft, Stop>,
-        address: SocketAddr,
+        address: Destination,
         alpn: Alpn,
         patience: Duration,
     ) -> Result<ExchangeEvidence, Stop> {
@@ -122,7 +128,7 @@ impl Prober {
     async fn ask_once(
         &self,
         draft: Draft,
-        address: SocketAddr,
+        address: Destination,
         alpn: Alpn,
         patience: Duration,
     ) -> Result<ExchangeEvidence, Stop> {

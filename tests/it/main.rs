@@ -24,6 +24,9 @@ mod enumeration;
 /// What resolvers say, from the sandbox's name server.
 mod dns;
 
+/// Requests that are forged through the daemon: where names may not lead.
+mod egress;
+
 /// The floors of lib.rs and the layout hold.
 mod floors;
 

@@ -9,7 +9,7 @@ use xks_preflight::clock::SystemClock;
 use xks_preflight::id::IdSource;
 use xks_preflight::key_store::{ConnectivityKind, Region};
 use xks_preflight::preflight::{Candidate, CandidateKeys, OfferedCredential, Preflight, Thoroughness};
-use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::render::{self, Form};
 use xks_preflight::sandbox::proxy::SandboxProxy;
 
@@ -198,6 +198,7 @@ async fn preflight(peer: &Peer, refusals: bool) -> Report {
         trust: TrustRoots::laboratory(&std::fs::read(peer.directory.join("ca.pem")).unwrap()).unwrap(),
         client_certificate: None,
         resolver: ResolverSettings::NameServers(Vec::new()),
+        egress: Egress::default(),
         clock: Arc::new(SystemClock),
         ids: ids(),
     });

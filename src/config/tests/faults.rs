@@ -90,6 +90,14 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "line 4: preflight.capacity_allow[0]: must be a host name without scheme or port (found \"https://a.example\")",
     ),
     (
+        "[preflight]\nendpoint_hosts = [\"*.a.example\"]",
+        "line 4: preflight.endpoint_hosts[0]: must be a host name such as example.com, without scheme, port or wildcard; it covers all below it (found \"*.a.example\")",
+    ),
+    (
+        "[preflight]\nvpc_networks = [\"169.254.0.0/16\"]",
+        "line 4: preflight.vpc_networks[0]: must be within a private range: no network of the internet, this machine or its link (found \"169.254.0.0/16\")",
+    ),
+    (
         "[[preflight.routes]]\nhost = \"https://x\"\nconnect_to = [\"127.0.0.1:1\"]",
         "line 4: preflight.routes[0].host: must be a host name without scheme or port (found \"https://x\")",
     ),

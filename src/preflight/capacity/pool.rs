@@ -1,6 +1,5 @@
 //! Kept connections, as KMS has them: an idle one is used again, a new one is opened while all are busy.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::check::{ExchangeEvidence, Stop};
-use crate::probe::{KeptConnection, Prober, Target};
+use crate::probe::{Destination, KeptConnection, Prober, Target};
 use crate::xks::XksOperation;
 
 /// The most connections at once: what the highest rate needs of a proxy that uses KMS's whole limit for each answer.
@@ -26,7 +25,7 @@ const SETTLING: Duration = Duration::from_millis(250);
 pub(super) struct Pool<'a> {
     prober: &'a Prober,
     target: &'a Target,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Destination>,
     places: Semaphore,
     /// The one used last is on top.
     idle: Mutex<Vec<(KeptConnection, Instant)>>,
@@ -34,7 +33,7 @@ pub(super) struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    pub(super) fn new(prober: &'a Prober, target: &'a Target, addresses: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(prober: &'a Prober, target: &'a Target, addresses: Vec<Destination>) -> Self {
         let places = Semaphore::new(MOST_CONNECTIONS);
         Self { prober, target, addresses, places, idle: Mutex::default(), opened: AtomicUsize::new(0) }
     }

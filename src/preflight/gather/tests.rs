@@ -1,5 +1,6 @@
 //! Where a name may lead, with a name server that says what no honest one would.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_resolver::proto::op::{Message, MessageType};
@@ -13,7 +14,7 @@ use crate::clock::SetClock;
 use crate::id::IdSource;
 use crate::key_store::{AccessKeyId, ProxyCredential, RawSecretAccessKey, XksProxyUriEndpoint, XksProxyUriPath};
 use crate::preflight::{CandidateKeys, OfferedCredential, Preflight};
-use crate::probe::{ProberSettings, ResolverSettings, TrustRoots};
+use crate::probe::{Egress, ProberSettings, ResolverSettings, TrustRoots};
 
 /// Answers every question for A records with these addresses.
 async fn name_server(addresses: Vec<Ipv4Addr>) -> SocketAddr {
@@ -43,6 +44,7 @@ fn prober(name_server: SocketAddr) -> (Prober, Arc<SetClock>, Arc<IdSource>) {
         trust: TrustRoots::mozilla(),
         client_certificate: None,
         resolver: ResolverSettings::NameServers(vec![name_server]),
+        egress: Egress::default(),
         clock: clock.clone(),
         ids: ids.clone(),
     };
@@ -154,7 +156,8 @@ async fn the_current_proxy_is_asked_only_where_kms_can_find_it() {
 fn only_fit_addresses_are_connected_to() {
     let public = Some(ConnectivityKind::PublicEndpoint);
     let vpc = Some(ConnectivityKind::VpcEndpointService);
-    let fit = |connectivity, text: &str| may_be_connected_to(text.parse().unwrap(), connectivity);
+    let egress = Egress::default();
+    let fit = |connectivity, text: &str| egress.admit("x.example.com", text.parse().unwrap(), connectivity).is_ok();
     for unfit in ["0.0.0.0", "0.1.2.3", "127.1.2.3", "169.254.169.254", "224.0.0.1", "240.0.0.1", "255.255.255.255"] {
         assert!(![public, vpc, None].into_iter().any(|connectivity| fit(connectivity, unfit)), "{unfit}");
     }
@@ -169,7 +172,8 @@ fn only_fit_addresses_are_connected_to() {
 
 #[test]
 fn more_addresses_than_are_probed_are_told() {
-    let addresses = |count: u16| (0..count).map(|port| SocketAddr::from(([52, 94, 76, 1], port))).collect();
+    let addresses =
+        |count: u16| (0..count).map(|port| Destination::of_a_test(SocketAddr::from(([52, 94, 76, 1], port)))).collect();
     assert_eq!(few_enough(addresses(32), "xks.example.com", 32).1, None);
     let (probed, problem) = few_enough(addresses(33), "xks.example.com", 32);
     let problem = problem.unwrap();

@@ -1,6 +1,5 @@
 //! One connection to one address, and requests about keys on it, one after the other.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -8,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::check::{ExchangeEvidence, Fault, Problem, ProblemKind, Stop};
 use crate::key_store::ExternalKeyId;
-use crate::probe::{KeptConnection, Prober, Target};
+use crate::probe::{Destination, KeptConnection, Prober, Target};
 use crate::xks::{
     CipherViolation, Ciphertext, DecryptRequest, EncryptRequest, EncryptedData, ErrorName, KeyRequestMetadata, Refusal,
     XksOperation,
@@ -44,14 +43,14 @@ impl From<Problem> for Trouble {
 pub(super) struct Lane<'a> {
     prober: &'a Prober,
     target: &'a Target,
-    address: SocketAddr,
+    address: Destination,
     limit: Duration,
     connection: Option<KeptConnection>,
 }
 
 impl<'a> Lane<'a> {
     /// `limit` is for connecting and for each request.
-    pub(super) fn new(prober: &'a Prober, target: &'a Target, address: SocketAddr, limit: Duration) -> Self {
+    pub(super) fn new(prober: &'a Prober, target: &'a Target, address: Destination, limit: Duration) -> Self {
         Self { prober, target, address, limit, connection: None }
     }
 

@@ -1,7 +1,6 @@
 //! GetKeyMetadata of every known key, over a few kept connections.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::join_all;
@@ -10,7 +9,7 @@ use tokio::time::Instant;
 use super::lane::{Lane, Trouble};
 use crate::check::{Fault, KeyTally, Problem, ProblemKind};
 use crate::key_store::ExternalKeyId;
-use crate::probe::{Prober, Target};
+use crate::probe::{Destination, Prober, Target};
 use crate::xks::{ErrorName, KeyMetadata, XksOperation, key_metadata_request};
 
 /// So many requests without any answer, and the proxy is taken for gone: 10,000 time-outs would tell no more.
@@ -20,7 +19,7 @@ const MOST_UNANSWERED: usize = 20;
 pub(super) async fn ask_everywhere(
     prober: &Prober,
     target: &Target,
-    addresses: &[SocketAddr],
+    addresses: &[Destination],
     keys: &BTreeSet<&ExternalKeyId>,
     concurrency: usize,
     until: Instant,
@@ -40,7 +39,7 @@ struct Round<I> {
 async fn ask(
     prober: &Prober,
     target: &Target,
-    address: SocketAddr,
+    address: Destination,
     keys: &BTreeSet<&ExternalKeyId>,
     lanes: usize,
     until: Instant,

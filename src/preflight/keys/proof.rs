@@ -1,6 +1,5 @@
 //! Round trips, and whether the candidate's keys are the current ones.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest;
@@ -13,16 +12,16 @@ use super::{PATIENCE, lane};
 use crate::check::{CurrentProxy, Fault, KeyProofs, KeyTally, Problem, ProblemKind};
 use crate::journal::Canary;
 use crate::key_store::ExternalKeyId;
-use crate::probe::{Prober, Target};
+use crate::probe::{Destination, Prober, Target};
 use crate::xks::ErrorName;
 
 /// Everything that proofs are made with.
 pub(super) struct Bench<'a> {
     pub(super) prober: &'a Prober,
     pub(super) target: &'a Target,
-    pub(super) addresses: &'a [SocketAddr],
+    pub(super) addresses: &'a [Destination],
     /// The current proxy and its addresses, if it is given.
-    pub(super) current: Option<(Target, Vec<SocketAddr>)>,
+    pub(super) current: Option<(Target, Vec<Destination>)>,
     /// What is known of it, asked or not.
     pub(super) known: CurrentProxy,
     pub(super) canaries: &'a [Canary],

@@ -151,7 +151,12 @@ async fn all_addresses_are_told_however_many_are_probed() {
 #[tokio::test]
 async fn connect_to_takes_addresses_and_names() {
     let prober = Bench::new().prober;
-    let found = async |text: &str| prober.resolve_connect_to(text).await.map(|found| format!("{found:?}"));
+    let found = async |text: &str| {
+        prober.resolve_connect_to(text).await.map(|found| {
+            let found: Vec<SocketAddr> = found.into_iter().map(Destination::address).collect();
+            format!("{found:?}")
+        })
+    };
     assert_eq!(found("127.0.0.1:8443").await.as_deref(), Ok("[127.0.0.1:8443]"));
     assert_eq!(found("[::1]:8443").await.as_deref(), Ok("[[::1]:8443]"));
     assert_eq!(found("localhost:443").await.as_deref(), Ok("[127.0.0.1:443]"));

@@ -84,7 +84,7 @@ async fn samples_can_be_taken_by_spawned_tasks() {
         .map(|_| {
             let prober = Arc::clone(&prober);
             tokio::spawn(async move {
-                let mut cold = prober.cold_sample(&target(), address, AMPLE).await;
+                let mut cold = prober.cold_sample(&target(), Destination::of_a_test(address), AMPLE).await;
                 prober.warm_sample(&target(), cold.connection.as_mut().unwrap(), AMPLE).await
             })
         })
@@ -100,7 +100,8 @@ async fn only_a_network_time_out_is_repeated_and_on_a_fresh_connection() {
     let bench = Bench::new();
     let proxy = bench.proxy().await;
     proxy.set_faults([Misbehaviour::always(ProxyFault::StallAfterRequest).for_first(1)]).await;
-    let cold = bench.prober.cold_sample(&target(), proxy.address(), Duration::from_secs(2)).await;
+    let cold =
+        bench.prober.cold_sample(&target(), Destination::of_a_test(proxy.address()), Duration::from_secs(2)).await;
     let first = cold.sample.first.stop.as_ref().unwrap();
     assert_eq!((first.stage, first.problem.kind), (Stage::Http, ProblemKind::TimedOut));
     assert!(cold.sample.last().exchange.is_some());
@@ -120,7 +121,7 @@ async fn patience_tells_slow_from_dead_without_a_retry() {
     let bench = Bench::new();
     let proxy = bench.proxy().await;
     proxy.set_fault(ProxyFault::SlowAnswer).await;
-    let patient = bench.prober.patient_sample(&target(), proxy.address(), AMPLE).await;
+    let patient = bench.prober.patient_sample(&target(), Destination::of_a_test(proxy.address()), AMPLE).await;
     assert_eq!(patient.kind, SampleKind::Patient);
     assert!(patient.last().exchange.is_some() && patient.retry.is_none());
     assert!(patient.last().request.unwrap() >= Duration::from_millis(600));

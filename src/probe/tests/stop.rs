@@ -169,7 +169,7 @@ async fn the_stage_that_stalls_is_named_and_has_its_time() {
         (ProxyFault::DripAnswer, Stage::Http),
     ] {
         proxy.set_fault(fault).await;
-        let cold = bench.prober.cold_sample(&target(), proxy.address(), limit).await;
+        let cold = bench.prober.cold_sample(&target(), Destination::of_a_test(proxy.address()), limit).await;
         assert_eq!(stop_of(&cold), Some((stage, ProblemKind::TimedOut)), "{fault}");
         assert!(cold.sample.retry.is_some(), "{fault}");
         for attempt in cold.sample.attempts() {
@@ -185,7 +185,7 @@ async fn half_an_answer_is_told_from_none() {
     let bench = Bench::new();
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{".to_owned();
     let address = client_certificate::serve(&bench.pki, client_certificate::Demand::Patience, half).await;
-    let cold = bench.prober.cold_sample(&target(), address, Duration::from_secs(1)).await;
+    let cold = bench.prober.cold_sample(&target(), Destination::of_a_test(address), Duration::from_secs(1)).await;
     assert_eq!(stop_of(&cold), Some((Stage::Http, ProblemKind::TimedOut)));
     assert!(detail_of(&cold).contains("the body of the answer was not complete"), "{}", detail_of(&cold));
 }
@@ -218,7 +218,7 @@ async fn a_connection_attempt_without_answer_times_out() {
         assert!(waiting.len() < 100, "the backlog never fills");
     }
     let bench = Bench::new();
-    let cold = bench.prober.cold_sample(&target(), address, Duration::from_millis(250)).await;
+    let cold = bench.prober.cold_sample(&target(), Destination::of_a_test(address), Duration::from_millis(250)).await;
     assert_eq!(stop_of(&cold), Some((Stage::Tcp, ProblemKind::TimedOut)));
     let stop = cold.sample.last().stop.as_ref().unwrap();
     assert_eq!(stop.problem.fault, Fault::Path);

@@ -23,7 +23,7 @@ async fn only_a_proxy_that_verifies_nothing_accepts_a_stranger() {
         (&["client-certificate-unverified", "html-400"], StrangerTrial::Refused),
     ] {
         let proxy = with_faults(&bench, faults).await;
-        let trial = bench.prober.try_stranger(&target(), proxy.address(), AMPLE).await;
+        let trial = bench.prober.try_stranger(&target(), Destination::of_a_test(proxy.address()), AMPLE).await;
         assert_eq!(trial, expected, "{faults:?}");
     }
 }
@@ -32,7 +32,7 @@ async fn only_a_proxy_that_verifies_nothing_accepts_a_stranger() {
 async fn no_request_goes_to_a_server_that_is_not_authenticated() {
     let bench = Bench::new();
     let proxy = with_faults(&bench, &["client-certificate-unverified", "certificate-expired"]).await;
-    let trial = bench.prober.try_stranger(&target(), proxy.address(), AMPLE).await;
+    let trial = bench.prober.try_stranger(&target(), Destination::of_a_test(proxy.address()), AMPLE).await;
     assert!(matches!(&trial, StrangerTrial::Untold(problem) if problem.kind == ProblemKind::Expired), "{trial:?}");
     assert!(proxy.history().is_empty());
 }

@@ -36,7 +36,7 @@ use xks_preflight::listener::{Connections, serve};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
-use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::iam::SandboxIam;
 use xks_preflight::sandbox::kms::{KmsSettings, Operation, SandboxKms, Secret, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
@@ -342,6 +342,7 @@ impl ServiceParts<'_> {
             trust: TrustRoots::laboratory(self.pki.root_pem().as_bytes()).unwrap(),
             client_certificate: None,
             resolver: ResolverSettings::System,
+            egress: Egress::default(),
             clock: clock.clone(),
             ids: ids.clone(),
         });

@@ -21,7 +21,7 @@ use xks_preflight::key_store::{
     Region,
 };
 use xks_preflight::preflight::{Preflight, Surroundings};
-use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::cloudhsm::{CloudHsmSettings, Cluster, ClusterAuthority, Clusters, SandboxCloudHsm};
 use xks_preflight::sandbox::ec2::{Ec2State, SandboxEc2, SecurityGroup};
 use xks_preflight::sandbox::iam::SandboxIam;
@@ -202,6 +202,7 @@ async fn driver(
         trust: TrustRoots::mozilla(),
         client_certificate: None,
         resolver: ResolverSettings::System,
+        egress: Egress::default(),
         clock: clock.clone(),
         ids: ids.clone(),
     });

@@ -10,7 +10,7 @@ use xks_preflight::clock::SystemClock;
 use xks_preflight::id::IdSource;
 use xks_preflight::key_store::{AccountId, ConnectivityKind, Region};
 use xks_preflight::preflight::{Candidate, CandidateKeys, OfferedCredential, Preflight, Thoroughness};
-use xks_preflight::probe::{Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::ec2::{Ec2State, SandboxEc2, Vpc, VpcEndpointService};
 use xks_preflight::sandbox::elbv2::{NetworkLoadBalancer, SandboxElbv2};
 use xks_preflight::sandbox::kms::Secret;
@@ -84,6 +84,7 @@ impl Bench {
             trust: TrustRoots::laboratory(pki.root_pem().as_bytes()).unwrap(),
             client_certificate: None,
             resolver: ResolverSettings::System,
+            egress: Egress::default(),
             clock: Arc::new(SystemClock),
             ids: Arc::clone(&ids),
         });
