@@ -31,9 +31,10 @@ use crate::journal::{
     CanaryKeeper, FreezeKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions,
 };
 use crate::key_store::{CustomKeyStoreId, Region};
-use crate::kms::{KeyLister, KeyStoreReader, KeyStoreWriter, PermissionReader};
+use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter, PermissionReader};
+use crate::kms_endpoint;
 use crate::listener::{self, Connections};
-use crate::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
+use crate::metrics::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
@@ -92,6 +93,14 @@ pub enum BuildError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The address of the KMS drop-in endpoint.
+    #[error("cannot listen on {address}; is another process there? configure another listen.kms")]
+    ListenKms {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A key store of another Region than KMS is asked in.
     #[error(
         "key store {key_store} is configured for {region}, and this version asks KMS of one Region only ({kms}); run \
@@ -133,11 +142,19 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     connections: Connections,
+    kms_endpoint: Option<KmsEndpoint>,
     service: Arc<Service>,
     driver: Driver,
     monitor: Arc<Monitor>,
     enumerator: Arc<Enumerator>,
     enumerate_every: Duration,
+}
+
+/// The KMS drop-in endpoint, ready to be served.
+struct KmsEndpoint {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: axum::Router,
 }
 
 impl std::fmt::Debug for App {
@@ -162,6 +179,7 @@ impl App {
             preflight,
             monitor,
             update,
+            kms_credentials,
             tokens,
         } = config;
         if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
@@ -182,6 +200,14 @@ impl App {
         let listening = |source| BuildError::Listen { address: listen.api, source };
         let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
+        let kms_listener = if kms_credentials.is_empty() {
+            None
+        } else {
+            let listening = |source| BuildError::ListenKms { address: listen.kms, source };
+            let listener = TcpListener::bind(listen.kms).await.map_err(listening)?;
+            let address = listener.local_addr().map_err(listening)?;
+            Some((listener, address))
+        };
         let metrics = Arc::new(Metrics::new()?);
         let ids = Arc::new(IdSource::from_entropy());
         let sqlite = open_journal(journal, &parts)?;
@@ -212,6 +238,7 @@ impl App {
         let enumerator = Arc::new(Enumerator::new(Arc::new(lister), Arc::clone(&parts.clock), pace));
         let enumerate_every = monitor.enumerate_every;
         // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
+        let describer = CountedDescriber::new(Arc::clone(&aws) as Arc<dyn KeyStoreDescriber>, Arc::clone(&metrics));
         let writer = (!kms.observe_only)
             .then(|| Arc::new(CountedWriter::new(aws, Arc::clone(&metrics))) as Arc<dyn KeyStoreWriter>);
         let by_store: BTreeMap<CustomKeyStoreId, String> =
@@ -302,6 +329,24 @@ impl App {
                 },
             },
         ));
+        let draining = CancellationToken::new();
+        let kms_endpoint = kms_listener.map(|(listener, address)| KmsEndpoint {
+            listener,
+            address,
+            router: kms_endpoint::router(kms_endpoint::Parts {
+                driver: driver.clone(),
+                reader: Arc::clone(&reader),
+                describer: Arc::new(describer),
+                examiner: Arc::clone(&examiner),
+                credentials: kms_credentials,
+                region: kms.region.clone(),
+                clock: Arc::clone(&parts.clock),
+                metrics: Arc::clone(&metrics),
+                bounds: kms_endpoint::Bounds { body: http.body_limit, receive: http.header_timeout },
+                requests: http.connections,
+                draining: draining.clone(),
+            }),
+        });
         let service = Arc::new(Service {
             monitor: Arc::clone(&monitor),
             driver: driver.clone(),
@@ -321,7 +366,7 @@ impl App {
             },
             requests: Semaphore::new(http.connections),
             streams: Arc::new(Semaphore::new(http.connections / 4 + 1)),
-            draining: CancellationToken::new(),
+            draining,
         });
         let connections = Connections {
             most: http.connections,
@@ -329,7 +374,7 @@ impl App {
             tls: listen.tls.map(|config::ServerTls(tls)| tls),
             grace: GRACE,
         };
-        Ok(Self { listener, address, connections, service, driver, monitor, enumerator, enumerate_every })
+        Ok(Self { listener, address, connections, kms_endpoint, service, driver, monitor, enumerator, enumerate_every })
     }
 
     /// Where the API listens.
@@ -337,9 +382,17 @@ impl App {
         self.address
     }
 
+    /// Where the KMS drop-in endpoint listens, if it is open.
+    pub fn kms_address(&self) -> Option<SocketAddr> {
+        self.kms_endpoint.as_ref().map(|endpoint| endpoint.address)
+    }
+
     /// Serves until `stop`, then drains. Returns when every task has ended.
     pub async fn run(self, stop: CancellationToken) -> Result<(), BuildError> {
         let resumed = self.driver.start().await.map_err(BuildError::Resume)?;
+        if let Some(KmsEndpoint { address, .. }) = &self.kms_endpoint {
+            tracing::info!(kms_endpoint = %address, "KMS drop-in endpoint is open");
+        }
         tracing::info!(address = %self.address, resumed, "xks-preflight is running");
         let monitoring = CancellationToken::new();
         let monitor = tokio::spawn(Arc::clone(&self.monitor).run(monitoring.clone()));
@@ -351,7 +404,13 @@ impl App {
             ending.cancelled().await;
             draining.cancel();
         });
-        if !listener::serve(self.listener, api::router(self.service), self.connections, stop).await {
+        let kms_endpoint = async {
+            let Some(KmsEndpoint { listener, router, .. }) = self.kms_endpoint else { return true };
+            listener::serve(listener, router, self.connections.clone(), stop.clone()).await
+        };
+        let api = listener::serve(self.listener, api::router(self.service), self.connections.clone(), stop.clone());
+        let (api, kms_endpoint) = tokio::join!(api, kms_endpoint);
+        if !(api && kms_endpoint) {
             tracing::warn!("some requests were cut off: they did not end within {} s", GRACE.as_secs());
         }
         self.driver.shutdown().await;

@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod check;
 pub mod config;
+pub mod kms_token;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;

@@ -19,6 +19,7 @@ mod callers;
 mod fault;
 mod files;
 mod keys;
+mod kms_credentials;
 mod quantity;
 mod raw;
 mod resolve;

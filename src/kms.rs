@@ -20,6 +20,22 @@ pub trait KeyStoreReader: Send + Sync {
     async fn key_store(&self, id: &CustomKeyStoreId) -> Result<KeyStore, KmsError>;
 }
 
+/// Reads key stores for whoever shall see them as KMS describes them.
+#[async_trait]
+pub trait KeyStoreDescriber: Send + Sync {
+    /// Every custom key store of the account and Region (DescribeCustomKeyStores).
+    async fn descriptions(&self) -> Result<Vec<KeyStoreDescription>, KmsError>;
+}
+
+/// A key store with KMS's whole description of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyStoreDescription {
+    /// What this program knows of it.
+    pub store: KeyStore,
+    /// `CustomKeyStoresListEntry` in AWS JSON 1.1.
+    pub entry: serde_json::Value,
+}
+
 /// Reads KMS keys. KMS cannot be asked for the keys of one key store, only for all of the account and Region and then
 /// for each by itself (developer guide, finding the key material).
 ///

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
-//! floor 5  api metrics render                       faces: translate in and out, decide nothing
+//! floor 5  api kms_endpoint metrics render                 faces: translate in and out, decide nothing
 //! floor 4  monitor preflight driver enumeration     engines: schedules, orchestration, shutdown
 //! floor 3  probe listener aws/*                      adapters: sockets, AWS clients, SQL
 //!          journal/{codec,seal,sqlite}
@@ -48,6 +48,7 @@ pub mod monitor;
 pub mod preflight;
 // floor 5
 pub mod api;
+pub mod kms_endpoint;
 pub mod metrics;
 pub mod render;
 // floor 6

@@ -18,7 +18,7 @@ mod scene;
 
 use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-pub use counted::{CountedJournal, CountedLister, CountedReader, CountedWriter};
+pub use counted::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter};
 pub use encode::Exposition;
 pub use scene::{KeyCounts, OpenUpdate, Scene};
 
@@ -102,6 +102,7 @@ metrics! {
     BREAK_GLASS = Counter "break_glass_total" ["key_store"] "Updates that pass by approval, freeze and windows because somebody broke the glass.";
     BREAK_GLASS_OPEN = Gauge "break_glass_open" ["key_store"] "Such updates that have not concluded.";
     FROZEN = Gauge "frozen" ["key_store"] "1 for every freeze in force; the label is empty for a freeze of every key store.";
+    KMS_ENDPOINT_REQUESTS = Counter "kms_endpoint_requests_total" ["operation", "result"] "Requests to the KMS drop-in endpoint by operation, and ok or the exception.";
     KMS_REQUESTS = Counter "kms_requests_total" ["operation", "result"] "Calls of AWS KMS by operation and result.";
 }
 
@@ -233,6 +234,7 @@ pub struct Metrics {
     update_disconnected: HistogramVec,
     gate_denials: CounterVec,
     break_glass: CounterVec,
+    kms_endpoint_requests: CounterVec,
     kms_requests: CounterVec,
 }
 
@@ -249,6 +251,7 @@ impl Metrics {
             update_disconnected: histogram(&registry, &UPDATE_DISCONNECTED, &DISCONNECTED_EDGES)?,
             gate_denials: counter(&registry, &GATE_DENIALS)?,
             break_glass: counter(&registry, &BREAK_GLASS)?,
+            kms_endpoint_requests: counter(&registry, &KMS_ENDPOINT_REQUESTS)?,
             kms_requests: counter(&registry, &KMS_REQUESTS)?,
             registry,
         };
@@ -260,6 +263,11 @@ impl Metrics {
         }
         for denial in Denial::ALL {
             metrics.gate_denials.with_label_values(&[denial.as_str()]);
+        }
+        for operation in
+            ["ConnectCustomKeyStore", "DescribeCustomKeyStores", "DisconnectCustomKeyStore", "UpdateCustomKeyStore"]
+        {
+            metrics.kms_endpoint_requests.with_label_values(&[operation, "ok"]);
         }
         metrics.update_disconnected.with_label_values(&[] as &[&str]);
         Ok(metrics)
@@ -290,6 +298,11 @@ impl Metrics {
     /// Counts an update that was not allowed to change anything.
     pub fn denied(&self, denial: Denial) {
         self.gate_denials.with_label_values(&[denial.as_str()]).inc();
+    }
+
+    /// Counts a request to the KMS drop-in endpoint. Both are words of ours.
+    pub fn asked_at_kms_endpoint(&self, operation: &'static str, result: &'static str) {
+        self.kms_endpoint_requests.with_label_values(&[operation, result]).inc();
     }
 
     /// Everything as text, in the form that the scraper's `Accept` asks for.

@@ -12,11 +12,12 @@ use aws_credential_types::Credentials;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::operation::RequestId;
+use aws_sdk_kms::types::CustomKeyStoresListEntry;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::kms_translate::{error, key_store, proxy_credential};
+use super::kms_translate::{error, key_store, list_entry, proxy_credential};
 use crate::key_store::{Change, ConnectivityKind, CustomKeyStoreId, KeyStore, Region};
-use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
+use crate::kms::{KeyStoreDescriber, KeyStoreDescription, KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
 use crate::update::{Mutation, Permit};
 
 /// An account and Region has at most ten custom key stores by default; this many pages of them end every doubt.
@@ -99,6 +100,32 @@ impl AwsKms {
         Ok(Receipt { request_id: answer.request_id().map(ToOwned::to_owned) })
     }
 
+    /// Every entry of every page.
+    async fn entries(&self) -> Result<Vec<CustomKeyStoresListEntry>, KmsError> {
+        let mut entries = Vec::new();
+        let mut marker = None;
+        for _ in 0..MOST_PAGES {
+            let answer = self
+                .client
+                .describe_custom_key_stores()
+                .set_marker(marker.clone())
+                .send()
+                .await
+                .map_err(|e| error(DESCRIBE, &e))?;
+            entries.extend_from_slice(answer.custom_key_stores());
+            if !answer.truncated() {
+                return Ok(entries);
+            }
+            let next = answer.next_marker().map(ToOwned::to_owned);
+            // Without a new marker the same page would come again, and its stores would count twice.
+            if next.is_none() || next == marker {
+                return Err(not_understood("it is Truncated and has no new NextMarker".to_owned()));
+            }
+            marker = next;
+        }
+        Err(not_understood(format!("the list does not end within {MOST_PAGES} pages")))
+    }
+
     async fn connect(&self, id: &CustomKeyStoreId) -> Result<Receipt, KmsError> {
         let request = self.client.connect_custom_key_store().custom_key_store_id(id.as_str());
         let answer =
@@ -162,30 +189,8 @@ fn not_understood(why: String) -> KmsError {
 #[async_trait]
 impl KeyStoreReader for AwsKms {
     async fn key_stores(&self) -> Result<Vec<KeyStore>, KmsError> {
-        let mut stores = Vec::new();
-        let mut marker = None;
-        for _ in 0..MOST_PAGES {
-            let answer = self
-                .client
-                .describe_custom_key_stores()
-                .set_marker(marker.clone())
-                .send()
-                .await
-                .map_err(|e| error(DESCRIBE, &e))?;
-            for entry in answer.custom_key_stores() {
-                stores.push(key_store(entry).map_err(not_understood)?);
-            }
-            if !answer.truncated() {
-                return Ok(stores);
-            }
-            let next = answer.next_marker().map(ToOwned::to_owned);
-            // Without a new marker the same page would come again, and its stores would count twice.
-            if next.is_none() || next == marker {
-                return Err(not_understood("it is Truncated and has no new NextMarker".to_owned()));
-            }
-            marker = next;
-        }
-        Err(not_understood(format!("the list does not end within {MOST_PAGES} pages")))
+        let entries = self.entries().await?;
+        entries.iter().map(|entry| key_store(entry).map_err(not_understood)).collect()
     }
 
     async fn key_store(&self, id: &CustomKeyStoreId) -> Result<KeyStore, KmsError> {
@@ -213,5 +218,17 @@ impl KeyStoreWriter for AwsKms {
             Mutation::Update(change) => self.update(permit.key_store(), change, secrets).await,
             Mutation::Connect => self.connect(permit.key_store()).await,
         }
+    }
+}
+
+#[async_trait]
+impl KeyStoreDescriber for AwsKms {
+    async fn descriptions(&self) -> Result<Vec<KeyStoreDescription>, KmsError> {
+        let entries = self.entries().await?;
+        let described = |entry| {
+            let store = key_store(entry).map_err(not_understood)?;
+            Ok(KeyStoreDescription { store, entry: list_entry(entry) })
+        };
+        entries.iter().map(described).collect()
     }
 }

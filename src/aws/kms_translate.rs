@@ -6,10 +6,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::types::{
-    ConnectionStateType, CustomKeyStoreType, CustomKeyStoresListEntry, XksProxyAuthenticationCredentialType,
-    XksProxyConfigurationType, XksProxyConnectivityType,
+    ConnectionErrorCodeType, ConnectionStateType, CustomKeyStoreType, CustomKeyStoresListEntry,
+    XksProxyAuthenticationCredentialType, XksProxyConfigurationType, XksProxyConnectivityType,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use serde_json::{Map, Value};
 
 use crate::chain::Chain;
 use crate::clock::Timestamp;
@@ -36,6 +38,37 @@ pub(super) fn key_store(entry: &CustomKeyStoresListEntry) -> Result<KeyStore, St
         state: state(entry),
         configuration: configuration(entry).unwrap_or_else(|why| Configuration::Unrecognized { why }),
     })
+}
+
+/// The entry as KMS writes it.
+pub(super) fn list_entry(entry: &CustomKeyStoresListEntry) -> Value {
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Option<Value>| value.and_then(|value| members.insert(name.to_owned(), value));
+    let text = |value: Option<&str>| value.map(Value::from);
+    put("CustomKeyStoreId", text(entry.custom_key_store_id()));
+    put("CustomKeyStoreName", text(entry.custom_key_store_name()));
+    put("CustomKeyStoreType", text(entry.custom_key_store_type().map(CustomKeyStoreType::as_str)));
+    put("CloudHsmClusterId", text(entry.cloud_hsm_cluster_id()));
+    put("TrustAnchorCertificate", text(entry.trust_anchor_certificate()));
+    put("ConnectionState", text(entry.connection_state().map(ConnectionStateType::as_str)));
+    put("ConnectionErrorCode", text(entry.connection_error_code().map(ConnectionErrorCodeType::as_str)));
+    // Seconds since 1970 with a fraction, as AWS JSON 1.1 writes instants.
+    put("CreationDate", entry.creation_date().map(|at| Value::from(at.as_secs_f64())));
+    put(
+        "XksProxyConfiguration",
+        entry.xks_proxy_configuration().map(|settings| {
+            let members = [
+                ("Connectivity", settings.connectivity().map(XksProxyConnectivityType::as_str)),
+                ("AccessKeyId", settings.access_key_id()),
+                ("UriEndpoint", settings.uri_endpoint()),
+                ("UriPath", settings.uri_path()),
+                ("VpcEndpointServiceName", settings.vpc_endpoint_service_name()),
+                ("VpcEndpointServiceOwner", settings.vpc_endpoint_service_owner()),
+            ];
+            members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?)))).collect()
+        }),
+    );
+    Value::Object(members)
 }
 
 fn state(entry: &CustomKeyStoresListEntry) -> ConnectionState {

@@ -1,4 +1,4 @@
-//! `token new`.
+//! `token new`, and `token new-kms` beside it.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use super::{Exit, Usage, print};
+use super::{Exit, Usage, kms_token, print};
 use crate::access::{Pattern, Role, Token};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{caller_name, duration};
@@ -37,11 +37,16 @@ pub enum Command {
         #[arg(long, env = "XKS_PREFLIGHT_EXPIRES", value_name = "DURATION|TIME")]
         expires: Option<String>,
     },
+    /// Make a credential for the KMS drop-in endpoint: print it once, with the lines for the configuration
+    NewKms(kms_token::Arguments),
 }
 
 /// Does it and prints the result.
 pub fn run(command: &Command) -> anyhow::Result<Exit> {
-    let Command::New { name, role, key_stores, expires } = command;
+    let (name, role, key_stores, expires) = match command {
+        Command::New { name, role, key_stores, expires } => (name, role, key_stores, expires),
+        Command::NewKms(arguments) => return kms_token::run(arguments),
+    };
     let name = caller_name(name).map_err(|rule| Usage(format!("--name {rule}")))?;
     let now = SystemClock.now();
     let expires = expires.as_deref().map(|text| end(text, now)).transpose()?;

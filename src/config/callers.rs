@@ -69,6 +69,6 @@ impl Resolver<'_> {
     }
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|_| "must be an RFC 3339 time, for example 2027-01-31T00:00:00Z".to_owned())
 }

@@ -112,10 +112,22 @@ pub(super) const ROOT: &[Key] = &[
     key("monitor", Shape::Section(MONITOR), Optional, "how often the key stores are probed"),
     key("update", Shape::Section(UPDATE), Optional, "what an update needs and how long it waits"),
     key("tokens", Shape::Sections(callers::TOKEN, 100), Optional, "who may call the API"),
+    key(
+        "kms_credentials",
+        Shape::Sections(callers::KMS_CREDENTIAL, 100),
+        Optional,
+        "who may call the KMS drop-in endpoint",
+    ),
 ];
 
 const LISTEN: &[Key] = &[
     key("api", Shape::Text, Default("\"127.0.0.1:8480\""), "the address and port of API, page and metrics"),
+    key(
+        "kms",
+        Shape::Text,
+        Default("\"127.0.0.1:8481\""),
+        "the address and port of the KMS drop-in endpoint, which is open if there are kms_credentials",
+    ),
     key("tls_certificate_file", Shape::Text, Optional, "the server's certificate chain, PEM, leaf first"),
     key("tls_key_file", Shape::Text, Optional, "the private key of that certificate, PEM"),
     key(

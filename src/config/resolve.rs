@@ -35,7 +35,9 @@ impl Resolver<'_> {
     pub(super) fn config(mut self, mut root: Section) -> Option<Config> {
         let tokens = root.sections("tokens").and_then(|tokens| self.tokens(tokens));
         let has_tokens = tokens.as_ref().is_none_or(|tokens| !tokens.is_empty());
-        let listen = root.section("listen").and_then(|section| self.listen(section, has_tokens));
+        let kms_credentials = root.sections("kms_credentials").and_then(|all| self.kms_credentials(all));
+        let kms_is_open = kms_credentials.as_ref().is_none_or(|credentials| !credentials.is_empty());
+        let listen = root.section("listen").and_then(|section| self.listen(section, has_tokens, kms_is_open));
         let http = root.section("http").and_then(|section| self.http(section));
         let journal = root.section("journal").and_then(|section| self.journal(section));
         let kms = root.section("kms").and_then(|section| self.kms(section));
@@ -65,14 +67,19 @@ impl Resolver<'_> {
             preflight: preflight?,
             monitor: monitor?,
             update: update?,
+            kms_credentials: kms_credentials?,
             tokens: tokens?,
         })
     }
 
-    fn listen(&mut self, mut section: Section, has_tokens: bool) -> Option<Listen> {
+    fn listen(&mut self, mut section: Section, has_tokens: bool, kms_is_open: bool) -> Option<Listen> {
         let api = section.parse("api", self.faults, |text| {
             text.parse::<SocketAddr>()
                 .map_err(|_| "must be an IP address and a port, for example 127.0.0.1:8480".to_owned())
+        });
+        let kms = section.parse("kms", self.faults, |text| {
+            text.parse::<SocketAddr>()
+                .map_err(|_| "must be an IP address and a port, for example 127.0.0.1:8481".to_owned())
         });
         let certificate = section.text("tls_certificate_file");
         let key = section.text("tls_key_file");
@@ -91,7 +98,13 @@ impl Resolver<'_> {
         };
         let allow_insecure = section.flag("allow_insecure");
         section.finish(self.faults);
-        let api = api?;
+        let (api, kms) = (api?, kms?);
+        if !kms.value.ip().is_loopback() && allow_insecure == Some(false) && kms_is_open && !encrypted {
+            let why = "others can reach this address, and without TLS they can read the secrets in requests: set \
+                       tls_certificate_file and tls_key_file, or a loopback address, or allow_insecure = true if \
+                       something in front takes care of it";
+            self.faults.add(kms.line, &kms.path, why);
+        }
         if !api.value.ip().is_loopback() && allow_insecure == Some(false) {
             if !encrypted {
                 let why = "others can reach this address, and without TLS they can read tokens and secrets: set \
@@ -107,7 +120,7 @@ impl Resolver<'_> {
             }
         }
         allow_insecure?;
-        Some(Listen { api: api.value, tls })
+        Some(Listen { api: api.value, kms: kms.value, tls })
     }
 
     fn http(&mut self, mut section: Section) -> Option<HttpLimits> {

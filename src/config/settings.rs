@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::key_store::{
     CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
 };
+use crate::kms_endpoint::KmsCredential;
 use crate::probe::{Egress, ResolverSettings, TrustRoots};
 use crate::update::ApprovalRule;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub monitor: MonitorSchedule,
     /// `[update]`: what an update needs and how long it waits.
     pub update: UpdatePolicy,
+    /// `[[kms_credentials]]`: who may call the KMS drop-in endpoint, unique by name and by access key id.
+    pub kms_credentials: Vec<KmsCredential>,
     /// `[[tokens]]`: who may call the API, unique by name and by token. Empty on a loopback address (or with
     /// `allow_insecure`): the API asks nobody who they are.
     pub tokens: Vec<KnownToken>,
@@ -54,6 +57,8 @@ pub struct Config {
 pub struct Listen {
     /// `api`; port 0 lets the system choose.
     pub api: SocketAddr,
+    /// `kms`: the KMS drop-in endpoint, open if there are `[[kms_credentials]]`; port 0 lets the system choose.
+    pub kms: SocketAddr,
     /// `tls_certificate_file` and `tls_key_file`; without them plain HTTP is served.
     pub tls: Option<ServerTls>,
 }

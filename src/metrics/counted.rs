@@ -11,7 +11,10 @@ use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::journal::{Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SecretPurpose};
 use crate::key_store::{AccessKeyId, ConnectionState, CustomKeyStoreId, KeyStore};
-use crate::kms::{KeyHome, KeyLister, KeyPage, KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
+use crate::kms::{
+    KeyHome, KeyLister, KeyPage, KeyStoreDescriber, KeyStoreDescription, KeyStoreReader, KeyStoreWriter, KmsError,
+    Receipt, Secrets,
+};
 use crate::update::{Ending, Event, Mutation, Permit, Recorded, StatusName, Step};
 
 /// Counts what is read from KMS.
@@ -37,6 +40,28 @@ impl KeyStoreReader for CountedReader {
 
     async fn key_store(&self, id: &CustomKeyStoreId) -> Result<KeyStore, KmsError> {
         let answer = self.inner.key_store(id).await;
+        self.metrics.asked_kms("DescribeCustomKeyStores", answer.as_ref().err());
+        answer
+    }
+}
+
+/// Counts what is read from KMS for others.
+pub struct CountedDescriber {
+    inner: Arc<dyn KeyStoreDescriber>,
+    metrics: Arc<Metrics>,
+}
+
+impl CountedDescriber {
+    /// Counts in `metrics` what `inner` does.
+    pub fn new(inner: Arc<dyn KeyStoreDescriber>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+#[async_trait]
+impl KeyStoreDescriber for CountedDescriber {
+    async fn descriptions(&self) -> Result<Vec<KeyStoreDescription>, KmsError> {
+        let answer = self.inner.descriptions().await;
         self.metrics.asked_kms("DescribeCustomKeyStores", answer.as_ref().err());
         answer
     }

@@ -114,6 +114,13 @@ pub enum StepOutcome {
     },
 }
 
+impl StepOutcome {
+    /// Whether the mutation is in force, or for connect and disconnect under way.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done { .. })
+    }
+}
+
 impl fmt::Display for StepOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["probe", "listener", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
     &["preflight", "enumeration"],
     &["monitor", "driver"],
-    &["api", "metrics", "render"],
+    &["api", "kms_endpoint", "metrics", "render"],
     &["cli", "app", "config", "telemetry", "main"],
 ];
 
@@ -23,6 +23,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("key_store", "clock", "creation dates are instants"),
     ("id", "clock", "identifiers sort by time"),
     ("api", "metrics", "the API serves the exposition"),
+    ("kms_endpoint", "metrics", "the endpoint counts its answers"),
     ("api", "render", "the API answers with rendered reports"),
     ("cli", "app", "serve runs the app"),
     ("cli", "config", "commands read configuration"),

@@ -30,6 +30,9 @@ mod egress;
 /// The floors of lib.rs and the layout hold.
 mod floors;
 
+/// The KMS drop-in endpoint, asked by the AWS SDK for Rust and by the clients that people have.
+mod kms_endpoint;
+
 /// The keys behind a candidate: metadata, round trips, and whether they are the same keys.
 mod keys;
 

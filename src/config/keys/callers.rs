@@ -1,6 +1,6 @@
 //! Keys about who may call.
 
-use super::Presence::{Optional, Required};
+use super::Presence::{Default, Optional, Required};
 use super::{Key, Shape, key};
 use crate::access::Role;
 
@@ -14,6 +14,27 @@ const KEY_STORES: Key = key(
     Optional,
     "on which key stores: ids (cks-...) or names, with * for any characters; absent means all",
 );
+
+pub(super) const KMS_CREDENTIAL: &[Key] = &[
+    key("name", Shape::Text, Required, "who it is, for the journal"),
+    key("access_key_id", Shape::Private, Required, "the access key id, as printed by: xks-preflight token new-kms"),
+    key("secret", Shape::Secret, Required, "where the secret access key is, which was printed with it"),
+    ROLE,
+    KEY_STORES,
+    key("expires", Shape::Text, Optional, "from when on it is worth nothing, RFC 3339; absent means never"),
+    key(
+        "run_whole_sequence",
+        Shape::Flag,
+        Default("false"),
+        "whether an update that needs the key store disconnected makes the gate disconnect and connect it",
+    ),
+    key(
+        "prove_reconnect",
+        Shape::Flag,
+        Default("true"),
+        "whether a disconnect is refused unless connecting again would work",
+    ),
+];
 
 pub(super) const TOKEN: &[Key] = &[
     key("name", Shape::Text, Required, "who it is, for the journal"),

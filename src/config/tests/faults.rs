@@ -229,4 +229,28 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[[tokens]]\nname = \"a\"\nrole = \"viewer\"",
         "line 3: tokens[0].sha256: is missing: the hash of the token, as printed by: xks-preflight token new",
     ),
+    (
+        "[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"\nrole = \"operator\"\nsecret = { env = \"XKS_PREFLIGHT_KMS_SECRET\" }",
+        "line 5: kms_credentials[0].access_key_id: is one of AWS's own: make one with: xks-preflight token new-kms",
+    ),
+    (
+        "[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"XKSPFTERRAFORMEXAMPL\"\nrole = \"operator\"\nsecret = { env = \"WRONG_SECRET\" }",
+        "line 7: kms_credentials[0].secret: must be 40 to 128 of a-z, A-Z, 0-9, slash, plus and equals sign, as printed by: xks-preflight token new-kms",
+    ),
+    (
+        "[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"XKSPFTERRAFORMEXAMPL\"\nrole = \"operator\"\nsecret = \"DoNotLeak\"",
+        "line 7: kms_credentials[0].secret: a secret is never written into this file: put it into a file or an environment variable and say { file = \"…\" } or { env = \"…\" }",
+    ),
+    (
+        "[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"XKSPFTERRAFORMEXAMPL\"\nrole = \"operator\"\nsecret = { env = \"XKS_PREFLIGHT_KMS_SECRET\" }\nexpires = \"soon\"",
+        "line 8: kms_credentials[0].expires: must be an RFC 3339 time, for example 2027-01-31T00:00:00Z (found \"soon\")",
+    ),
+    (
+        "[listen]\nkms = \"localhost\"",
+        "line 4: listen.kms: must be an IP address and a port, for example 127.0.0.1:8481 (found \"localhost\")",
+    ),
+    (
+        "[listen]\nkms = \"0.0.0.0:8481\"\n[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"XKSPFTERRAFORMEXAMPL\"\nrole = \"operator\"\nsecret = { env = \"XKS_PREFLIGHT_KMS_SECRET\" }",
+        "line 4: listen.kms: others can reach this address, and without TLS they can read the secrets in requests: set tls_certificate_file and tls_key_file, or a loopback address, or allow_insecure = true if something in front takes care of it",
+    ),
 ];

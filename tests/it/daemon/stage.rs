@@ -25,6 +25,8 @@ pub(crate) const NEW: &str = "https://new.xks.example.com";
 const TEST_KEY: &str = "xks-preflight-test";
 pub(crate) const AWS_ACCESS_KEY_ID: &str = "AKIASANDBOXKMSCALLER";
 pub(crate) const AWS_SECRET: &str = "AwsSecretDoNotLeak0123456789";
+pub(crate) const KMS_ID: &str = "XKSPFTERRAFORMTESTER";
+pub(crate) const KMS_SECRET: &str = "KmsEndpointSecretDoNotLeak0123456789abcd";
 pub(crate) const TOKEN: &str = "xkspf_TestTokenDoNotLeak0123456789012345678901234";
 /// Longer than anything here takes on a busy machine.
 const BOUND: Duration = Duration::from_mins(2);
@@ -35,7 +37,7 @@ pub(crate) struct Stage {
     pub(crate) ec2: Option<SandboxEc2>,
     pub(crate) old: SandboxProxy,
     pub(crate) new: SandboxProxy,
-    key_store: String,
+    pub(crate) key_store: String,
     pub(crate) directory: PathBuf,
 }
 
@@ -127,6 +129,8 @@ impl Stage {
         write_console_file(&directory.join("proxy.secret.json"), PATH, SECRET);
         private(&directory.join("sealing-key.secret"));
         std::fs::write(directory.join("sealing-key.secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
+        private(&directory.join("kms-endpoint.secret"));
+        std::fs::write(directory.join("kms-endpoint.secret"), KMS_SECRET).unwrap();
         let stage = Self { kms, cloudhsm: None, ec2: None, old, new, key_store, directory };
         std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings, key_store_settings))
             .unwrap();
@@ -140,6 +144,7 @@ impl Stage {
             r#"
 [listen]
 api = "127.0.0.1:0"
+kms = "127.0.0.1:0"
 [journal]
 path = "journal.sqlite"
 sealing_key = {{ file = "sealing-key.secret" }}
@@ -163,12 +168,14 @@ routes = [
 ]
 [update]
 poll_interval = "100ms"
+{kms_credentials}
 [[tokens]]
 name = "tester"
 role = "operator"
 sha256 = "{hash}"
 "#,
             kms = self.kms.endpoint_url(),
+            kms_credentials = kms_credentials(),
             key_store = self.key_store,
             old = self.old.address(),
             new = self.new.address(),
@@ -208,6 +215,23 @@ sha256 = "{hash}"
     }
 }
 
+/// The credentials of the KMS drop-in endpoint: name, access key id, and what else is said of it.
+const KMS_CREDENTIALS: [(&str, &str, &str); 5] = [
+    ("terraform", KMS_ID, "role = \"operator\""),
+    ("deploy", "XKSPFWHOLESEQUENCE22", "role = \"operator\"\nrun_whole_sequence = true\nprove_reconnect = false"),
+    ("watch", "XKSPFVIEWERVIEWER222", "role = \"viewer\""),
+    ("payments", "XKSPFSCOPEDBYNAME222", "role = \"operator\"\nkey_stores = [\"pay*\"]"),
+    ("elsewhere", "XKSPFSCOPEDELSEWHERE", "role = \"operator\"\nkey_stores = [\"other*\"]"),
+];
+
+fn kms_credentials() -> String {
+    let credential = |(name, id, more): &(&str, &str, &str)| {
+        let secret = "secret = { file = \"kms-endpoint.secret\" }";
+        format!("[[kms_credentials]]\nname = \"{name}\"\naccess_key_id = \"{id}\"\n{secret}\n{more}\n")
+    };
+    KMS_CREDENTIALS.iter().map(credential).collect()
+}
+
 /// An empty file for its owner alone.
 fn private(file: &std::path::Path) {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -238,6 +262,7 @@ impl Answer {
 pub(crate) struct Daemon {
     process: Child,
     pub(crate) address: String,
+    pub(crate) kms_endpoint: String,
     logs: JoinHandle<()>,
 }
 
@@ -261,11 +286,15 @@ impl Daemon {
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut told = String::new();
+        let mut kms_endpoint = String::new();
         let address = loop {
             let line = tokio::time::timeout(BOUND, lines.next_line()).await.unwrap().unwrap();
             let line = line.unwrap_or_else(|| panic!("the daemon ended at once:\n{told}"));
             told.push_str(&line);
             told.push('\n');
+            if let Some((_, rest)) = line.split_once("kms_endpoint=") {
+                rest.split_whitespace().next().unwrap().clone_into(&mut kms_endpoint);
+            }
             let running = line.contains("xks-preflight is running");
             if let Some((_, rest)) = line.split_once("address=").filter(|_| running) {
                 break rest.split_whitespace().next().unwrap().to_owned();
@@ -280,7 +309,7 @@ impl Daemon {
             }
             std::fs::write(log, told).unwrap();
         });
-        Self { process, address, logs }
+        Self { process, address, kms_endpoint, logs }
     }
 
     /// One request on a connection of its own. `None` if the daemon is gone.
@@ -333,6 +362,14 @@ impl Daemon {
         let updates = updates["updates"].as_array().unwrap();
         assert_eq!(updates.len(), 1);
         updates[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether no update is open.
+    pub(crate) async fn is_idle(&self) -> bool {
+        let updates = self.call("GET", "/v1/updates", None).await.json();
+        updates["updates"].as_array().unwrap().iter().all(|update| {
+            !matches!(update["status"].as_str(), Some("planned" | "preflighting" | "running" | "rolling_back"))
+        })
     }
 
     /// Waits for the end of the process (gives the signal) or of the update (gives nothing).

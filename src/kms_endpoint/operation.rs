@@ -1,0 +1,181 @@
+//! The operations that are served, and their parameters.
+
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+use super::members::{self, Members};
+use crate::key_store::{
+    AccessKeyId, AccountId, Change, CloudHsmClusterId, ConnectivityKind, CustomKeyStoreId, CustomKeyStoreName, Invalid,
+    KeyStorePassword, Member, ProxyCredential, RawSecretAccessKey, VpcEndpointServiceName, XksProxyUriEndpoint,
+    XksProxyUriPath,
+};
+
+/// An operation that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Update,
+    Connect,
+    Disconnect,
+    Describe,
+}
+
+impl Operation {
+    const ALL: [Self; 4] = [Self::Update, Self::Connect, Self::Disconnect, Self::Describe];
+
+    /// The name in `X-Amz-Target`, after `TrentService.`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Update => "UpdateCustomKeyStore",
+            Self::Connect => "ConnectCustomKeyStore",
+            Self::Disconnect => "DisconnectCustomKeyStore",
+            Self::Describe => "DescribeCustomKeyStores",
+        }
+    }
+
+    /// The operation of this name, if it is served.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.as_str() == name)
+    }
+}
+
+/// UpdateCustomKeyStore, as asked for.
+#[derive(Debug)]
+pub(super) struct AskedUpdate {
+    pub(super) key_store: CustomKeyStoreId,
+    pub(super) change: Change,
+    pub(super) credential: Option<ProxyCredential>,
+    pub(super) password: Option<KeyStorePassword>,
+}
+
+/// DescribeCustomKeyStores, as asked for.
+#[derive(Debug)]
+pub(super) struct AskedDescription {
+    pub(super) id: Option<CustomKeyStoreId>,
+    pub(super) name: Option<CustomKeyStoreName>,
+    pub(super) limit: Option<u64>,
+    pub(super) marker: Option<CustomKeyStoreId>,
+}
+
+const STORE: &str = "CustomKeyStoreId";
+
+/// What a member that is missing makes of a request whose faults were all told.
+fn told() -> Failure {
+    Failure::internal("parameters were neither read nor refused, which is a fault of xks-preflight")
+}
+
+/// Reads the parameters of UpdateCustomKeyStore.
+pub(super) fn update(map: Map<String, Value>) -> Result<AskedUpdate, Failure> {
+    let (key_store, change, credential, password) = members::read(map, |members| {
+        let key_store = members.required(STORE, CustomKeyStoreId::parse);
+        // The API reference wants an empty name when a store goes public, against the model's own minimum.
+        members.drop_text(Member::ServiceName.as_str(), "");
+        let change = Change {
+            name: members.text(Member::Name.as_str(), CustomKeyStoreName::parse),
+            endpoint: members.text(Member::Endpoint.as_str(), XksProxyUriEndpoint::parse),
+            path: members.text(Member::Path.as_str(), XksProxyUriPath::parse),
+            connectivity: members.text(Member::Connectivity.as_str(), ConnectivityKind::parse),
+            service_name: members.text(Member::ServiceName.as_str(), VpcEndpointServiceName::parse),
+            service_owner: members.text(Member::ServiceOwner.as_str(), AccountId::parse),
+            cluster: members.text(Member::Cluster.as_str(), CloudHsmClusterId::parse),
+            credential: None,
+            password: false,
+        };
+        let credential = members.structure(Member::Credential.as_str(), credential).flatten();
+        let password = members.text(Member::Password.as_str(), KeyStorePassword::parse);
+        (key_store, change, credential, password)
+    })?;
+    Ok(AskedUpdate { key_store: key_store.ok_or_else(told)?, change, credential, password })
+}
+
+fn credential(members: &mut Members<'_>) -> Option<ProxyCredential> {
+    let access_key_id = members.required("AccessKeyId", AccessKeyId::parse);
+    let secret_access_key = members.required("RawSecretAccessKey", RawSecretAccessKey::parse);
+    Some(ProxyCredential { access_key_id: access_key_id?, secret_access_key: secret_access_key? })
+}
+
+/// Reads the parameters of ConnectCustomKeyStore and DisconnectCustomKeyStore.
+pub(super) fn key_store(map: Map<String, Value>) -> Result<CustomKeyStoreId, Failure> {
+    members::read(map, |members| members.required(STORE, CustomKeyStoreId::parse))?.ok_or_else(told)
+}
+
+/// Reads the parameters of DescribeCustomKeyStores.
+pub(super) fn describe(map: Map<String, Value>) -> Result<AskedDescription, Failure> {
+    members::read(map, |members| {
+        let id = members.text(STORE, CustomKeyStoreId::parse);
+        let name = members.text("CustomKeyStoreName", CustomKeyStoreName::parse);
+        if id.is_some() && name.is_some() {
+            members.fault("CustomKeyStoreName", "be absent beside a customKeyStoreId");
+        }
+        let limit = members.number("Limit", 1, 1_000);
+        let ours = |_| Invalid { member: "Marker", rule: "must be the NextMarker of an earlier answer" };
+        let marker = members.text("Marker", |text| CustomKeyStoreId::parse(text).map_err(ours));
+        AskedDescription { id, name, limit, marker }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(value: Value) -> Map<String, Value> {
+        let Value::Object(map) = value else { panic!("an object") };
+        map
+    }
+
+    #[test]
+    fn every_fault_of_an_update_is_named_and_no_value() {
+        let failure = update(map(json!({
+            "NewCustomKeyStoreName": "x".repeat(257),
+            "XksProxyUriEndpoint": "http://DoNotLeak",
+            "XksProxyUriPath": 7,
+            "XksProxyConnectivity": "DoNotLeak",
+            "XksProxyAuthenticationCredential": { "AccessKeyId": "DoNotLeak", "Secret": "DoNotLeak" },
+            "KeyStorePassword": ["DoNotLeak"],
+            "DryRun": true,
+        })))
+        .unwrap_err();
+        assert_eq!((failure.name, failure.status.as_u16()), ("ValidationException", 400));
+        for told in [
+            "10 validation errors detected",
+            "'customKeyStoreId' failed to satisfy constraint: Member must not be null",
+            "'newCustomKeyStoreName'",
+            "'xksProxyUriEndpoint'",
+            "'xksProxyUriPath' failed to satisfy constraint: Member must be a string",
+            "'xksProxyConnectivity'",
+            "'xksProxyAuthenticationCredential.accessKeyId'",
+            "'xksProxyAuthenticationCredential.rawSecretAccessKey' failed to satisfy constraint: Member must not be null",
+            "'xksProxyAuthenticationCredential.secret' failed to satisfy constraint: Member must be one that the operation knows",
+            "'keyStorePassword'",
+            "'dryRun'",
+        ] {
+            assert!(failure.message.contains(told), "{told}: {}", failure.message);
+        }
+        assert!(!failure.message.contains("DoNotLeak"), "{}", failure.message);
+    }
+
+    #[test]
+    fn null_is_absent_and_so_is_an_empty_service_name() {
+        let asked = update(map(json!({
+            "CustomKeyStoreId": "cks-1", "XksProxyUriPath": null, "XksProxyVpcEndpointServiceName": "",
+            "XksProxyConnectivity": "PUBLIC_ENDPOINT",
+        })))
+        .unwrap();
+        assert_eq!(asked.change.members(), [Member::Connectivity]);
+    }
+
+    #[test]
+    fn descriptions_are_asked_for_by_one_of_two_names() {
+        let asked = describe(map(json!({ "Limit": 3, "Marker": "cks-1" }))).unwrap();
+        assert_eq!((asked.limit, asked.marker.unwrap().as_str()), (Some(3), "cks-1"));
+        for bad in [
+            json!({ "CustomKeyStoreId": "cks-1", "CustomKeyStoreName": "a" }),
+            json!({ "Limit": 0 }),
+            json!({ "Limit": "3" }),
+            json!({ "Limit": 1001 }),
+            json!({ "Marker": "a marker of nobody" }),
+        ] {
+            assert_eq!(describe(map(bad.clone())).unwrap_err().name, "ValidationException", "{bad}");
+        }
+    }
+}

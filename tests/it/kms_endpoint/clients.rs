@@ -1,0 +1,180 @@
+//! The clients that people have: AWS CLI, boto3, and the AWS SDK for JavaScript v3. `tests/run` installs them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+use xks_preflight::sandbox::kms::ConnectionState;
+
+use super::{BOUND, COLD, DEPLOY, expired};
+use crate::daemon::stage::{Daemon, KMS_SECRET, NEW, Stage};
+
+/// A client that can be run.
+#[derive(Clone, Copy, Debug)]
+enum Tool {
+    Cli,
+    Boto3,
+    JavaScript,
+}
+
+const TOOLS: [Tool; 3] = [Tool::Cli, Tool::Boto3, Tool::JavaScript];
+
+/// How a client is set up, where not as it should be.
+#[derive(Clone, Copy, Debug)]
+struct Setup<'a> {
+    secret: &'a str,
+    /// How far its clock is off, in seconds.
+    skew: i64,
+    attempts: u32,
+}
+
+const RIGHT: Setup<'_> = Setup { secret: KMS_SECRET, skew: 0, attempts: 3 };
+
+/// What came of a call, in the form that the scripts print.
+#[derive(Debug)]
+struct Outcome(Value);
+
+impl Outcome {
+    fn exception(&self) -> Option<&str> {
+        self.0["exception"].as_str()
+    }
+}
+
+/// The Python with the clients in it; `None` outside `tests/run`.
+fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("XKS_TEST_PYTHON").map(PathBuf::from);
+    assert!(python.is_some() || std::env::var_os("XKS_TEST_OUTPUT").is_none(), "tests/run sets XKS_TEST_PYTHON");
+    python
+}
+
+/// `update-custom-key-store` and `updateCustomKeyStore` for `UpdateCustomKeyStore`, as the tools spell it.
+fn spelled(operation: &str, with: char) -> String {
+    operation.chars().enumerate().fold(String::new(), |mut name, (at, letter)| {
+        if letter.is_ascii_uppercase() && at > 0 {
+            name.push(with);
+        }
+        name.push(letter.to_ascii_lowercase());
+        name
+    })
+}
+
+impl Tool {
+    async fn call(
+        self,
+        python: &Path,
+        daemon: &Daemon,
+        setup: Setup<'_>,
+        operation: &str,
+        parameters: &Value,
+    ) -> Outcome {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        let parameters = parameters.to_string();
+        let (endpoint, skew) = (format!("http://{}", daemon.kms_endpoint), setup.skew.to_string());
+        let (program, arguments): (OsString, Vec<OsString>) = match self {
+            Self::Cli => {
+                let operation = spelled(operation, '-');
+                let arguments = ["-m", "awscli", "kms", &operation, "--cli-input-json", &parameters];
+                (python.into(), arguments.map(OsString::from).to_vec())
+            }
+            Self::Boto3 => {
+                let script = scripts.join("boto.py").into_os_string();
+                (python.into(), vec![script, spelled(operation, '_').into(), parameters.into(), skew.into()])
+            }
+            Self::JavaScript => {
+                let script = scripts.join("sdk.mjs").into_os_string();
+                ("node".into(), vec![script, operation.into(), parameters.into(), skew.into()])
+            }
+        };
+        let run = Command::new(program)
+            .args(arguments)
+            .env("ENDPOINT", &endpoint)
+            .env("AWS_ENDPOINT_URL_KMS", &endpoint)
+            .env("AWS_ACCESS_KEY_ID", DEPLOY)
+            .env("AWS_SECRET_ACCESS_KEY", setup.secret)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            // Nothing of whoever runs the tests.
+            .env("AWS_CONFIG_FILE", "/nonexistent")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+            .env("AWS_MAX_ATTEMPTS", setup.attempts.to_string())
+            .env("MAX_ATTEMPTS", setup.attempts.to_string())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let ran = tokio::time::timeout(BOUND, run).await.unwrap().unwrap();
+        let (stdout, stderr) = (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());
+        match self {
+            // "An error occurred (NAME) when calling the OPERATION operation: MESSAGE"
+            Self::Cli => match stderr.split_once("An error occurred (") {
+                Some((_, told)) => {
+                    let (name, message) = told.split_once(')').unwrap();
+                    Outcome(json!({ "exception": name, "modelled": true, "message": message }))
+                }
+                None if ran.status.success() => {
+                    let answer = if stdout.trim().is_empty() { "{}" } else { &stdout };
+                    Outcome(json!({ "answer": serde_json::from_str::<Value>(answer).unwrap() }))
+                }
+                None => panic!("the AWS CLI fails otherwise: {stderr}"),
+            },
+            Self::Boto3 | Self::JavaScript => {
+                let told = serde_json::from_str(&stdout);
+                Outcome(told.unwrap_or_else(|error| panic!("{self:?}: {error}: {stdout}{stderr}")))
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_catches_the_exception_of_a_bad_candidate_and_sees_a_good_one_through() {
+    let Some(python) = python() else { return };
+    for tool in TOOLS {
+        let stage = Stage::new("drop-in-client").await;
+        let daemon = Daemon::start(&stage, None).await;
+        let parameters = json!({ "CustomKeyStoreId": stage.key_store, "XksProxyUriEndpoint": NEW });
+        let call = |setup, operation, parameters: Value| {
+            let (python, daemon) = (&python, &daemon);
+            async move { tool.call(python, daemon, setup, operation, &parameters).await }
+        };
+        stage.new.set_fault(expired()).await;
+        let bad = call(RIGHT, "UpdateCustomKeyStore", parameters.clone()).await;
+        assert_eq!(bad.exception(), Some("XksProxyUriUnreachableException"), "{tool:?}: {bad:?}");
+        assert_eq!(bad.0["modelled"], true, "{tool:?}: {bad:?}");
+        assert!(bad.0["message"].as_str().unwrap().contains("/v1/preflights/"), "{tool:?}: {bad:?}");
+        let wrong = Setup { secret: "KmsEndpointSecretDoNotLeak0123456789abce", ..RIGHT };
+        let wrong = call(wrong, "UpdateCustomKeyStore", parameters.clone()).await;
+        assert_eq!(wrong.exception(), Some("InvalidSignatureException"), "{tool:?}: {wrong:?}");
+        let unknown = call(RIGHT, "ListAliases", json!({})).await;
+        assert_eq!(unknown.exception(), Some("AccessDeniedException"), "{tool:?}: {unknown:?}");
+        if !matches!(tool, Tool::Cli) {
+            let late = Setup { skew: -600, attempts: 1, ..RIGHT };
+            let late = call(late, "UpdateCustomKeyStore", parameters.clone()).await;
+            assert_eq!(late.exception(), Some("InvalidSignatureException"), "{tool:?}: {late:?}");
+            assert!(late.0["message"].as_str().unwrap().contains("expired"), "{tool:?}: {late:?}");
+        }
+        assert!(stage.mutating_calls().is_empty(), "{tool:?}: {:?}", stage.mutating_calls());
+        stage.new.set_fault(None).await;
+        let good = call(RIGHT, "UpdateCustomKeyStore", parameters).await;
+        assert_eq!(good.0["answer"], json!({}), "{tool:?}: {good:?}");
+        assert_eq!(stage.mutating_calls(), COLD, "{tool:?}");
+        assert_eq!(stage.shown(), (NEW.to_owned(), ConnectionState::Connected), "{tool:?}");
+        let seen = call(RIGHT, "DescribeCustomKeyStores", json!({ "CustomKeyStoreId": stage.key_store })).await;
+        let endpoint = &seen.0["answer"]["CustomKeyStores"][0]["XksProxyConfiguration"]["UriEndpoint"];
+        assert_eq!(endpoint, NEW, "{tool:?}: {seen:?}");
+        daemon.terminate().await;
+    }
+}
+
+/// The SDK for JavaScript corrects its clock by the `Date` of the refusal: a gate that sends one heals it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_clock_is_off_corrects_it_by_the_answer() {
+    let Some(python) = python() else { return };
+    let stage = Stage::new("drop-in-skew").await;
+    let daemon = Daemon::start(&stage, None).await;
+    let late = Setup { skew: -600, ..RIGHT };
+    let told = Tool::JavaScript.call(&python, &daemon, late, "DescribeCustomKeyStores", &json!({})).await;
+    assert_eq!(told.0["answer"]["CustomKeyStores"].as_array().map(Vec::len), Some(1), "{told:?}");
+    assert_eq!(told.0["attempts"], 2, "{told:?}");
+    daemon.terminate().await;
+}
