@@ -116,6 +116,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/updates/{id}/events", needs(Read, On::Named), get(events::follow))
         .route("/v1/updates/{id}/approve", needs(Approve, On::Named), post(approvals::approve))
         .route("/v1/updates/{id}/cancel", needs(Change, On::Named), post(updates::cancel))
+        .route("/v1/updates/{id}/removed", needs(Change, On::Named), post(updates::removed))
         .route("/v1/updates/{id}/rollback", needs(Change, On::Named), post(updates::rollback))
         .finish();
     let metrics = if service.open_metrics {

@@ -455,6 +455,11 @@ impl Driver {
         self.order(id, Event::RollbackRequested { by: by.to_owned() }, seen).await
     }
 
+    /// A person says that the former credential of a rotation is removed at the proxy: it is looked at once.
+    pub async fn removed(&self, id: UpdateId, by: &str, seen: Seen) -> Result<(), OrderError> {
+        self.order(id, Event::RemovalReported { by: by.to_owned() }, seen).await
+    }
+
     /// A person's yes to exactly the plan and report that it names.
     pub async fn approve(&self, id: UpdateId, consent: &Consent<'_>, seen: Seen) -> Result<(), OrderError> {
         let record = self.get(id).await?;
@@ -522,7 +527,13 @@ impl Driver {
             Some(GivenCredential::Configured(name)) => {
                 let found = credentials.by_name(name);
                 let credential = found.ok_or_else(|| SubmitError::UnknownCredential(name.clone()))?;
-                change.credential = Some(credential.reference(CredentialSource::Configured(name.clone())));
+                let source = if request.options.rotate.is_some() {
+                    secrets.push((SecretPurpose::NewCredential, secret(&credential)));
+                    CredentialSource::Sealed
+                } else {
+                    CredentialSource::Configured(name.clone())
+                };
+                change.credential = Some(credential.reference(source));
             }
         }
         let sealed = |password: &KeyStorePassword| SecretString::from(password.expose().to_owned());
@@ -538,6 +549,9 @@ impl Driver {
             (None, Some(xks)) => self.held(&request.key_store, &xks.access_key_id, change.credential.as_ref()).await?,
             (None, None) => None,
         };
+        // A rotation may take days, in which somebody edits the configuration: it keeps both secrets itself.
+        let keep = request.options.rotate.is_some();
+        let former = former.map(|(held, source)| (held, if keep { CredentialSource::Sealed } else { source }));
         let former_credential: Option<CredentialRef> = former.map(|(credential, source)| {
             if source == CredentialSource::Sealed {
                 secrets.push((SecretPurpose::FormerCredential, secret(&credential)));

@@ -15,6 +15,8 @@
 //!                              restore the former settings, connected as before, or say that it is stuck
 //! ```
 //!
+//! A [`Rotation`] goes on after that, until the former credential is proven refused; see `rotation.rs`.
+//!
 //! # What can go wrong
 //!
 //! - Before the first mutation everything ends without a trace: blocked, refused, abandoned.
@@ -34,6 +36,7 @@ mod freeze;
 mod gate;
 mod plan;
 mod policy;
+mod rotation;
 mod state;
 mod step;
 mod transition;
@@ -55,6 +58,7 @@ pub use freeze::Freeze;
 pub use gate::{Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};
 pub use plan::{Plan, PlanBody, PlanDigest, PlanRefused, Rollback, Wanted, plan};
 pub use policy::{ApprovalRule, Limits, Options, Policy};
+pub use rotation::{PROOFS, PROPAGATION, Rotate, Rotating, Rotation, RotationPolicy, Stage};
 pub use state::{IllegalEvent, Phase, Ready, RefusedLogin, Return, Run, State, Status, StatusName, Tries};
 pub use step::{Direction, How, Round, Step, StepOutcome};
 pub use window::{Opening, Windows};

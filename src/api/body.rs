@@ -110,6 +110,11 @@ impl<'f> Members<'f> {
         number
     }
 
+    /// Whether there is such a member.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A member that is true or false; absent means false.
     pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.map.remove(name) {

@@ -39,6 +39,7 @@ impl Modify for Bearer {
         freeze::set,
         freeze::lift,
         updates::cancel,
+        updates::removed,
         updates::rollback,
     ),
     components(schemas(problem::ProblemDocument, problem::Fault, view::KeyStoreView, view::UpdateView)),

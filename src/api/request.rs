@@ -16,7 +16,7 @@ use crate::key_store::{
     XksProxyUriPath,
 };
 use crate::preflight::{Load, OfferedCredential};
-use crate::update::Options;
+use crate::update::{Options, Rotate};
 
 const STORE: &str = "CustomKeyStoreId";
 const FORMER_PASSWORD: &str = "former_password";
@@ -101,6 +101,7 @@ pub(super) fn change(map: Map<String, Value>, key_store: Option<CustomKeyStoreId
             connect: options.flag("connect"),
             acknowledge_outage: options.flag("acknowledge_outage"),
             break_glass: glass,
+            rotate: rotate(options),
             ..Options::default()
         };
         (options.flag("dry_run"), choices, former, former_password)
@@ -189,6 +190,16 @@ fn load(options: &mut Members<'_>) -> Option<Load> {
 pub(super) fn reason(text: &str) -> Result<String, &'static str> {
     let fits = !text.trim().is_empty() && text.chars().count() <= 500 && !text.chars().any(char::is_control);
     if fits { Ok(text.to_owned()) } else { Err("must be 1 to 500 characters in one line") }
+}
+
+/// Whether it is a rotation, and how long its update may propagate.
+fn rotate(options: &mut Members<'_>) -> Option<Rotate> {
+    let rotate = options.flag("rotate");
+    let propagation_seconds = options.has("propagation_seconds").then(|| options.number("propagation_seconds"));
+    if propagation_seconds.is_some() && !rotate {
+        options.fault("propagation_seconds", "has a meaning only with rotate");
+    }
+    rotate.then(|| Rotate { propagation_seconds: propagation_seconds.flatten().map(u64::from) })
 }
 
 fn short(text: &str) -> Result<String, &'static str> {

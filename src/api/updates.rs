@@ -44,7 +44,7 @@ pub(super) type KeyStoreQuery = AnyQuery;
         ("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key finds the same update"),
     ),
-    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, break_glass (reason), former_credential, former_password"),
+    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, rotate (true: the credential alone changes, and the former one is proven refused in the end), propagation_seconds (of a rotation: 300 or more), break_glass (reason), former_credential, former_password"),
     responses(
         (status = 202, description = "Taken; Location leads to it", body = UpdateView),
         (status = 200, description = "The update that the same request made before, or for a dry run members plan and report", body = Object),
@@ -201,6 +201,33 @@ pub(super) async fn rollback(
     taken(&service, id).await
 }
 
+/// Tells that the former credential of a rotation is removed at the proxy: the daemon looks at once.
+#[utoipa::path(
+    post, path = "/v1/updates/{id}/removed", tag = "updates", operation_id = "reportRemoval",
+    params(
+        ("id" = String, Path, description = "The id of an update with options.rotate, in step await_removal or prove_refused"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the update as it was looked at"),
+    ),
+    responses(
+        (status = 202, description = "Recorded; whether it is true is being proven", body = UpdateView),
+        (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn removed(
+    State(service): State<Arc<Service>>,
+    Extension(admitted): Extension<Admitted>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (id, authorized) = order(&service, &admitted, &id).await?;
+    service
+        .driver
+        .removed(id, &authorized.by, precondition::seen(&headers)?)
+        .await
+        .map_err(|error| order_refused(&error))?;
+    taken(&service, id).await
+}
+
 /// The update of this id, if the caller may see it: one that it may not see is as good as not there.
 pub(super) async fn visible(service: &Service, admitted: &Admitted, id: &str) -> Result<UpdateRecord, Problem> {
     let record = service.driver.get(update_id(id)?).await.map_err(|error| order_refused(&error))?;
@@ -319,6 +346,7 @@ pub(super) fn refused(service: &Service, error: SubmitError) -> Problem {
                 PlanRefused::State { .. } | PlanRefused::NotDisconnected { .. } => {
                     (StatusCode::CONFLICT, "wrong_state")
                 }
+                PlanRefused::Rotation { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "rotation"),
                 PlanRefused::Unrecognized { .. } => (StatusCode::CONFLICT, "unrecognized_key_store"),
                 PlanRefused::DigestDiffers | PlanRefused::NotRecordable => {
                     (StatusCode::INTERNAL_SERVER_ERROR, "internal")

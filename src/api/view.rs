@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::driver::UpdateRecord;
 use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore};
 use crate::monitor::Sighting;
-use crate::update::{Disruption, Ending, Event, Plan, Rollback, Step};
+use crate::update::{Disruption, Ending, Event, PROOFS, Phase, Plan, Rollback, Stage, State, Step};
 
 /// A key store, as KMS tells it and as it was last probed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,6 +106,9 @@ pub(super) struct UpdateView {
     exception: Option<&'static str>,
     /// The latest pre-flight's report.
     report: Option<String>,
+    /// Of a rotation after its update: what was seen of both credentials, and how far it is.
+    #[schema(value_type = Option<Object>)]
+    rotation: Value,
     /// The plan.
     #[schema(value_type = Object)]
     plan: Value,
@@ -147,12 +150,18 @@ impl From<&UpdateRecord> for UpdateView {
         let state = &record.state;
         let status = state.status();
         let (message, instruction, exception) = match state.ending() {
-            None => (None, None, None),
+            None => waiting(state),
+            Some(Ending::Verified) if state.plan().rotation.is_some() => {
+                let told = "the new credential is in force, and the former one is proven refused at every address";
+                (Some(told.to_owned()), None, None)
+            }
             Some(Ending::Verified) => (Some("the new settings are in force and were probed".to_owned()), None, None),
             Some(Ending::RolledBack { why } | Ending::Refused { why, .. }) => (Some(why.clone()), None, None),
             Some(Ending::Abandoned { by }) => (Some(format!("cancelled by {by}")), None, None),
             Some(Ending::Blocked { exception, message, .. }) => (Some(message.clone()), None, *exception),
-            Some(Ending::Stuck { why, instruction }) => (Some(why.clone()), Some(instruction.clone()), None),
+            Some(Ending::Stuck { why, instruction } | Ending::Unproven { why, instruction, .. }) => {
+                (Some(why.clone()), Some(instruction.clone()), None)
+            }
         };
         let reason = match state.ending() {
             Some(Ending::Refused { reason, .. }) => Some(reason.as_str()),
@@ -163,7 +172,9 @@ impl From<&UpdateRecord> for UpdateView {
             _ => None,
         });
         let report = record.events.iter().rev().find_map(|recorded| match &recorded.event {
-            Event::PreflightFinished { summary, .. } => Some(summary.report.to_string()),
+            Event::PreflightFinished { summary, .. } | Event::Watched { summary, .. } => {
+                Some(summary.report.to_string())
+            }
             _ => None,
         });
         Self {
@@ -180,11 +191,52 @@ impl From<&UpdateRecord> for UpdateView {
             break_glass: state.plan().break_glass.as_ref().map(|glass| glass.reason.clone()),
             exception: exception.map(crate::key_store::KmsException::as_str),
             report,
+            rotation: rotation(state),
             plan: plan(state.plan()),
             created_at: state.plan().created_at.to_string(),
             last_event: record.last_event(),
         }
     }
+}
+
+type Told = (Option<String>, Option<String>, Option<crate::key_store::KmsException>);
+
+/// What an update that goes on waits for, where that is a person.
+fn waiting(state: &State) -> Told {
+    let Phase::Rotating(rotating) = state.phase() else { return (None, None, None) };
+    let former = state.plan().former_credential.as_ref().map(|former| former.access_key_id.to_string());
+    let former = former.unwrap_or_default();
+    let instruction = match rotating.stage() {
+        Stage::Propagate { .. } => {
+            format!("leave both credentials at the proxy: KMS may use the former one (access key id {former}) as well")
+        }
+        Stage::AwaitRemoval { until } => format!(
+            "remove access key id {former} at every proxy, then POST /v1/updates/{}/removed; waits until {until}",
+            state.plan().id
+        ),
+        Stage::ProveRefused { .. } => format!("nothing to do: access key id {former} is being tried"),
+    };
+    (rotating.trouble().map(ToOwned::to_owned), Some(instruction), None)
+}
+
+/// How far a rotation is.
+fn rotation(state: &State) -> Value {
+    let Phase::Rotating(rotating) = state.phase() else { return Value::Null };
+    let seen = rotating.seen();
+    let (watched, until, proofs) = match rotating.stage() {
+        Stage::Propagate { watched } => (Some(watched.as_secs()), None, None),
+        Stage::AwaitRemoval { until } => (None, Some(until), None),
+        Stage::ProveRefused { until, proofs } => (None, Some(until), Some(proofs)),
+    };
+    json!({
+        "new_credential": seen.map(|seen| seen.new.as_str()),
+        "former_credential": seen.map(|seen| seen.former.as_str()),
+        "propagation_seconds": rotating.terms().propagation().as_secs(),
+        "watched_seconds": watched,
+        "removal_awaited_until": until,
+        "proofs": proofs,
+        "proofs_needed": PROOFS,
+    })
 }
 
 /// A key store in the words of DescribeCustomKeyStores.

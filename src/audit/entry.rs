@@ -152,6 +152,12 @@ pub enum Action {
     MutationIntended,
     /// How a mutation ended.
     MutationSettled,
+    /// Both credentials of a rotation were looked at.
+    RotationWatched,
+    /// A person must remove the former credential of a rotation.
+    RemovalAwaited,
+    /// A person says that it is removed.
+    RemovalReported,
     /// An update goes back to the former settings.
     RollbackDecided,
     /// An update is over.
@@ -213,6 +219,9 @@ impl Action {
             Self::RollbackOrdered => "rollback_ordered",
             Self::MutationIntended => "mutation_intended",
             Self::MutationSettled => "mutation_settled",
+            Self::RotationWatched => "rotation_watched",
+            Self::RemovalAwaited => "removal_awaited",
+            Self::RemovalReported => "removal_reported",
             Self::RollbackDecided => "rollback_decided",
             Self::UpdateConcluded => "update_concluded",
             Self::Authenticate => "authenticate",

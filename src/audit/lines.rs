@@ -76,6 +76,22 @@ pub fn entry_of(subject: &Subject, recorded: &Recorded) -> Option<Entry> {
             let message = format!("{}: {outcome}", mutation(*direction, *step));
             (daemon(), Action::MutationSettled, Decision::Recorded, message)
         }
+        Event::Watched { round, summary, .. } => {
+            report = Some(summary.report);
+            let decision = if summary.verdict == Verdict::Ready { Decision::Recorded } else { Decision::Denied };
+            let seen = summary.credentials.map_or_else(String::new, |seen| {
+                format!("; the new credential is {}, the former one {}", seen.new.as_str(), seen.former.as_str())
+            });
+            (daemon(), Action::RotationWatched, decision, format!("{} look: {}{seen}", word(*round), summary.message))
+        }
+        Event::RemovalAwaited { until } => {
+            let message = format!("a person is to remove the former credential at the proxy, until {until}");
+            (daemon(), Action::RemovalAwaited, Decision::Recorded, message)
+        }
+        Event::RemovalReported { by } => {
+            let message = "says that the former credential is removed at the proxy".to_owned();
+            (person(by), Action::RemovalReported, Decision::Recorded, message)
+        }
         Event::RollbackDecided { why } => (daemon(), Action::RollbackDecided, Decision::Recorded, why.clone()),
         Event::Concluded { ending } => {
             let (decision, message) = concluded(ending);
@@ -133,6 +149,8 @@ fn word(round: Round) -> &'static str {
         Round::First => "first",
         Round::Last => "last",
         Round::Verification => "verifying",
+        Round::Propagation => "propagation",
+        Round::Removal => "removal",
     }
 }
 
@@ -147,6 +165,7 @@ fn mutation(direction: Direction, step: Step) -> String {
 fn concluded(ending: &Ending) -> (Decision, String) {
     match ending {
         Ending::Verified => (Decision::Recorded, "verified: the new settings are in force and were probed".to_owned()),
+        Ending::Unproven { why, .. } => (Decision::Recorded, format!("unproven: {why}")),
         Ending::RolledBack { why } => (Decision::Recorded, format!("rolled back: {why}")),
         Ending::Abandoned { by } => (Decision::Recorded, format!("abandoned: cancelled by {by}")),
         Ending::Blocked { message, .. } => (Decision::Denied, format!("blocked: {message}")),

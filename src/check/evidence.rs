@@ -1,5 +1,6 @@
 //! What the stages saw, kept on success and on failure. Judges read nothing else.
 
+mod acceptance;
 mod capacity;
 mod cloudhsm;
 mod http1;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+pub use self::acceptance::{Acceptance, CredentialsSeen};
 pub use self::capacity::{CapacityEvidence, LoadEvidence, LoadLatency, LoadOperation, LoadOutcome, LoadStop};
 pub use self::cloudhsm::{
     CloudHsmEvidence, Cluster, ClusterSettings, ClusterState, ClusterSubject, Hsm, SecurityGroupRules,

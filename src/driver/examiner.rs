@@ -37,6 +37,9 @@ const KEPT: usize = 1_000;
 /// and for IAM.
 const AWS_WITHIN: Duration = Duration::from_secs(10);
 
+/// The check without which no rotation begins.
+const OLD_ACCEPTED: &str = "sigv4.old_credential_still_accepted";
+
 /// Told of every finished examination.
 pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
 
@@ -229,11 +232,17 @@ impl Examiner {
             candidate.keys.test.clone_from(&tests.test_key);
             candidate.keys.prove_every_key = tests.every_key;
         }
+        if round.is_look() {
+            // The keys are the same as before; they are not tried at every look.
+            candidate.keys.test = None;
+            candidate.keys.prove_every_key = false;
+        } else if round != Round::Verification
+            && let Some(current) = plan.expected.xks()
+        {
+            candidate.keys.current = current_proxy(current, new);
+            candidate.keys.canaries = self.canaries(&plan.key_store, current).await;
+        }
         if round != Round::Verification {
-            if let Some(current) = plan.expected.xks() {
-                candidate.keys.current = current_proxy(current, new);
-                candidate.keys.canaries = self.canaries(&plan.key_store, current).await;
-            }
             candidate.baseline =
                 plan.expected.xks().and_then(|xks| self.baseline(xks, former_credential)).map(Box::new);
         }
@@ -246,7 +255,7 @@ impl Examiner {
         candidate.keys.enumeration = Some(enumeration);
         let control_plane = Some(control_plane(plan, round, stores));
         let aws = AwsEvidence { control_plane, vpc, permissions, ..AwsEvidence::default() };
-        let refusals = extra.refusals || self.parts.refusals.contains(&plan.key_store);
+        let refusals = extra.refusals || (!round.is_look() && self.parts.refusals.contains(&plan.key_store));
         self.examine(&candidate, Some(&plan.key_store), aws, self.judging(plan), &Extra { refusals, ..extra.clone() })
             .await
     }
@@ -256,6 +265,11 @@ impl Examiner {
         let mut judging = (self.parts.surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
         // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
         judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
+        if plan.rotation.is_some() {
+            // What a rotation rests on: it must hold, and nobody can accept that it does not.
+            judging.promoted.push(OLD_ACCEPTED.to_owned());
+            judging.waivers.retain(|waiver| waiver.check != OLD_ACCEPTED);
+        }
         judging
     }
 
@@ -402,7 +416,7 @@ fn control_plane(plan: &Plan, round: Round, stores: Result<Vec<KeyStore>, KmsErr
             Rollback::Impossible { why } => Some(why.clone()),
         },
         outage_acknowledged: plan.outage_acknowledged,
-        after_update: round == Round::Verification,
+        after_update: round.is_after_update(),
     }
 }
 

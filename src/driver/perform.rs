@@ -93,7 +93,10 @@ impl Life {
                     self.record(Event::StepSettled { direction, step, outcome }).await?;
                 }
                 Decision::RollBack { why } => self.record(Event::RollbackDecided { why }).await?,
+                Decision::Watch(round) => self.watch(round, orders).await?,
+                Decision::AwaitRemoval { until } => self.record(Event::RemovalAwaited { until }).await?,
                 Decision::Wait => self.wait(self.inner.parts.pace.interval, orders).await?,
+                Decision::Rest(pause) => self.wait(pause.min(self.inner.parts.pace.longest), orders).await?,
                 Decision::Conclude(ending) => self.record(Event::Concluded { ending }).await?,
             }
         }
@@ -162,7 +165,7 @@ impl Life {
     /// Records what the key store shows, when that is new and the update is under way.
     async fn note(&mut self, found: Option<&KeyStore>) -> Result<(), Stopped> {
         let Some(found) = found else { return Ok(()) };
-        if !matches!(self.state.phase(), Phase::Running(_) | Phase::RollingBack(_)) {
+        if !matches!(self.state.phase(), Phase::Running(_) | Phase::Rotating(_) | Phase::RollingBack(_)) {
             return Ok(());
         }
         let seen = (found.state.clone(), self.state.plan().standing(found));
@@ -206,6 +209,29 @@ impl Life {
 
     async fn preflight(&mut self, round: Round, orders: &mut mpsc::Receiver<Order>) -> Result<(), Stopped> {
         self.record(Event::PreflightStarted { round }).await?;
+        match self.probe(round, orders).await? {
+            Some(summary) => self.record(Event::PreflightFinished { round, summary }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// One look of a rotation, recorded if it tells anything new.
+    async fn watch(&mut self, round: Round, orders: &mut mpsc::Receiver<Order>) -> Result<(), Stopped> {
+        let Some(summary) = self.probe(round, orders).await? else { return Ok(()) };
+        if !self.state.is_news(round, &summary) {
+            self.since = Instant::now();
+            return Ok(());
+        }
+        let waited_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.record(Event::Watched { round, waited_ms, summary }).await
+    }
+
+    /// Runs a pre-flight; `None` when an order or the end of the process made its result not matter any more.
+    async fn probe(
+        &mut self,
+        round: Round,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Result<Option<PreflightSummary>, Stopped> {
         let plan = self.state.plan().clone();
         let former_credential = self.resolve(plan.former_credential.as_ref(), SecretPurpose::FormerCredential).await;
         let credential = match &plan.change.credential {
@@ -222,21 +248,21 @@ impl Life {
             tokio::select! {
                 result = &mut probing => break result,
                 // It is run again after the restart.
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(None),
                 () = self.lease.lost() => return Err(self.fenced()),
                 // Cancelled, or asked to go back: its result does not matter any more.
-                Some(order) = orders.recv() => if self.obey(order).await? { return Ok(()) },
+                Some(order) = orders.recv() => if self.obey(order).await? { return Ok(None) },
             }
         };
-        let summary = result.unwrap_or_else(|why| PreflightSummary {
+        Ok(Some(result.unwrap_or_else(|why| PreflightSummary {
             report: ReportId::new(&self.inner.parts.ids, self.now()),
             verdict: Verdict::Inconclusive,
             settings: plan.settings(),
             exception: None,
             message: format!("the pre-flight could not be run: {why}"),
             finished_at: self.now(),
-        });
-        self.record(Event::PreflightFinished { round, summary }).await
+            credentials: None,
+        })))
     }
 
     /// One mutation: permit, intention, call, outcome.

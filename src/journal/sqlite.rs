@@ -306,12 +306,12 @@ impl Inner {
 
     fn conclude(&self, transaction: &Transaction<'_>, update: UpdateId, ending: &Ending) -> Result<(), JournalError> {
         let id = update.to_string();
-        let verified = *ending == Ending::Verified;
+        let verified = ending.is_new_in_force();
         transaction
             .execute("UPDATE updates SET open = 0, verified = ?2 WHERE id = ?1", params![id, verified])
             .map_err(|error| self.failed(error))?;
         let obsolete: &[&str] = match ending {
-            Ending::Verified => &[
+            Ending::Verified | Ending::Unproven { .. } => &[
                 "DELETE FROM secrets WHERE update_id = ?1 AND purpose <> 'new_credential'",
                 "DELETE FROM secrets WHERE update_id IN (SELECT o.id FROM updates o JOIN updates u USING (key_store) \
                  WHERE u.id = ?1 AND o.id <> ?1 AND u.new_access_key_id IS NOT NULL)",

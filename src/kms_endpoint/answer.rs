@@ -101,7 +101,8 @@ pub(super) fn of(operation: Operation, record: &UpdateRecord) -> Result<(), Fail
     let address = update_address(record.id());
     let invalid_state = |message: String| Err(Failure::of(KmsException::CustomKeyStoreInvalidState, message));
     match record.state.ending() {
-        Some(Ending::Verified) => Ok(()),
+        // The endpoint begins no rotations.
+        Some(Ending::Verified | Ending::Unproven { .. }) => Ok(()),
         Some(Ending::Blocked { by: BlockedBy::Preflight(report), exception, message }) => {
             let undecided = last_preflight(record).is_some_and(|(_, last)| last.verdict == Verdict::Inconclusive);
             let exception =
@@ -162,6 +163,7 @@ pub(super) fn not_submitted(error: &SubmitError) -> Failure {
             PlanRefused::NothingToChange
             | PlanRefused::State { .. }
             | PlanRefused::NotDisconnected { .. }
+            | PlanRefused::Rotation { .. }
             | PlanRefused::Unrecognized { .. },
         )
         // A freeze or a maintenance window, too, is a state in which the key store takes no change.

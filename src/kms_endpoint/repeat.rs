@@ -107,7 +107,7 @@ async fn still_answers(service: &Service, record: &UpdateRecord, invocation: Opt
     }
     match ending {
         // To say that it is done is true only as long as it is.
-        Ending::Verified => {
+        Ending::Verified | Ending::Unproven { .. } => {
             let plan = record.state.plan();
             service.reader.key_store(&plan.key_store).await.is_ok_and(|found| {
                 let connected = found.state == ConnectionState::Connected;

@@ -15,7 +15,7 @@ use crate::kms::{
     KeyHome, KeyLister, KeyPage, KeyStoreDescriber, KeyStoreDescription, KeyStoreReader, KeyStoreWriter, KmsError,
     Receipt, Secrets,
 };
-use crate::update::{Ending, Event, Mutation, Permit, Recorded, StatusName, Step};
+use crate::update::{Ending, Event, Mutation, Permit, Recorded, Step};
 
 /// Counts what is read from KMS.
 pub struct CountedReader {
@@ -135,15 +135,7 @@ impl CountedJournal {
     }
 
     async fn count(&self, update: UpdateId, ending: &Ending) {
-        let status = match ending {
-            Ending::Verified => StatusName::Verified,
-            Ending::RolledBack { .. } => StatusName::RolledBack,
-            Ending::Abandoned { .. } => StatusName::Abandoned,
-            Ending::Blocked { .. } => StatusName::Blocked,
-            Ending::Refused { .. } => StatusName::Refused,
-            Ending::Stuck { .. } => StatusName::Stuck,
-        };
-        self.metrics.updates.with_label_values(&[status.as_str()]).inc();
+        self.metrics.updates.with_label_values(&[ending.status().as_str()]).inc();
         match ending {
             Ending::Blocked { .. } => self.metrics.denied(Denial::Blocked),
             Ending::Refused { reason, .. } => self.metrics.denied(Denial::refused(*reason)),

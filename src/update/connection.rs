@@ -87,6 +87,7 @@ pub fn plan_connection(
         former_credential: wanted
             .former_credential
             .filter(|held| observed.xks().is_some_and(|xks| xks.access_key_id == held.access_key_id)),
+        rotation: None,
         approval: policy.approval_for(&observed.id),
         limits: Limits::of(policy, observed),
         requested_by: wanted.by,

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::barrier::{Barriers, PassedBy};
 use super::change::drift;
-use super::gate::{Denied, PreflightSummary};
+use super::gate::{BOTH_NEEDED, Denied, PreflightSummary};
 use super::plan::Plan;
 use super::policy::ApprovalRule;
+use super::rotation;
 use super::state::{Phase, Ready, Return, Run, State};
 use super::{BlockedBy, Direction, Ending, How, Refusal, Round, Standing, Step, StepOutcome};
 use crate::check::Verdict;
@@ -48,8 +49,17 @@ pub enum Decision {
         /// Why.
         why: String,
     },
+    /// Of a rotation: look at both credentials and record it if it is news.
+    Watch(Round),
+    /// Of a rotation: record that a person must remove the former credential.
+    AwaitRemoval {
+        /// How long that is waited for.
+        until: Timestamp,
+    },
     /// Look again a little later.
     Wait,
+    /// Look again after this time, or a little earlier.
+    Rest(Duration),
     /// Record the end.
     Conclude(Ending),
 }
@@ -62,6 +72,10 @@ pub fn decide(state: &State, found: Option<&KeyStore>, moment: Moment, barriers:
         Phase::Concluded(_) => Decision::Wait,
         Phase::Running(run) => match found {
             Some(found) => forward(state, run, found, moment, barriers),
+            None => gone(),
+        },
+        Phase::Rotating(rotating) => match found {
+            Some(found) => rotation::decide(plan, rotating, state.cancelled_by(), found, moment),
             None => gone(),
         },
         Phase::RollingBack(back) => match found {
@@ -143,7 +157,10 @@ fn first_mutation(plan: &Plan, ready: &Ready, moment: Moment) -> Decision {
 
 fn blocked(plan: &Plan, summary: &PreflightSummary) -> Ending {
     let message = if summary.settings == plan.settings() {
-        summary.message.clone()
+        match summary.verdict {
+            Verdict::Ready => BOTH_NEEDED.to_owned(),
+            Verdict::Blocked | Verdict::Inconclusive => summary.message.clone(),
+        }
     } else {
         "the pre-flight probed other settings than the plan's, which proves nothing".to_owned()
     };

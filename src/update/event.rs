@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use super::{ApprovalDigest, Direction, PassedBy, PreflightSummary, Round, Standing, Step, StepOutcome};
+use super::{ApprovalDigest, Direction, PassedBy, PreflightSummary, Round, Standing, StatusName, Step, StepOutcome};
 use crate::clock::Timestamp;
 use crate::id::ReportId;
 use crate::key_store::{ConnectionState, KmsException};
@@ -85,6 +85,25 @@ pub enum Event {
         /// Whose settings it shows.
         standing: Standing,
     },
+    /// One look at both credentials of a rotation.
+    Watched {
+        /// In which of its steps.
+        round: Round,
+        /// Milliseconds since the event before, in which somebody watched.
+        waited_ms: u64,
+        /// What it found.
+        summary: PreflightSummary,
+    },
+    /// KMS uses the new credential alone by now: a person must remove the former one at the proxy.
+    RemovalAwaited {
+        /// How long that is waited for.
+        until: Timestamp,
+    },
+    /// A person says that the former credential is removed.
+    RemovalReported {
+        /// Who.
+        by: String,
+    },
     /// It goes back from here.
     RollbackDecided {
         /// Why.
@@ -112,6 +131,9 @@ impl Event {
             Self::StepIntended { .. } => "step_intended",
             Self::StepSettled { .. } => "step_settled",
             Self::Observed { .. } => "observed",
+            Self::Watched { .. } => "watched",
+            Self::RemovalAwaited { .. } => "removal_awaited",
+            Self::RemovalReported { .. } => "removal_reported",
             Self::RollbackDecided { .. } => "rollback_decided",
             Self::Concluded { .. } => "concluded",
         }
@@ -184,8 +206,18 @@ impl Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ending", rename_all = "snake_case")]
 pub enum Ending {
-    /// The new settings are in force and were probed once more.
+    /// The new settings are in force and were probed once more; of a rotation the former credential is also proven
+    /// refused.
     Verified,
+    /// Of a rotation: the new credential is in force and was verified, and the former one is not proven refused.
+    Unproven {
+        /// Who ended it before; nobody when the time was over.
+        by: Option<String>,
+        /// What was seen.
+        why: String,
+        /// What to do.
+        instruction: String,
+    },
     /// The former settings are in force, in the former connection state.
     RolledBack {
         /// Why it went back.
@@ -220,4 +252,25 @@ pub enum Ending {
         /// What to do.
         instruction: String,
     },
+}
+
+impl Ending {
+    /// Whether the new settings are in force, and verified.
+    pub fn is_new_in_force(&self) -> bool {
+        matches!(self, Self::Verified | Self::Unproven { .. })
+    }
+
+    /// The status of an update that ended so.
+    pub fn status(&self) -> StatusName {
+        match self {
+            Self::Verified => StatusName::Verified,
+            // Whoever ends it knows what is left to do; a time that is over must be noticed by somebody, and nothing
+            // passes because time is over.
+            Self::Unproven { by: Some(_), .. } | Self::Abandoned { .. } => StatusName::Abandoned,
+            Self::Unproven { by: None, .. } | Self::Stuck { .. } => StatusName::Stuck,
+            Self::RolledBack { .. } => StatusName::RolledBack,
+            Self::Blocked { .. } => StatusName::Blocked,
+            Self::Refused { .. } => StatusName::Refused,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use super::barrier::Barriers;
 use super::freeze::Freeze;
 use super::plan::{Plan, PlanDigest};
 use super::{Direction, Step};
-use crate::check::{ClusterSettings, Level, Outcome, ProbedSettings, Report, Verdict};
+use crate::check::{Acceptance, ClusterSettings, CredentialsSeen, Level, Outcome, ProbedSettings, Report, Verdict};
 use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
 use crate::key_store::{Change, Configuration, Connectivity, CustomKeyStoreId, Fingerprint, KeyStore, KmsException};
@@ -75,6 +75,9 @@ pub struct PreflightSummary {
     pub message: String,
     /// When the last probe ended.
     pub finished_at: Timestamp,
+    /// What was seen of the credential and of the one that it replaces, where both were tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsSeen>,
 }
 
 impl PreflightSummary {
@@ -108,9 +111,14 @@ impl PreflightSummary {
             exception: told.and_then(|finding| finding.kms.as_ref()).and_then(|kms| kms.exception),
             message,
             finished_at: report.finished_at(),
+            credentials: report.evidence.credentials(),
         }
     }
 }
+
+/// Why a passing pre-flight is not enough for a rotation.
+pub(super) const BOTH_NEEDED: &str = "a rotation begins only when the proxy is seen to accept both credentials at every \
+                                      address, and this pre-flight did not see it";
 
 /// Proof that a pre-flight of exactly the plan's settings passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +133,10 @@ impl PreflightPassed {
     pub(super) fn of(plan: &Plan, summary: &PreflightSummary) -> Result<Self, Denied> {
         if summary.settings != plan.settings() {
             return Err(Denied::OtherSettings { report: summary.report });
+        }
+        let both = CredentialsSeen { new: Acceptance::Accepted, former: Acceptance::Accepted };
+        if plan.rotation.is_some() && summary.verdict == Verdict::Ready && summary.credentials != Some(both) {
+            return Err(Denied::NotReady { report: summary.report, message: BOTH_NEEDED.to_owned() });
         }
         match summary.verdict {
             Verdict::Blocked | Verdict::Inconclusive if plan.only_disconnects() && plan.reconnect_unproven => {

@@ -10,6 +10,7 @@ use super::barrier::BreakGlass;
 use super::change::{changed, disruption, effective, holds_secret};
 use super::forecast::{Forecast, KnownKeys};
 use super::policy::{ApprovalRule, Limits, Options, Policy};
+use super::rotation::{Rotate, Rotation};
 use super::{Disruption, SettingsDigest, Standing, Step};
 use crate::check::Waiver;
 use crate::clock::Timestamp;
@@ -115,6 +116,10 @@ pub struct PlanBody {
     pub rollback: Rollback,
     /// The credential now in force, if its secret is held.
     pub former_credential: Option<CredentialRef>,
+    /// The terms of the rotation, if it is one. Absent from the canonical form otherwise, so that plans recorded before
+    /// there were rotations keep their digests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
     /// Who must say yes.
     pub approval: ApprovalRule,
     /// Bounds of waiting and trying.
@@ -278,6 +283,12 @@ pub enum PlanRefused {
     /// A recorded plan whose contents were altered.
     #[error("recorded plan does not match its digest: the record was altered")]
     DigestDiffers,
+    /// A rotation that cannot be seen through.
+    #[error("not a rotation that can be seen through: {why}")]
+    Rotation {
+        /// What is missing or too much, and what to do.
+        why: String,
+    },
     /// The plan has no JSON form, which cannot happen with the types it is made of.
     #[error("plan cannot be written as JSON")]
     NotRecordable,
@@ -296,6 +307,9 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
     let former_credential = wanted
         .former_credential
         .filter(|held| observed.xks().is_some_and(|xks| xks.access_key_id == held.access_key_id));
+    let rollback = rollback(observed, &change, former_credential.as_ref(), wanted.former_password);
+    let asked = wanted.options.rotate.as_ref();
+    let rotation = asked.map(|asked| rotation(observed, &change, &rollback, asked, policy)).transpose()?;
     let connected = observed.state == ConnectionState::Connected;
     let disruption = if connected { disruption(&change) } else { Disruption::InPlace };
     if let (Disruption::Disconnect { because }, true) = (&disruption, wanted.options.in_place) {
@@ -318,9 +332,10 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
         waivers: wanted.waivers,
         disruption,
         steps,
-        rollback: rollback(observed, &change, former_credential.as_ref(), wanted.former_password),
+        rollback,
         change,
         former_credential,
+        rotation,
         approval: policy.approval_for(&observed.id),
         limits: Limits::of(policy, observed),
         requested_by: wanted.by,
@@ -332,6 +347,34 @@ pub fn plan(observed: &KeyStore, wanted: Wanted, policy: &Policy, now: Timestamp
 pub(super) fn forecast(store: &KeyStore, disruption: &Disruption, keys: Option<KnownKeys>) -> Option<Forecast> {
     let disconnects = matches!(disruption, Disruption::Disconnect { .. });
     (disconnects && store.state == ConnectionState::Connected).then(|| Forecast::of(store, keys))
+}
+
+/// The terms of a rotation: the credential alone changes, in place, and the secret of the former one is held, without
+/// which nobody could prove that it is refused.
+fn rotation(
+    observed: &KeyStore,
+    change: &Change,
+    rollback: &Rollback,
+    asked: &Rotate,
+    policy: &Policy,
+) -> Result<Rotation, PlanRefused> {
+    let refuse = |why: &str| Err(PlanRefused::Rotation { why: why.to_owned() });
+    if change.members() != [Member::Credential] {
+        return refuse(
+            "it changes XksProxyAuthenticationCredential and nothing else; make the other changes by themselves",
+        );
+    }
+    if observed.state != ConnectionState::Connected {
+        let state = &observed.state;
+        return refuse(&format!(
+            "the key store is {state}, so that nothing uses the former credential; a plain update of it is enough"
+        ));
+    }
+    if let Rollback::Impossible { why } = rollback {
+        return refuse(&format!("without the former secret it cannot be proven refused, nor be restored: {why}"));
+    }
+    Rotation::of(asked, &policy.rotation)
+        .map_err(|rule| PlanRefused::Members { member: "options.propagation_seconds", rule })
 }
 
 fn members_fit(store: &KeyStore, change: &Change) -> Result<(), PlanRefused> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::rotation::{Rotate, RotationPolicy};
 use super::window::Windows;
-
 use crate::key_store::{Configuration, CustomKeyStoreId, KeyStore};
 
 /// Who must say yes besides the pre-flight.
@@ -82,6 +82,8 @@ pub struct Policy {
     pub attempts: u32,
     /// Whether an update that disconnects is refused unless its requester acknowledges the outage.
     pub acknowledge_outage: bool,
+    /// How rotations are run.
+    pub rotation: RotationPolicy,
 }
 
 impl Policy {
@@ -106,6 +108,7 @@ impl Default for Policy {
             pause: Duration::from_secs(5),
             attempts: 4,
             acknowledge_outage: true,
+            rotation: RotationPolicy::default(),
         }
     }
 }
@@ -183,4 +186,7 @@ pub struct Options {
     /// Refuse the change if the store would have to be disconnected for it.
     #[serde(default)]
     pub in_place: bool,
+    /// Make it a rotation: see the former credential refused in the end.
+    #[serde(default)]
+    pub rotate: Option<Rotate>,
 }

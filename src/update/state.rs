@@ -1,5 +1,7 @@
 //! Where an update is, and the one function that moves it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::approval::{Approval, Consent, Proposal};
@@ -7,6 +9,7 @@ use super::barrier::Barriers;
 use super::gate::{Denied, Permit, PreflightPassed, PreflightSummary};
 use super::plan::Plan;
 use super::policy::ApprovalRule;
+use super::rotation::Rotating;
 use super::transition;
 use super::{Direction, Ending, Event, Refusal, Round, Step, StepOutcome};
 use crate::clock::Timestamp;
@@ -58,6 +61,8 @@ pub enum Phase {
     Ready(Ready),
     /// The first mutation was intended.
     Running(Run),
+    /// Of a rotation: the update is verified, and the former credential is on its way out.
+    Rotating(Rotating),
     /// It goes back.
     RollingBack(Return),
     /// It is over.
@@ -193,7 +198,8 @@ pub enum StatusName {
     RollingBack,
     /// Ended: former settings in force.
     RolledBack,
-    /// Ended: stopped by a person before anything was changed.
+    /// Ended: stopped by a person, before anything was changed; of a rotation also while it waited for a person, with the
+    /// new credential in force.
     Abandoned,
     /// Ended: a person must look.
     Stuck,
@@ -241,7 +247,8 @@ impl StatusName {
     }
 }
 
-/// An update's status with the step under way: `disconnect`, `update`, `connect` or `verify`.
+/// An update's status with the step under way: `disconnect`, `update`, `connect` or `verify`; of a rotation also
+/// `propagate`, `await_removal` or `prove_refused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// The status.
@@ -276,6 +283,9 @@ impl State {
         };
         let Self { plan, phase, cancelled } = self;
         if let Event::CancelRequested { by } = event {
+            if let Phase::Rotating(rotating) = &phase {
+                rotating.may_be_cancelled().map_err(illegal)?;
+            }
             return if matches!(phase, Phase::Running(_) | Phase::RollingBack(_) | Phase::Concluded(_)) {
                 Err(illegal("only an update that has changed nothing can be cancelled; roll this one back"))
             } else {
@@ -323,6 +333,20 @@ impl State {
             (Phase::Running(run), Event::RollbackRequested { by }) => {
                 Phase::Running(Run { rollback_wanted: Some(by.clone()), ..run })
             }
+            (Phase::Rotating(rotating), Event::RollbackRequested { by }) => {
+                Phase::Rotating(rotating.rollback_requested(by).map_err(illegal)?)
+            }
+            (Phase::Rotating(rotating), Event::Watched { round, waited_ms, summary }) => {
+                let waited = Duration::from_millis(*waited_ms);
+                Phase::Rotating(rotating.watched(&plan, *round, waited, summary).map_err(illegal)?)
+            }
+            (Phase::Rotating(rotating), Event::RemovalAwaited { until }) => {
+                Phase::Rotating(rotating.removal_awaited(*until).map_err(illegal)?)
+            }
+            (Phase::Rotating(rotating), Event::RemovalReported { .. }) => {
+                Phase::Rotating(rotating.removal_reported().map_err(illegal)?)
+            }
+            (Phase::Rotating(rotating), Event::RollbackDecided { why }) => Phase::RollingBack(rotating.going_back(why)),
             (phase, Event::StepIntended { direction, step, .. }) => {
                 transition::intended(&plan, phase, *direction, *step).map_err(illegal)?
             }
@@ -383,6 +407,11 @@ impl State {
         barriers.let_pass(&self.plan, now).err().filter(|_| allowed)
     }
 
+    /// Whether a look of a rotation tells anything that the record does not.
+    pub fn is_news(&self, round: Round, look: &PreflightSummary) -> bool {
+        matches!(&self.phase, Phase::Rotating(rotating) if rotating.is_news(round, look))
+    }
+
     /// What is up for approval, while it is.
     pub fn proposal(&self) -> Option<&Proposal> {
         match &self.phase {
@@ -395,7 +424,10 @@ impl State {
     pub fn consent(&self, consent: &Consent<'_>, now: Timestamp, barriers: &Barriers) -> Result<Event, Denied> {
         let plan = &self.plan;
         let over = matches!(&self.phase, Phase::Concluded(Ending::Refused { reason: Refusal::Expired, .. }));
-        let before = !matches!(&self.phase, Phase::Running(_) | Phase::RollingBack(_) | Phase::Concluded(_));
+        let before = !matches!(
+            &self.phase,
+            Phase::Running(_) | Phase::Rotating(_) | Phase::RollingBack(_) | Phase::Concluded(_)
+        );
         if over || (before && now > plan.expires_at) {
             return Err(Denied::Expired { at: plan.expires_at });
         }
@@ -471,17 +503,11 @@ impl State {
                 let step = if verifying { Some("verify") } else { under_way.map(Step::as_str) };
                 Status { status: StatusName::Running, step }
             }
+            Phase::Rotating(rotating) => Status { status: StatusName::Running, step: Some(rotating.stage().as_str()) },
             Phase::RollingBack(back) => {
                 Status { status: StatusName::RollingBack, step: back.unsettled.map(Step::as_str) }
             }
-            Phase::Concluded(ending) => plain(match ending {
-                Ending::Verified => StatusName::Verified,
-                Ending::RolledBack { .. } => StatusName::RolledBack,
-                Ending::Abandoned { .. } => StatusName::Abandoned,
-                Ending::Blocked { .. } => StatusName::Blocked,
-                Ending::Refused { .. } => StatusName::Refused,
-                Ending::Stuck { .. } => StatusName::Stuck,
-            }),
+            Phase::Concluded(ending) => plain(ending.status()),
         }
     }
 }
@@ -508,6 +534,7 @@ impl Phase {
             Self::Approved(_) => "approved",
             Self::Ready(_) => "ready for the first mutation",
             Self::Running(_) => "running",
+            Self::Rotating(_) => "rotating",
             Self::RollingBack(_) => "rolling back",
             Self::Concluded(_) => "concluded",
         }

@@ -64,6 +64,22 @@ pub enum Round {
     Last,
     /// After the last step, of the settings now in force.
     Verification,
+    /// Of a rotation: while KMS may use either credential.
+    Propagation,
+    /// Of a rotation: while the former credential is to be removed at the proxy.
+    Removal,
+}
+
+impl Round {
+    /// Whether the update is done by then.
+    pub fn is_after_update(self) -> bool {
+        matches!(self, Self::Verification | Self::Propagation | Self::Removal)
+    }
+
+    /// Whether it is a look of a rotation: at both credentials, and at no keys.
+    pub fn is_look(self) -> bool {
+        matches!(self, Self::Propagation | Self::Removal)
+    }
 }
 
 /// How a step came to be done.

@@ -3,6 +3,7 @@
 use super::approval::{Approval, Proposal};
 use super::gate::{PreflightPassed, PreflightSummary};
 use super::plan::Plan;
+use super::rotation::Rotating;
 use super::state::{Phase, Ready, Return, Run};
 use super::{Direction, How, Round, Step, StepOutcome};
 use crate::check::Verdict;
@@ -45,6 +46,9 @@ pub(super) fn preflight_finished(
         (Phase::Running(run), Round::Verification) => {
             // A verification of other settings proves nothing, whatever it says.
             let verdict = if summary.settings == plan.settings() { summary.verdict } else { Verdict::Inconclusive };
+            if let (Verdict::Ready, Some(terms)) = (verdict, &plan.rotation) {
+                return Ok(Phase::Rotating(Rotating::begin(terms.clone(), &run)));
+            }
             Ok(Phase::Running(Run { verified: Some(PreflightSummary { verdict, ..summary.clone() }), ..run }))
         }
         _ => Err("this pre-flight is not running"),

@@ -102,7 +102,10 @@ pub(in crate::check) fn refuses_stale(evidence: &Evidence) -> Vec<Judgement> {
 
 pub(in crate::check) fn old_credential_still_accepted(evidence: &Evidence) -> Vec<Judgement> {
     let cold = evidence.aws.control_plane.as_ref().is_some_and(|plane| !plane.change.cold_members().is_empty());
+    // After the update of a rotation the old one is tried until it is refused, which is no fault then.
+    let after_update = evidence.aws.control_plane.as_ref().is_some_and(|plane| plane.after_update);
     match &evidence.signature.former {
+        FormerSettings::Tried(_) if after_update => whole(not_applicable("KMS has the new settings by now")),
         // Nothing to compare for a free-standing candidate. For a change in place there is, and we lack the secret.
         FormerSettings::Unknown if changed_in_place(evidence) => whole(Outcome::NotReached { stopped_at: Stage::Http }),
         FormerSettings::Unknown => whole(not_applicable("what KMS has now is not known here")),

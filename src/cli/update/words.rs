@@ -53,6 +53,25 @@ fn happened(event: &Value) -> String {
         }
         "step_settled" => format!("{} {}", step(event), settled(event.get("outcome").unwrap_or(&Value::Null))),
         "observed" => observed(event),
+        "watched" => {
+            let seen = [("new", at("/summary/credentials/new")), ("former", at("/summary/credentials/former"))];
+            let seen: Vec<_> = seen.iter().filter(|(_, seen)| !seen.is_empty()).collect();
+            let seen = match seen.as_slice() {
+                [] => "nothing could be told of the credentials".to_owned(),
+                seen => {
+                    seen.iter().map(|(which, seen)| format!("{which} credential {seen}")).collect::<Vec<_>>().join(", ")
+                }
+            };
+            let waited = event.get("waited_ms").and_then(Value::as_u64).unwrap_or(0) / 1_000;
+            let verdict = at("/summary/verdict");
+            let trouble =
+                if verdict == "ready" { String::new() } else { format!("; {verdict}: {}", at("/summary/message")) };
+            format!("watched for {waited} s: {seen}{trouble}")
+        }
+        "removal_awaited" => {
+            format!("REMOVE the former credential at every proxy now; waiting for that until {}", at("/until"))
+        }
+        "removal_reported" => format!("{} says that the former credential is removed: trying it", at("/by")),
         "rollback_decided" => format!("rolling back: {}", at("/why")),
         "concluded" => concluded(event.get("ending").unwrap_or(&Value::Null)),
         other => other.replace('_', " "),

@@ -95,26 +95,18 @@ fn requests() -> impl Strategy<Value = (ConnectionState, ConnectionChange)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(cases(1000)))]
 
     #[test]
     fn they_end_as_asked_or_as_found_or_stuck((state, to) in requests(), others in any::<bool>(), seed in any::<u64>()) {
         let plan = planned_connection(state.clone(), to).unwrap();
-        let world = World {
-            random: StdRng::seed_from_u64(seed),
-            store: store(state.clone()),
-            secret: "former",
-            now: plan.created_at,
-            waited: Duration::ZERO,
-            others,
-            late: None,
-            sides: plan.clone(),
-        };
+        let world = World::new(&plan, seed, others);
         let (ending, events, world) = live(&plan, world);
         let mut updates = events.iter().filter(|event| matches!(event, Event::StepIntended { step: Step::Update, .. }));
         prop_assert!(updates.next().is_none(), "a setting was sent");
         match ending {
             Ending::Stuck { .. } => {}
+            Ending::Unproven { .. } => prop_assert!(false, "no rotation was asked for"),
             Ending::Verified => {
                 let asked = if to == ConnectionChange::Connect { ConnectionState::Connected } else { ConnectionState::Disconnected };
                 prop_assert_eq!(&world.store.state, &asked);

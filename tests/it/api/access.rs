@@ -45,6 +45,7 @@ async fn every_role_may_do_what_its_permissions_say() {
         ("POST", "/v1/preflights".to_owned(), vec![2, PROBER, APPROVER, ADMIN, ELSEWHERE, HERE, BOTH]),
         ("POST", "/v1/updates".to_owned(), vec![2, ADMIN, ELSEWHERE, HERE, BOTH]),
         ("POST", format!("/v1/updates/{none}/cancel"), vec![2, ADMIN, ELSEWHERE, HERE, BOTH]),
+        ("POST", format!("/v1/updates/{none}/removed"), vec![2, ADMIN, ELSEWHERE, HERE, BOTH]),
         ("POST", format!("/v1/updates/{none}/rollback"), vec![2, ADMIN, ELSEWHERE, HERE, BOTH]),
     ] {
         for place in [1, 2, PROBER, APPROVER, ADMIN, ELSEWHERE, HERE, BOTH] {

@@ -199,12 +199,13 @@ impl Verifier for Says {
             verdict: match request.round {
                 Round::First => verdicts[0],
                 Round::Last => verdicts[1],
-                Round::Verification => verdicts[2],
+                Round::Verification | Round::Propagation | Round::Removal => verdicts[2],
             },
             settings: request.plan.settings(),
             exception: None,
             message: "as told".into(),
             finished_at: now,
+            credentials: None,
         })
     }
 }
