@@ -23,7 +23,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use self::client::{Call, CallError, Client, Patience};
-use self::follow::Follower;
+use self::follow::{Follower, News};
 pub use self::request::ChangeOptions;
 use self::result::Purpose;
 use self::server::{Server, ServerOptions};
@@ -282,7 +282,16 @@ async fn conclude(
     };
     let events = Follower::new(client, &id);
     let shown = if waiting.wait {
-        let ended = events.follow(&mut |event| note(event, tell)).await;
+        let ended = events
+            .follow(&mut |news| match news {
+                News::Event(event) => note(event, tell),
+                News::Away(error) => tell(&format!(
+                    "the daemon does not answer ({}); trying again. What it has begun it sees through when it is back; \
+                     should this command give up: xks-preflight update status {id} --wait",
+                    Chain(error)
+                )),
+            })
+            .await;
         ended.map_err(|source| Failure::Unknown { id: id.clone(), source })?
     } else {
         shown

@@ -280,8 +280,11 @@ fn write_load(out: &mut String, report: &Report) -> std::fmt::Result {
         json::milliseconds(load.latency.max),
         load.connections
     )?;
-    let outcomes: Vec<String> =
+    let mut outcomes: Vec<String> =
         load.outcomes.iter().map(|(outcome, count)| format!("{count} {}", outcome.as_str())).collect();
+    let ended: u64 = load.outcomes.values().sum();
+    let under_way = load.requests.saturating_sub(ended);
+    outcomes.extend((under_way > 0).then(|| format!("{under_way} given up under way")));
     write!(out, "      {} requests: {}, {} of them late", load.requests, outcomes.join(", "), load.late)?;
     match load.stopped {
         Some(stop) => writeln!(out, "; ended after {:.1} s, because {stop}", load.took.as_secs_f64()),

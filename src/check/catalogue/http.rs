@@ -39,7 +39,7 @@ pub(super) const CHECKS: &[Check] = &[
         level: Level::Must,
         title: "the status is 200 and the body no error (the error name outranks the status, as it does for KMS)",
         citation: cite(SPEC, "Error codes"),
-        remedy: "Read the error name: it is the proxy's own reason. Without one, something in front of the proxy answers.",
+        remedy: "Read the error name: it is the proxy's own reason. InvalidUriPathException: correct the path, or ask the proxy's owner for it. Without a name, something in front of the proxy answers.",
         kms: INVALID_RESPONSE,
         judge: judge::http::status,
     },

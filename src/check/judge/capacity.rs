@@ -40,6 +40,17 @@ fn of_load(load: &LoadEvidence) -> Outcome {
         failed(Problem::own(ProblemKind::LocalResources, detail))
     } else if throttled > 0 {
         failed(Problem::target(ProblemKind::Throttled, format!("throttled after {}{ended}; {seen}", begun(load))))
+    } else if load.errors() > 0 && load.lag > TOLERATED_LAG {
+        // A machine that is late itself gives requests less time than it says: who is slow is not known.
+        let why = first.map_or("", |problem| &problem.detail);
+        let detail = format!(
+            "{} of {} failed, first: {why}{ended}; but this machine began requests up to {:.0} ms late, so it is not known \
+             whose failure that is; use a faster one or a lower rate; {seen}",
+            load.errors(),
+            begun(load),
+            load.lag.as_secs_f64() * 1e3
+        );
+        failed(Problem::own(ProblemKind::LocalResources, detail))
     } else if load.errors() > 0 {
         let why = first.map_or("", |problem| &problem.detail);
         let detail = format!("{} of {} failed, first: {why}{ended}; {seen}", load.errors(), begun(load));

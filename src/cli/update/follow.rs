@@ -9,6 +9,14 @@ use super::client::{Call, CallError, Client};
 use super::sse;
 use super::words::{ended, text};
 
+/// What is told while an update is followed.
+pub(super) enum News<'a> {
+    /// Something happened to it.
+    Event(&'a Value),
+    /// The daemon does not answer, which is told once until it answers again.
+    Away(&'a CallError),
+}
+
 /// An update being followed.
 pub(super) struct Follower<'a> {
     client: &'a Client,
@@ -24,17 +32,27 @@ impl<'a> Follower<'a> {
         Self { client, id, last: 0, alive: false }
     }
 
-    /// Tells every event once and returns the update when it has ended; gives up when the daemon stays away.
-    pub(super) async fn follow(mut self, tell: &mut dyn FnMut(&Value)) -> Result<Value, CallError> {
+    /// Tells every event once and returns the update when it has ended; says when the daemon is away, and gives up when it
+    /// stays so.
+    pub(super) async fn follow(mut self, tell: &mut dyn FnMut(News<'_>)) -> Result<Value, CallError> {
         let patience = self.client.patience;
         let mut losses = 0_u32;
+        let mut away = false;
         loop {
-            let streamed = match self.stream(tell).await {
+            let streamed = match self.stream(&mut |event| tell(News::Event(event))).await {
                 Err(error) if error.is_final() => return Err(error),
                 other => other,
             };
             // A stream ends with the update, with the daemon, or with something between.
-            match update(self.client, self.id).await {
+            let shown = update(self.client, self.id).await;
+            if let Err(error) = &shown
+                && !away
+                && !error.is_final()
+            {
+                tell(News::Away(error));
+            }
+            away = shown.is_err();
+            match shown {
                 Ok(shown) if ended(text(&shown, "/status")) => return Ok(shown),
                 Err(error) if error.is_final() || losses >= patience.losses => return Err(error),
                 Ok(_) if losses >= patience.losses => {

@@ -175,7 +175,7 @@ impl<'a> Worker<'a> {
                 same_material(right, "the current proxy does not decrypt what the candidate encrypts")
             }
             _ if self.bench.is_same() => Ok(()),
-            (_, why) => Err(no_proof(why)),
+            (_, why) => Err(no_way_back(why)),
         }
     }
 }
@@ -263,6 +263,16 @@ fn no_proof(why: Option<&Problem>) -> Problem {
     let why = why.map(|problem| format!(" ({})", problem.detail)).unwrap_or_default();
     let detail =
         format!("the current proxy cannot be asked{why} and no canary of it is kept: nothing proves the same keys");
+    Problem::own(ProblemKind::NoProof, detail)
+}
+
+/// A canary proves the way forward only: nobody but the current proxy could decrypt what the candidate encrypts.
+fn no_way_back(why: Option<&Problem>) -> Problem {
+    let why = why.map(|problem| format!(" ({})", problem.detail)).unwrap_or_default();
+    let detail = format!(
+        "the current proxy cannot be asked{why}: that it could decrypt what the candidate encrypts, for going back to it, is \
+         not proven; whether the candidate has the present keys is told by key.continuity"
+    );
     Problem::own(ProblemKind::NoProof, detail)
 }
 

@@ -70,6 +70,14 @@ fn what_this_machine_could_not_do_is_no_failure_of_the_proxy() {
     let slow = LoadLatency { p99: Duration::from_millis(400), ..LoadLatency::default() };
     let lagging = problem(LoadEvidence { lag: Duration::from_millis(300), latency: slow, ..sustained() });
     assert_eq!((lagging.kind, lagging.fault), (ProblemKind::LocalResources, Fault::Own));
+    let late = problem(LoadEvidence {
+        outcomes: [(LoadOutcome::Answered, 90), (LoadOutcome::TimedOut, 10)].into(),
+        first_failure: Some(Problem::target(ProblemKind::TimedOut, "as told")),
+        lag: Duration::from_millis(1114),
+        ..sustained()
+    });
+    assert_eq!((late.kind, late.fault), (ProblemKind::LocalResources, Fault::Own));
+    assert!(late.detail.contains("10 of 1000 requests failed, first: as told"), "{}", late.detail);
     let own = LoadEvidence { outcomes: [(LoadOutcome::OwnFault, 3)].into(), ..sustained() };
     assert_eq!(problem(own).fault, Fault::Own);
 }
