@@ -11,12 +11,13 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Exit, Usage, environment, print, serve::stop_on_signal};
+use super::{Exit, Usage, environment, kms_token, print, serve::stop_on_signal};
 use crate::access::Token;
 use crate::app::{App, Parts};
 use crate::aws::AwsCredentials;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
+use crate::kms_endpoint::NewKmsCredential;
 use crate::sandbox::proxy::WallClock;
 use crate::sandbox::scenario::{
     ACCESS_KEY_ID, Actor, FORSAKEN_SERVICE, PRESENT_CLUSTER, REGION, RELATED_CLUSTER, SERVICE, STRANGE_CLUSTER,
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Where API and metrics are served.
     #[arg(long, env = "XKS_PREFLIGHT_API", default_value = "127.0.0.1:8480", value_name = "ADDRESS")]
     api: String,
+    /// Where the KMS drop-in endpoint is served.
+    #[arg(long, env = "XKS_PREFLIGHT_KMS_ENDPOINT", default_value = "127.0.0.1:8481", value_name = "ADDRESS")]
+    kms_endpoint: String,
 }
 
 /// Runs simulated KMS, proxies and the daemon until a signal.
@@ -54,7 +58,10 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
     let scenario = Scenario::start(&directory, first_port, &secrets, clock).await?;
     let token = Token::from_random(&random());
     let file = directory.join("config.toml");
-    write(&file, &configuration(&scenario, &arguments.api, &token))?;
+    let credential = kms_token::new_credential()?;
+    let listen = (arguments.api.as_str(), arguments.kms_endpoint.as_str());
+    write(&file, &configuration(&scenario, listen, &token, &credential))?;
+    write(&directory.join("kms-endpoint.secret"), credential.secret_access_key.expose())?;
     write(&directory.join("sealing-key.secret"), &STANDARD.encode(random::<32>()))?;
     write(&directory.join("token.secret"), token.expose())?;
     let config = Config::load(&file, &environment)?;
@@ -70,7 +77,8 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
         crash_after_journal_writes: None,
     };
     let app = App::build(config, parts).await?;
-    print(&story(&scenario, &directory, &app.address().to_string(), &token))?;
+    let kms = app.kms_address().map(|address| client(&scenario, &address.to_string(), &credential)).unwrap_or_default();
+    print(&story(&scenario, &directory, &app.address().to_string(), &token, &kms))?;
     app.run(stop_on_signal()?).await?;
     print("\nthe sandbox has ended\n")?;
     Ok(Exit::Done)
@@ -114,7 +122,12 @@ fn write(file: &Path, contents: &str) -> anyhow::Result<()> {
 }
 
 /// The daemon's configuration, as a user would write it.
-fn configuration(scenario: &Scenario, api: &str, token: &Token) -> String {
+fn configuration(
+    scenario: &Scenario,
+    (api, kms_endpoint): (&str, &str),
+    token: &Token,
+    credential: &NewKmsCredential,
+) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
@@ -123,6 +136,7 @@ fn configuration(scenario: &Scenario, api: &str, token: &Token) -> String {
 
 [listen]
 api = "{api}"
+kms = "{kms_endpoint}"
 
 [journal]
 path = "journal.sqlite"
@@ -158,6 +172,13 @@ interval = "5s"
 [update]
 poll_interval = "250ms"
 
+[[kms_credentials]]
+name = "your-aws-client"
+role = "operator"
+access_key_id = "{access_key_id}"
+secret = {{ file = "kms-endpoint.secret" }}
+run_whole_sequence = true
+
 [[tokens]]
 name = "you"
 role = "operator"
@@ -169,6 +190,7 @@ sha256 = "{hash}"
         cloudhsm = scenario.services.cloudhsm.endpoint_url(),
         key_store = scenario.key_store,
         hash = token.hash(),
+        access_key_id = credential.access_key_id,
     );
     for actor in scenario.actors.iter() {
         let host = actor.endpoint.trim_start_matches("https://");
@@ -178,7 +200,7 @@ sha256 = "{hash}"
 }
 
 /// What stands where, and the commands that show the product.
-fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token) -> String {
+fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token, client: &str) -> String {
     let program = program();
     let at = directory.display();
     let mut text = String::new();
@@ -220,10 +242,26 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token) -> Str
         text,
         "export SANDBOX={at} XKS_PREFLIGHT_SERVER=http://{api} XKS_PREFLIGHT_TOKEN_FILE={at}/token.secret\n"
     );
+    let _ = writeln!(
+        text,
+        "Or as any AWS client asks KMS, here with the AWS CLI (the exception of KMS, and nothing is changed):\n\n{client}\n"
+    );
     for (number, (what, command)) in (1..).zip(commands(scenario, &program)) {
         let _ = writeln!(text, "# {number}. {what}\n{command}\n");
     }
     text
+}
+
+/// A command of the AWS CLI that asks the drop-in endpoint for a change that is refused.
+fn client(scenario: &Scenario, endpoint: &str, credential: &NewKmsCredential) -> String {
+    let (id, store) = (&credential.access_key_id, &scenario.key_store);
+    // As JSON, because the AWS CLI of version 1 fetches what looks like a URL.
+    let parameters =
+        format!(r#"{{"CustomKeyStoreId": "{store}", "XksProxyUriEndpoint": "https://expired.xks.example.com"}}"#);
+    format!(
+        "AWS_ENDPOINT_URL_KMS=http://{endpoint} AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY=$(cat $SANDBOX/kms-endpoint.secret) \
+         aws --region {REGION} kms update-custom-key-store --cli-input-json '{parameters}'"
+    )
 }
 
 /// The commands that the README walks through.

@@ -33,7 +33,16 @@ impl Sandbox {
     async fn start() -> Self {
         let directory = output_directory("sandbox").join("state");
         let mut process = Command::new(BINARY)
-            .args(["sandbox", "--first-port", "0", "--api", "127.0.0.1:0", "--state-directory"])
+            .args([
+                "sandbox",
+                "--first-port",
+                "0",
+                "--api",
+                "127.0.0.1:0",
+                "--kms-endpoint",
+                "127.0.0.1:0",
+                "--state-directory",
+            ])
             .arg(&directory)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
