@@ -509,6 +509,7 @@ fn policy(update: &config::UpdatePolicy, stores: &[config::WatchedKeyStore]) -> 
     Policy {
         approval: update.approval,
         approval_of: stores.iter().filter_map(|store| Some((store.id.clone(), store.approval?))).collect(),
+        windows: update.windows.clone(),
         plan_valid_for: update.plan_expiry,
         preflight_valid_for: update.preflight_expiry,
         connect_xks: update.connect_wait,

@@ -27,6 +27,7 @@ mod schema;
 mod secret;
 mod settings;
 mod waiver;
+mod window;
 
 pub use fault::{Fault, Faults};
 pub(crate) use quantity::duration;

@@ -61,4 +61,4 @@ pub use policy::{ApprovalRule, Limits, Options, Policy};
 pub use rotation::{PROOFS, PROPAGATION, Rotate, Rotating, Rotation, RotationPolicy, Stage};
 pub use state::{IllegalEvent, Phase, Ready, RefusedLogin, Return, Run, State, Status, StatusName, Tries};
 pub use step::{Direction, How, Round, Step, StepOutcome};
-pub use window::{Opening, Windows};
+pub use window::{DAYS, Opening, Window, Windows};

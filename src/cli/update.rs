@@ -4,6 +4,7 @@
 //! change, [`client`] calls, [`follow`] reads the update's events ([`sse`]) until it has ended, [`words`] tells each on
 //! standard error, [`result`] makes of the end a text and an exit code. If this process dies, the update goes on.
 
+mod approve;
 mod client;
 mod follow;
 mod request;
@@ -22,6 +23,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
+pub use self::approve::Approve;
 use self::client::{Call, CallError, Client, Patience};
 use self::follow::{Follower, News};
 pub use self::request::ChangeOptions;
@@ -70,6 +72,12 @@ pub enum Command {
         #[command(flatten)]
         face: Face,
     },
+    /// Agree to an update that somebody else asked for.
+    #[command(after_help = "Examples:\n  xks-preflight update approve update-0193...\n  \
+        xks-preflight update approve update-0193... --digest 5a3f... --acknowledge-outage --wait\n\n\
+        Exit codes: 0 agreed (with --wait: done), 1 blocked or failed, 2 usage, 4 refused: one's own update, another \
+        digest, expired, frozen.")]
+    Approve(Approve),
     /// Show an update.
     #[command(after_help = "Example:\n  xks-preflight update status update-0193... --wait")]
     Status(Order),
@@ -171,6 +179,7 @@ impl Failure {
 pub fn run(command: &Command) -> anyhow::Result<Exit> {
     let face = match command {
         Command::Plan { face, .. } | Command::Apply { face, .. } => face,
+        Command::Approve(approve) => &approve.order.face,
         Command::Status(order) | Command::Cancel(order) | Command::Rollback(order) => &order.face,
     };
     if let Command::Plan { .. } | Command::Apply { .. } = command {
@@ -212,6 +221,10 @@ async fn carry_out(client: &Client, command: &Command, tell: &mut dyn FnMut(&str
             let id = text(&shown, "/id").to_owned();
             tell(&format!("{id} is taken; it goes on whether or not anybody waits"));
             conclude(client, shown, Purpose::Change, *waiting, tell).await
+        }
+        Command::Approve(given) => {
+            let shown = approve::approve(client, given).await?;
+            conclude(client, shown, Purpose::Change, given.order.waiting, tell).await
         }
         Command::Status(order) => {
             let id = known_form(&order.id)?;

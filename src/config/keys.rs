@@ -384,4 +384,23 @@ const UPDATE: &[Key] = &[
         Default("true"),
         "whether an update that disconnects must acknowledge that keys will be out of use",
     ),
+    key(
+        "windows",
+        Shape::Sections(WINDOW, 100),
+        Optional,
+        "when keys may be taken out of use; without any at all times",
+    ),
+];
+
+const WINDOW: &[Key] = &[
+    key(
+        "key_store",
+        Shape::Text,
+        Optional,
+        "the CustomKeyStoreId it is for, if not for all that have none of their own",
+    ),
+    key("days", Shape::Texts(7), Required, "the days it begins on: mon, tue, wed, thu, fri, sat, sun"),
+    key("from", Shape::Text, Required, "when it opens, HH:MM"),
+    key("to", Shape::Text, Required, "when it closes, HH:MM; no later than from means on the next day"),
+    key("time_zone", Shape::Text, Required, "the IANA time zone of both, such as Europe/Berlin"),
 ];

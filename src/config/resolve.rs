@@ -15,7 +15,7 @@ use super::settings::{
     CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
     PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
-use super::waiver;
+use super::{waiver, window};
 use crate::key_store::{
     AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
     Region,
@@ -53,7 +53,7 @@ impl Resolver<'_> {
             key_stores.as_ref().map(|stores| stores.iter().map(|store| store.id.clone()).collect());
         let preflight = root.section("preflight").and_then(|section| self.preflight(section, ids.as_ref()));
         let monitor = root.section("monitor").and_then(|section| self.monitor(section));
-        let update = root.section("update").and_then(|section| self.update(section));
+        let update = root.section("update").and_then(|section| self.update(section, ids.as_ref()));
         root.finish(self.faults);
         Some(Config {
             listen: listen?,
@@ -356,7 +356,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn update(&mut self, mut section: Section) -> Option<UpdatePolicy> {
+    fn update(&mut self, mut section: Section, stores: Option<&BTreeSet<CustomKeyStoreId>>) -> Option<UpdatePolicy> {
         let approval = section.text("approval").and_then(|word| ApprovalRule::parse(&word.value));
         let plan_expiry = section.duration("plan_expiry");
         let preflight_expiry = section.duration("preflight_expiry");
@@ -364,6 +364,7 @@ impl Resolver<'_> {
         let connect_wait = section.duration("connect_wait");
         let poll_interval = section.duration("poll_interval");
         let acknowledge_outage = section.flag("acknowledge_outage");
+        let windows = section.sections("windows").and_then(|all| window::windows(all, stores, self.faults));
         section.finish(self.faults);
         Some(UpdatePolicy {
             approval: approval?,
@@ -373,6 +374,7 @@ impl Resolver<'_> {
             connect_wait: connect_wait?,
             poll_interval: poll_interval?,
             acknowledge_outage: acknowledge_outage?,
+            windows: windows?,
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::key_store::{
 };
 use crate::kms_endpoint::KmsCredential;
 use crate::probe::{Egress, ResolverSettings, TrustRoots};
-use crate::update::ApprovalRule;
+use crate::update::{ApprovalRule, Windows};
 
 /// A whole configuration without fault.
 #[derive(Clone, Debug)]
@@ -258,4 +258,6 @@ pub struct UpdatePolicy {
     pub poll_interval: Duration,
     /// `acknowledge_outage`: an update that disconnects must say that it knows.
     pub acknowledge_outage: bool,
+    /// `windows`: when keys may be taken out of use.
+    pub windows: Windows,
 }

@@ -1,6 +1,7 @@
 //! The HTTP API over real sockets: a KMS, its proxies, journal, driver and monitor behind it.
 
 mod access;
+mod approvals;
 pub(crate) mod bench;
 mod capacity;
 mod connections;

@@ -1,5 +1,6 @@
 //! The real daemon, as a process: from request to ending, through signals and kill -9.
 
+mod approvals;
 mod keys;
 pub(crate) mod stage;
 

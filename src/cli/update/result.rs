@@ -104,6 +104,8 @@ fn plan(out: &mut String, plan: &Value) {
         )
     };
     row(out, "disruption", &disruption);
+    row(out, "forecast", &forecast(plan));
+    row(out, "break-glass", text(plan, "/break_glass/reason"));
     row(out, "steps", &list(plan.get("steps")));
     row(out, "rollback", &rollback(plan));
     for waiver in plan.get("waivers").and_then(Value::as_array).into_iter().flatten() {
@@ -113,6 +115,19 @@ fn plan(out: &mut String, plan: &Value) {
     }
     row(out, "plan expires", text(plan, "/expires_at"));
     row(out, "plan digest", text(plan, "/digest"));
+}
+
+/// For how long, and how many keys.
+fn forecast(plan: &Value) -> String {
+    let Some(minutes) = plan.pointer("/forecast/minutes").and_then(Value::as_u64) else { return String::new() };
+    let found = plan.pointer("/forecast/affected_keys/found").and_then(Value::as_u64);
+    let complete = plan.pointer("/forecast/affected_keys/complete").and_then(Value::as_bool) == Some(true);
+    let keys = match found {
+        Some(found) if complete => format!("{found} KMS keys"),
+        Some(found) => format!("{found} KMS keys that are known, and maybe others"),
+        None => "an unknown number of KMS keys".to_owned(),
+    };
+    format!("about {minutes} minutes without {keys}")
 }
 
 fn rollback(plan: &Value) -> String {

@@ -43,6 +43,18 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "line 4: http.body_limit: must be a size from \"1KiB\" to \"1MiB\", such as \"64KiB\" (found \"2GiB\")",
     ),
     (
+        "[[update.windows]]\ndays = [\"sat\", \"Sun\"]\nfrom = \"22:00\"\nto = \"04:00\"\ntime_zone = \"UTC\"",
+        "line 4: update.windows[0].days[1]: must be one of mon, tue, wed, thu, fri, sat, sun (found \"Sun\")",
+    ),
+    (
+        "[[update.windows]]\ndays = [\"sat\"]\nfrom = \"25:00\"\nto = \"04:00\"\ntime_zone = \"UTC\"",
+        "line 5: update.windows[0].from: must be a time of day, HH:MM from 00:00 to 23:59 (found \"25:00\")",
+    ),
+    (
+        "[[update.windows]]\ndays = [\"sat\"]\nfrom = \"22:00\"\nto = \"04:00\"\ntime_zone = \"Berlin\"",
+        "line 7: update.windows[0].time_zone: must be a time zone of the IANA database, for example Europe/Berlin or UTC (found \"Berlin\")",
+    ),
+    (
         "[update]\napproval = \"three\"",
         "line 4: update.approval: must be \"none\" or \"one\" or \"two\" (found \"three\")",
     ),

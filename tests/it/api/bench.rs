@@ -111,16 +111,20 @@ impl Bench {
     }
 
     pub(crate) async fn with_bounds(name: &str, bounds: Bounds) -> Self {
-        Self::made_of(name, bounds, KeyTests::default()).await
+        Self::made_of(name, bounds, KeyTests::default(), policy()).await
+    }
+
+    pub(crate) async fn with_policy(name: &str, policy: Policy) -> Self {
+        Self::made_of(name, BOUNDS, KeyTests::default(), policy).await
     }
 
     /// With keys of the key store that may be used for test operations.
     pub(crate) async fn with_key_tests(name: &str, every_key: bool) -> Self {
         let test_key = (!every_key).then(|| ExternalKeyId::parse(TEST_KEY).unwrap());
-        Self::made_of(name, BOUNDS, KeyTests { test_key, every_key }).await
+        Self::made_of(name, BOUNDS, KeyTests { test_key, every_key }, policy()).await
     }
 
-    async fn made_of(name: &str, bounds: Bounds, key_tests: KeyTests) -> Self {
+    async fn made_of(name: &str, bounds: Bounds, key_tests: KeyTests, policy: Policy) -> Self {
         let pki = Arc::new(Pki::new(peers::wall_clock()()).unwrap());
         let start = |host: &str| {
             let mut settings = ProxySettings::new(pki.clone(), peers::wall_clock(), host, PATH);
@@ -179,6 +183,7 @@ impl Bench {
             directory: &directory,
             credential,
             key_tests,
+            policy,
         };
         let service = Arc::new(parts.service(surroundings, tokens, bounds).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -310,6 +315,12 @@ struct ServiceParts<'a> {
     directory: &'a std::path::Path,
     credential: ProxyCredential,
     key_tests: KeyTests,
+    policy: Policy,
+}
+
+/// How updates are run on a bench: without anybody's patience.
+pub(crate) fn policy() -> Policy {
+    Policy { settle: Duration::from_millis(60), pause: Duration::from_millis(5), ..Policy::default() }
 }
 
 impl ServiceParts<'_> {
@@ -384,7 +395,7 @@ impl ServiceParts<'_> {
             judging: surroundings.judging.clone(),
             clock: clock.clone(),
             ids,
-            policy: Policy { settle: Duration::from_millis(60), pause: Duration::from_millis(5), ..Policy::default() },
+            policy: self.policy,
             pace: driver::Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
             lease: driver::LeaseTerms::default(),
         });

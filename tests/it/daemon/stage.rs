@@ -29,7 +29,7 @@ pub(crate) const KMS_ID: &str = "XKSPFTERRAFORMTESTER";
 pub(crate) const KMS_SECRET: &str = "KmsEndpointSecretDoNotLeak0123456789abcd";
 pub(crate) const TOKEN: &str = "xkspf_TestTokenDoNotLeak0123456789012345678901234";
 /// Longer than anything here takes on a busy machine.
-const BOUND: Duration = Duration::from_mins(2);
+pub(crate) const BOUND: Duration = Duration::from_mins(2);
 
 pub(crate) struct Stage {
     pub(crate) kms: SandboxKms,
@@ -78,6 +78,21 @@ impl Stage {
     /// With a daemon that may only look.
     pub(crate) async fn observing(name: &str) -> Self {
         Self::with(name, "observe_only = true", "").await
+    }
+
+    /// With a key store whose updates need approval, and more people: name, token and role.
+    pub(crate) async fn guarded(name: &str, approval: &str, people: &[(&str, &str, &str)]) -> Self {
+        let stage = Self::with(name, "", &format!("approval = \"{approval}\"")).await;
+        let file = stage.directory.join("config.toml");
+        let mut configuration = std::fs::read_to_string(&file).unwrap();
+        for (name, token, role) in people {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+            let hash: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let lines = ["[[tokens]]", &format!("name = \"{name}\""), &format!("role = \"{role}\"")].join("\n");
+            configuration = [configuration, lines, format!("sha256 = \"{}\"\n", hash.concat())].join("\n");
+        }
+        std::fs::write(file, configuration).unwrap();
+        stage
     }
 
     /// With a daemon that also sends what the proxy must refuse.
@@ -314,9 +329,20 @@ impl Daemon {
 
     /// One request on a connection of its own. `None` if the daemon is gone.
     pub(crate) async fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+        self.try_call_as(TOKEN, method, path, body).await
+    }
+
+    /// The same as somebody else.
+    pub(crate) async fn try_call_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Answer> {
         let body = body.map(ToString::to_string).unwrap_or_default();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
