@@ -13,6 +13,7 @@
 
 mod access;
 mod approvals;
+mod audit;
 mod body;
 mod events;
 mod freeze;
@@ -25,6 +26,7 @@ mod problem;
 mod request;
 mod updates;
 mod view;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,7 @@ use crate::driver::{Driver, Examiner};
 use crate::enumeration::Enumerator;
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
+use crate::notary::Notary;
 use crate::preflight::Surroundings;
 
 /// What callers may use up.
@@ -77,6 +80,8 @@ pub struct Service {
     pub enumerator: Arc<Enumerator>,
     /// Credentials and routes.
     pub surroundings: Arc<Surroundings>,
+    /// Writes decisions and signs evidence.
+    pub notary: Arc<Notary>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Wall time.
@@ -118,6 +123,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/updates/{id}/cancel", needs(Change, On::Named), post(updates::cancel))
         .route("/v1/updates/{id}/removed", needs(Change, On::Named), post(updates::removed))
         .route("/v1/updates/{id}/rollback", needs(Change, On::Named), post(updates::rollback))
+        .route("/v1/updates/{id}/evidence", needs(Read, On::Named), get(audit::evidence))
+        .route("/v1/audit", needs(Read, On::Each), get(audit::list))
+        .route("/v1/audit/key", needs(Read, On::Nothing), get(audit::key))
         .finish();
     let metrics = if service.open_metrics {
         Router::new().route("/metrics", get(operations::metrics))

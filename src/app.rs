@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
 use crate::api::{self, Bounds, Service};
+use crate::audit::Action;
 use crate::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc,
     AwsVpcSettings,
@@ -24,11 +25,13 @@ use crate::aws::{
 use crate::clock::Clock;
 use crate::cloudhsm::{ClusterReader, SecurityGroupReader};
 use crate::config::{self, Config};
-use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, KeyTests, LeaseTerms, OrderError, Pace};
+use crate::driver::{
+    Driver, Examiner, ExaminerParts, KeyCounter, KeyTests, LeaseTerms, OrderError, Pace, ReportKeeper,
+};
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
 use crate::journal::{
-    CanaryKeeper, FreezeKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions,
+    AuditTrail, CanaryKeeper, FreezeKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions,
 };
 use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter, PermissionReader};
@@ -36,6 +39,7 @@ use crate::kms_endpoint;
 use crate::listener::{self, Connections};
 use crate::metrics::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
+use crate::notary::{self, Notary};
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
 use crate::update::{KnownKeys, Policy};
@@ -65,6 +69,8 @@ pub struct Parts {
     pub aws_credentials: Option<AwsCredentials>,
     /// Where the daemon looks from, for reports.
     pub perspective: String,
+    /// SHA-256 of the configuration file, for the audit trail.
+    pub configuration_digest: Option<String>,
     /// Ends the process right after this many journal writes: for tests of restarts.
     #[cfg(feature = "sandbox")]
     pub crash_after_journal_writes: Option<u64>,
@@ -148,6 +154,8 @@ pub struct App {
     monitor: Arc<Monitor>,
     enumerator: Arc<Enumerator>,
     enumerate_every: Duration,
+    /// What the audit trail says of the start.
+    started: String,
 }
 
 /// The KMS drop-in endpoint, ready to be served.
@@ -171,6 +179,7 @@ impl App {
             listen,
             http,
             journal,
+            audit,
             kms,
             vpc,
             cloudhsm,
@@ -213,6 +222,7 @@ impl App {
         let sqlite = open_journal(journal, &parts)?;
         let canaries: Arc<dyn CanaryKeeper> = Arc::new(sqlite.clone());
         let freezes: Arc<dyn FreezeKeeper> = Arc::new(sqlite.clone());
+        let trail: Arc<dyn AuditTrail> = Arc::new(sqlite.clone());
         let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(Arc::new(sqlite), Arc::clone(&metrics)));
         let endpoint_url = kms.endpoint_url.clone();
         let (vpc, security_groups) = ec2_readers(vpc, &kms, &parts).await;
@@ -274,6 +284,10 @@ impl App {
             concurrency: preflight.concurrency,
             timeout: preflight.timeout,
             observer: Arc::new(move |report| counted.preflighted(report.verdict())),
+            keeper: Some(ReportKeeper {
+                trail: Arc::clone(&trail),
+                document: |report| crate::render::json::report(report).to_string(),
+            }),
         }));
         let driver = Driver::new(crate::driver::Parts {
             journal: Arc::clone(&journal),
@@ -347,7 +361,15 @@ impl App {
                 draining: draining.clone(),
             }),
         });
+        let counted = Arc::clone(&metrics);
+        let notary = Arc::new(Notary::new(notary::Parts {
+            trail,
+            clock: Arc::clone(&parts.clock),
+            signing_key: audit.signing_key,
+            left_out: Box::new(move |refusals| counted.left_out(refusals)),
+        }));
         let service = Arc::new(Service {
+            notary,
             monitor: Arc::clone(&monitor),
             driver: driver.clone(),
             examiner,
@@ -374,7 +396,20 @@ impl App {
             tls: listen.tls.map(|config::ServerTls(tls)| tls),
             grace: GRACE,
         };
-        Ok(Self { listener, address, connections, kms_endpoint, service, driver, monitor, enumerator, enumerate_every })
+        let digest = parts.configuration_digest.as_deref().unwrap_or("unknown");
+        let started = format!("version {}; SHA-256 of the configuration file: {digest}", env!("CARGO_PKG_VERSION"));
+        Ok(Self {
+            listener,
+            address,
+            connections,
+            kms_endpoint,
+            service,
+            driver,
+            monitor,
+            enumerator,
+            enumerate_every,
+            started,
+        })
     }
 
     /// Where the API listens.
@@ -389,6 +424,8 @@ impl App {
 
     /// Serves until `stop`, then drains. Returns when every task has ended.
     pub async fn run(self, stop: CancellationToken) -> Result<(), BuildError> {
+        let notary = Arc::clone(&self.service.notary);
+        notary.note_own(Action::DaemonStarted, self.started).await;
         let resumed = self.driver.start().await.map_err(BuildError::Resume)?;
         if let Some(KmsEndpoint { address, .. }) = &self.kms_endpoint {
             tracing::info!(kms_endpoint = %address, "KMS drop-in endpoint is open");
@@ -398,6 +435,9 @@ impl App {
         let monitor = tokio::spawn(Arc::clone(&self.monitor).run(monitoring.clone()));
         let enumerating = monitoring.clone();
         let enumerator = tokio::spawn(async move { self.enumerator.run(self.enumerate_every, enumerating).await });
+        let noting = CancellationToken::new();
+        let until = noting.clone();
+        let notary = tokio::spawn(async move { notary.run(until).await });
         let draining = self.service.draining.clone();
         let ending = stop.clone();
         tokio::spawn(async move {
@@ -418,6 +458,8 @@ impl App {
         // A panic of the monitor has been told by the runtime already.
         let _ = monitor.await;
         let _ = enumerator.await;
+        noting.cancel();
+        let _ = notary.await;
         tracing::info!("xks-preflight has drained");
         Ok(())
     }

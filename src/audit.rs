@@ -23,16 +23,20 @@
 //!   show that. Whoever kept a [`Head`] elsewhere sees it (see [`verify()`]).
 
 mod entry;
+mod evidence;
 mod hash;
 mod line;
 mod lines;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use entry::{Action, By, Decision, Entry, LONGEST_MESSAGE, Means};
+pub use evidence::{EVIDENCE_SCHEMA, Evidence, EvidenceRefused, KeptReport, Proven, verify_evidence};
 pub use hash::{Hash, InvalidHash, document_hash};
 pub(crate) use line::line_text;
 pub use line::{Head, Line, Unreadable};
-pub use lines::{Subject, entry_of, report_kept};
+pub use lines::{Subject, entry_of, frozen, report_kept};
+pub use signature::{Envelope, Forged, PAYLOAD_TYPE, PublicKey, Signature, SigningKey};
 pub use verify::{Broken, Remembered, Verified, Why, verify};

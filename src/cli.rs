@@ -3,6 +3,7 @@
 //! Every option may come from the environment as `XKS_PREFLIGHT_<OPTION>`; a secret is never taken as a plain
 //! argument. Results go to standard output, logs and complaints to standard error.
 
+pub mod audit;
 pub mod catalogue;
 pub mod check;
 pub mod config;
@@ -57,6 +58,9 @@ enum Command {
     /// Run everything on loopback: simulated KMS and XKS proxies, the daemon in front; needs no AWS account.
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Arguments),
+    /// Read, export and verify the audit trail and the signed evidence of updates.
+    #[command(subcommand)]
+    Audit(Box<audit::Command>),
     /// Change a key store through the gate of a running daemon.
     #[command(subcommand)]
     Update(Box<update::Command>),
@@ -139,6 +143,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Token(command) => token::run(&command),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Audit(command) => audit::run(&command),
         Command::Update(command) => update::run(&command),
     }
 }

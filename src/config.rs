@@ -35,8 +35,8 @@ pub(crate) use resolve::caller_name;
 pub use schema::schema;
 pub use secret::{Environment, SealingKey};
 pub use settings::{
-    CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
-    PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver, WatchedKeyStore,
+    AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
+    NamedCredential, PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver, WatchedKeyStore,
 };
 
 /// The largest configuration file that is read, in bytes.

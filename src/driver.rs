@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::connection::ConnectionRequest;
-pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests, Observer};
+pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests, Observer, ReportKeeper};
 pub use self::lease::LeaseTerms;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{IdSource, UpdateId};

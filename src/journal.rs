@@ -36,7 +36,7 @@ pub use codec::{CodecError, EVENT_VERSION};
 pub use freeze::FreezeKeeper;
 pub use lease::{Fence, Leased};
 pub use seal::{SealError, SealingKey};
-pub use sqlite::{OpenError, SqliteJournal, SqliteOptions};
+pub use sqlite::{OpenError, SqliteJournal, SqliteOptions, StoredTrail};
 pub use trail::{AuditTrail, LinesWanted};
 
 /// The durable record of updates.

@@ -12,7 +12,7 @@
 //! ```text
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
 //! floor 5  api kms_endpoint metrics render                 faces: translate in and out, decide nothing
-//! floor 4  monitor preflight driver enumeration     engines: schedules, orchestration, shutdown
+//! floor 4  monitor preflight driver enumeration notary  engines: schedules, orchestration, shutdown
 //! floor 3  probe listener aws/*                      adapters: sockets, AWS clients, SQL
 //!          journal/{codec,seal,sqlite}
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
@@ -45,6 +45,7 @@ pub mod probe;
 pub mod driver;
 pub mod enumeration;
 pub mod monitor;
+pub mod notary;
 pub mod preflight;
 // floor 5
 pub mod api;

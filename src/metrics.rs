@@ -103,6 +103,8 @@ metrics! {
     BREAK_GLASS_OPEN = Gauge "break_glass_open" ["key_store"] "Such updates that have not concluded.";
     FROZEN = Gauge "frozen" ["key_store"] "1 for every freeze in force; the label is empty for a freeze of every key store.";
     KMS_ENDPOINT_REQUESTS = Counter "kms_endpoint_requests_total" ["operation", "result"] "Requests to the KMS drop-in endpoint by operation, and ok or the exception.";
+    AUDIT_ENTRIES = Gauge "audit_entries" [] "The number of the last line of the audit trail; it never falls.";
+    AUDIT_LEFT_OUT = Counter "audit_refusals_left_out_total" [] "Refusals without a line of their own in the audit trail, because there were too many at once.";
     KMS_REQUESTS = Counter "kms_requests_total" ["operation", "result"] "Calls of AWS KMS by operation and result.";
 }
 
@@ -236,6 +238,7 @@ pub struct Metrics {
     break_glass: CounterVec,
     kms_endpoint_requests: CounterVec,
     kms_requests: CounterVec,
+    audit_left_out: CounterVec,
 }
 
 impl Metrics {
@@ -253,6 +256,7 @@ impl Metrics {
             break_glass: counter(&registry, &BREAK_GLASS)?,
             kms_endpoint_requests: counter(&registry, &KMS_ENDPOINT_REQUESTS)?,
             kms_requests: counter(&registry, &KMS_REQUESTS)?,
+            audit_left_out: counter(&registry, &AUDIT_LEFT_OUT)?,
             registry,
         };
         for verdict in Verdict::ALL {
@@ -270,6 +274,7 @@ impl Metrics {
             metrics.kms_endpoint_requests.with_label_values(&[operation, "ok"]);
         }
         metrics.update_disconnected.with_label_values(&[] as &[&str]);
+        metrics.audit_left_out.with_label_values(&[] as &[&str]);
         Ok(metrics)
     }
 
@@ -303,6 +308,11 @@ impl Metrics {
     /// Counts a request to the KMS drop-in endpoint. Both are words of ours.
     pub fn asked_at_kms_endpoint(&self, operation: &'static str, result: &'static str) {
         self.kms_endpoint_requests.with_label_values(&[operation, result]).inc();
+    }
+
+    /// Counts refusals that get no line of their own in the audit trail.
+    pub fn left_out(&self, refusals: u64) {
+        self.audit_left_out.with_label_values(&[] as &[&str]).inc_by(refusals as f64);
     }
 
     /// Everything as text, in the form that the scraper's `Accept` asks for.

@@ -17,6 +17,7 @@ use axum::routing::MethodRouter;
 
 use super::Service;
 use super::problem::Problem;
+use super::witness::Wanted;
 use crate::access::{Forbidden, KnownToken, Permission, Principal, TokenRefused, identify};
 use crate::clock::Timestamp;
 use crate::key_store::{CustomKeyStoreId, CustomKeyStoreName};
@@ -204,20 +205,36 @@ pub(super) fn refused(service: &Service, refused: &Refused<'_>) {
 fn forbidden(service: &Service, principal: &Principal, refusal: &Forbidden) -> Problem {
     let detail = refusal.to_string();
     refused(service, &Refused { principal: Some(principal), denial: Denial::Forbidden, detail: detail.clone() });
-    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).on(refusal.key_store())
 }
 
-/// Lets in whoever may do what the route needs.
-async fn admit(State(guard): State<Guard>, params: RawPathParams, mut request: Request, next: Next) -> Response {
-    let Guard { service, needs } = guard;
-    let principal = match recognise(&service.tokens, request.headers(), service.clock.now()) {
-        Ok(principal) => principal,
+/// Lets in whoever may do what the route needs. What comes of it is witnessed for the audit trail.
+async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Request, next: Next) -> Response {
+    let service = Arc::clone(&guard.service);
+    let wanted = Wanted::by(&request);
+    let recognised = recognise(&service.tokens, request.headers(), service.clock.now());
+    let (principal, response) = match recognised {
+        Ok(principal) => (Some(Arc::clone(&principal)), answer(guard, principal, params, request, next).await),
         Err((denial, problem)) => {
             let detail = problem.detail().to_owned();
             refused(&service, &Refused { principal: None, denial, detail });
-            return problem.into_response();
+            (None, problem.into_response())
         }
     };
+    if let Some(witnessed) = wanted.answered(&service, principal.as_deref(), &response) {
+        witnessed.write(&service).await;
+    }
+    response
+}
+
+async fn answer(
+    guard: Guard,
+    principal: Arc<Principal>,
+    params: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Guard { service, needs } = guard;
     let admitted = Admitted { principal, needs, judged: Arc::new(AtomicBool::new(false)) };
     if let Err(problem) = admitted.beforehand(&service, &params) {
         return problem.into_response();

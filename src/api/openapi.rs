@@ -5,7 +5,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{approvals, events, freeze, key_stores, operations, preflights, problem, updates, view};
+use super::{approvals, audit, events, freeze, key_stores, operations, preflights, problem, updates, view};
 
 /// Adds the scheme that the document's `security` names.
 struct Bearer;
@@ -41,6 +41,9 @@ impl Modify for Bearer {
         updates::cancel,
         updates::removed,
         updates::rollback,
+        audit::evidence,
+        audit::list,
+        audit::key,
     ),
     components(schemas(problem::ProblemDocument, problem::Fault, view::KeyStoreView, view::UpdateView)),
     security(("bearer" = [])),

@@ -60,7 +60,13 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
     let in_force = |id: &CustomKeyStoreId| (service.surroundings.judging)(Some(id), now).waivers;
     let waivers = sightings.iter().filter(|sighting| sighting.watched);
     let waivers = waivers.flat_map(|s| in_force(&s.id).into_iter().map(|waiver| (s.id.clone(), waiver))).collect();
-    let scene = Scene { sightings, open_updates, freezes, waivers, key_counts, configuration_good: true };
+    let audit_entries = service.notary.trail().head().await.map(|head| head.sequence);
+    let audit_entries = audit_entries.inspect_err(|error| {
+        tracing::warn!(error = %Chain(error), "the audit trail is missing from this scrape");
+    });
+    let audit_entries = audit_entries.ok();
+    let scene =
+        Scene { sightings, open_updates, freezes, waivers, key_counts, configuration_good: true, audit_entries };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = service.metrics.expose(&scene, accept).map_err(|error| {
         tracing::error!(error = %Chain(&error), "metrics cannot be exposed, a fault of this program");

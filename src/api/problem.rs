@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::key_store::CustomKeyStoreId;
 
 /// One fault of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -57,6 +58,7 @@ pub(super) struct Problem {
     document: Box<ProblemDocument>,
     retry_after: Option<Duration>,
     challenge: bool,
+    about: Option<CustomKeyStoreId>,
 }
 
 impl Problem {
@@ -73,7 +75,7 @@ impl Problem {
             update: None,
             until: None,
         };
-        Self { status, document: Box::new(document), retry_after: None, challenge: false }
+        Self { status, document: Box::new(document), retry_after: None, challenge: false, about: None }
     }
 
     /// 422 with every fault of the body.
@@ -94,6 +96,28 @@ impl Problem {
     /// What happened, for people.
     pub(super) fn detail(&self) -> &str {
         &self.document.detail
+    }
+
+    /// Says which key store it is about, for the audit trail.
+    #[must_use]
+    pub(super) fn on(mut self, key_store: Option<&CustomKeyStoreId>) -> Self {
+        self.about = key_store.cloned();
+        self
+    }
+
+    /// The key store that it is about, where that is known.
+    pub(super) fn about(&self) -> Option<&CustomKeyStoreId> {
+        self.about.as_ref()
+    }
+
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The word for programs.
+    pub(super) fn reason(&self) -> &'static str {
+        self.document.reason
     }
 
     /// Adds when to ask again.

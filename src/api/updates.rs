@@ -298,7 +298,7 @@ pub(super) fn parameters(query: AnyQuery, known: &[&str]) -> Result<BTreeMap<Str
     if unknown.is_empty() { Ok(query) } else { Err(Problem::invalid(unknown)) }
 }
 
-fn update_id(text: &str) -> Result<UpdateId, Problem> {
+pub(super) fn update_id(text: &str) -> Result<UpdateId, Problem> {
     UpdateId::parse(text).map_err(|_| no_such_update())
 }
 

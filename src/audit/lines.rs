@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
 use crate::key_store::{CustomKeyStoreId, Member};
 use crate::update::{
-    ApprovalRule, Direction, Ending, Event, Plan, PlanDigest, Recorded, Rollback, Round, Step, StepOutcome,
+    ApprovalRule, Direction, Ending, Event, Freeze, Plan, PlanDigest, Recorded, Rollback, Round, Step, StepOutcome,
 };
 
 /// What every line about an update refers to.
@@ -125,6 +125,16 @@ pub fn report_kept(at: Timestamp, subject: &Subject, report: ReportId, document:
             "the report of a pre-flight was kept",
         )
     }
+}
+
+/// What the trail says of a freeze.
+pub fn frozen(freeze: &Freeze) -> Entry {
+    let until = freeze.until.map_or_else(|| "it is lifted".to_owned(), |until| until.to_string());
+    let of = if freeze.key_store.is_some() { "the key store" } else { "every key store" };
+    let message = format!("no change of {of} may begin until {until}: {}", freeze.reason);
+    let by = Some(By::named(&freeze.by));
+    let entry = Entry::new(freeze.since, by, Action::Freeze, Decision::Allowed, message);
+    Entry { key_store: freeze.key_store.clone(), ..entry }
 }
 
 fn planned(plan: &Plan) -> String {

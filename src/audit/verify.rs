@@ -126,24 +126,25 @@ pub struct Verified {
 
 /// Follows the chain from `start`, which is [`Head::genesis`] for a whole trail, to its end; a remembered head must lie
 /// on it. Empty lines do not count. `Err` says where it is broken first, and how.
-pub fn verify<'a>(
+pub fn verify(
     start: Head,
-    lines: impl IntoIterator<Item = &'a str>,
+    lines: impl IntoIterator<Item: AsRef<str>>,
     remembered: Option<Remembered>,
 ) -> Result<Verified, Broken> {
     let mut verified = Verified { head: start, lines: 0, withheld: 0 };
     let mut included = remembered.is_none_or(|remembered| is_at(start, remembered));
-    let mut lines = lines.into_iter().filter(|line| !line.trim().is_empty());
+    let mut lines = lines.into_iter().filter(|line| !line.as_ref().trim().is_empty());
     while let Some(text) = lines.next() {
         let at = verified.lines + 1;
         let broken = |why| Broken { at, why };
-        let line = Line::parse(text).map_err(|unreadable| broken(Why::Unreadable(unreadable)))?;
+        let line = Line::parse(text.as_ref()).map_err(|unreadable| broken(Why::Unreadable(unreadable)))?;
         let (expected, found) = (verified.head.sequence + 1, line.sequence);
         if !line.is_intact() {
             return Err(broken(Why::Changed { sequence: found }));
         }
         if found != expected {
-            let mut comes_later = || lines.any(|text| Line::parse(text).is_ok_and(|line| line.sequence == expected));
+            let mut comes_later =
+                || lines.any(|text| Line::parse(text.as_ref()).is_ok_and(|line| line.sequence == expected));
             return Err(broken(if found < expected {
                 Why::Repeated { expected, found }
             } else if comes_later() {

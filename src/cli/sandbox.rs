@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use rcgen::{KeyPair, PKCS_ED25519};
 use secrecy::SecretString;
 
 use super::{Exit, Usage, environment, kms_token, print, serve::stop_on_signal};
@@ -64,6 +65,8 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
     write(&directory.join("kms-endpoint.secret"), credential.secret_access_key.expose())?;
     write(&directory.join("sealing-key.secret"), &STANDARD.encode(random::<32>()))?;
     write(&directory.join("token.secret"), token.expose())?;
+    let signing_key = KeyPair::generate_for(&PKCS_ED25519).context("cannot make a key that signs evidence")?;
+    write(&directory.join("audit-key.secret"), &signing_key.serialize_pem())?;
     let config = Config::load(&file, &environment)?;
     let parts = Parts {
         clock: Arc::new(SystemClock),
@@ -74,6 +77,7 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
             session_token: None,
         }),
         perspective: "the sandbox".to_owned(),
+        configuration_digest: None,
         crash_after_journal_writes: None,
     };
     let app = App::build(config, parts).await?;
@@ -141,6 +145,9 @@ kms = "{kms_endpoint}"
 [journal]
 path = "journal.sqlite"
 sealing_key = {{ file = "sealing-key.secret" }}
+
+[audit]
+signing_key = {{ file = "audit-key.secret" }}
 
 [kms]
 region = "{REGION}"

@@ -1,6 +1,6 @@
 //! `xks-preflight serve`: the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Usage, environment};
 use crate::app::{App, BuildError, Parts};
+use crate::audit::document_hash;
 use crate::clock::SystemClock;
 use crate::config::Config;
 
@@ -41,6 +42,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             seed: rand::random(),
             aws_credentials: None,
             perspective: arguments.perspective,
+            configuration_digest: digest(&arguments.config),
             #[cfg(feature = "sandbox")]
             crash_after_journal_writes: arguments.crash_after_journal_writes,
         };
@@ -53,6 +55,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         app.run(stop_on_signal()?).await?;
         Ok(Exit::Done)
     })
+}
+
+/// What `sha256sum` says of the file; it holds no secret.
+fn digest(file: &Path) -> Option<String> {
+    Some(document_hash(&std::fs::read(file).ok()?).to_string())
 }
 
 /// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once, for whoever cannot wait.

@@ -6,6 +6,7 @@
 
 mod approve;
 mod client;
+mod fetch;
 mod follow;
 mod request;
 mod result;
@@ -25,10 +26,12 @@ use serde_json::Value;
 
 pub use self::approve::Approve;
 use self::client::{Call, CallError, Client, Patience};
+pub(super) use self::fetch::{NotFetched, fetch};
 use self::follow::{Follower, News};
 pub use self::request::ChangeOptions;
 use self::result::Purpose;
-use self::server::{Server, ServerOptions};
+use self::server::Server;
+pub(super) use self::server::ServerOptions;
 use self::words::text;
 use super::{Exit, Usage, print};
 use crate::chain::Chain;

@@ -103,6 +103,7 @@ pub(super) const ROOT: &[Key] = &[
     key("listen", Shape::Section(LISTEN), Optional, "where the API, the page and the metrics are served"),
     key("http", Shape::Section(HTTP), Optional, "limits on what callers of the API may use up"),
     key("journal", Shape::Section(JOURNAL), Optional, "where updates are recorded"),
+    key("audit", Shape::Section(AUDIT), Optional, "how decisions can be proven to others"),
     key("kms", Shape::Section(KMS), Optional, "how AWS KMS is asked and told"),
     key("vpc", Shape::Section(VPC), Optional, "how AWS is asked about VPC endpoint services"),
     key("cloudhsm", Shape::Section(CLOUDHSM), Optional, "how AWS CloudHSM is asked about the clusters of key stores"),
@@ -169,6 +170,13 @@ const JOURNAL: &[Key] = &[
         "32 bytes in base64 that seal secrets which arrive with an update; without it such updates are refused",
     ),
 ];
+
+const AUDIT: &[Key] = &[key(
+    "signing_key",
+    Shape::Secret,
+    Optional,
+    "an Ed25519 private key as PKCS#8 PEM that signs the evidence of updates; without it none is handed out",
+)];
 
 const KMS: &[Key] = &[
     key("region", Shape::Text, Required, "the AWS Region of the key stores"),

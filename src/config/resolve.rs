@@ -12,10 +12,11 @@ use super::files;
 use super::raw::{Section, Taken};
 use super::secret::{self, Environment, SealingKey};
 use super::settings::{
-    CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule, NamedCredential,
-    PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
+    AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
+    NamedCredential, PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
 use super::{waiver, window};
+use crate::audit::SigningKey;
 use crate::key_store::{
     AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
     Region,
@@ -40,6 +41,7 @@ impl Resolver<'_> {
         let listen = root.section("listen").and_then(|section| self.listen(section, has_tokens, kms_is_open));
         let http = root.section("http").and_then(|section| self.http(section));
         let journal = root.section("journal").and_then(|section| self.journal(section));
+        let audit = root.section("audit").map(|section| self.audit(section));
         let kms = root.section("kms").and_then(|section| self.kms(section));
         let vpc = root.section("vpc").and_then(|section| self.vpc(section));
         let cloudhsm = root.section("cloudhsm").map(|section| self.cloudhsm(section));
@@ -59,6 +61,7 @@ impl Resolver<'_> {
             listen: listen?,
             http: http?,
             journal: journal?,
+            audit: audit?,
             kms: kms?,
             vpc: vpc?,
             cloudhsm: cloudhsm?,
@@ -146,6 +149,16 @@ impl Resolver<'_> {
         });
         section.finish(self.faults);
         Some(JournalSettings { path: path?, sealing_key })
+    }
+
+    fn audit(&mut self, mut section: Section) -> AuditSettings {
+        let signing_key = section.section("signing_key").and_then(|source| {
+            let (line, path) = (source.line, source.path.clone());
+            let text = secret::resolve(source, self.directory, self.environment, self.faults)?;
+            SigningKey::parse(&text).map_err(|rule| self.faults.add(line, &path, rule)).ok()
+        });
+        section.finish(self.faults);
+        AuditSettings { signing_key }
     }
 
     fn path(&mut self, section: &mut Section, name: &str) -> Option<PathBuf> {

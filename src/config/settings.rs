@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 
 use super::secret::SealingKey;
 use crate::access::KnownToken;
+use crate::audit::SigningKey;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -29,6 +30,8 @@ pub struct Config {
     pub http: HttpLimits,
     /// `[journal]`: where updates are recorded.
     pub journal: JournalSettings,
+    /// `[audit]`: how decisions can be proven.
+    pub audit: AuditSettings,
     /// `[kms]`: how AWS KMS is asked and told.
     pub kms: KmsSettings,
     /// `[vpc]`: how AWS is asked about VPC endpoint services.
@@ -93,6 +96,13 @@ pub struct JournalSettings {
     pub path: PathBuf,
     /// `sealing_key`; without it updates that bring a secret along are refused.
     pub sealing_key: Option<SealingKey>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, Default)]
+pub struct AuditSettings {
+    /// `signing_key`; without it no evidence is handed out.
+    pub signing_key: Option<SigningKey>,
 }
 
 /// `[kms]`.

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{PreflightRequest, Verifier};
+use crate::audit::Subject;
 use crate::chain::Chain;
 use crate::check::{
     AwsEvidence, CloudHsmEvidence, ClusterSubject, ControlPlane, CurrentProxy, JudgingPolicy, Permissions, Problem,
@@ -21,7 +22,7 @@ use crate::clock::Clock;
 use crate::cloudhsm::{ClusterError, ClusterReader, SecurityGroupReader};
 use crate::enumeration::Enumerator;
 use crate::id::ReportId;
-use crate::journal::{Canary, CanaryKeeper};
+use crate::journal::{AuditTrail, Canary, CanaryKeeper};
 use crate::key_store::{
     CloudHsmClusterId, Configuration, CustomKeyStoreId, ExternalKeyId, KeyStore, ProxyCredential, XksConfiguration,
 };
@@ -79,6 +80,28 @@ pub struct ExaminerParts {
     pub timeout: Duration,
     /// Told of every finished examination.
     pub observer: Observer,
+    /// Keeps the reports of updates, if that is wanted.
+    pub keeper: Option<ReportKeeper>,
+}
+
+/// Keeps the reports of updates beside their events.
+#[derive(Clone)]
+pub struct ReportKeeper {
+    /// Where.
+    pub trail: Arc<dyn AuditTrail>,
+    /// As JSON text.
+    pub document: fn(&Report) -> String,
+}
+
+impl ReportKeeper {
+    /// A report that is not kept is missing in the evidence, which says so; the update goes on.
+    async fn keep(&self, plan: &Plan, report: &Report) {
+        let document = (self.document)(report);
+        let kept = self.trail.keep_report(report.finished_at(), &Subject::of(plan), report.id, &document).await;
+        if let Err(error) = kept {
+            tracing::error!(update = %plan.id, report = %report.id, error = %Chain(&error), "report is not kept");
+        }
+    }
 }
 
 /// Which keys of a key store may be used for test operations.
@@ -435,6 +458,9 @@ impl Verifier for Examiner {
         let PreflightRequest { plan, round, credential, former_credential } = request;
         let report = self.plan(&plan, round, credential, former_credential, &Extra::default()).await;
         let report = report.map_err(|error| Chain(&error).to_string())?;
+        if let Some(keeper) = &self.parts.keeper {
+            keeper.keep(&plan, &report).await;
+        }
         Ok(PreflightSummary::of(&report))
     }
 }

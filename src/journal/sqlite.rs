@@ -9,6 +9,8 @@ mod lease;
 mod schema;
 mod trail;
 
+pub use trail::StoredTrail;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

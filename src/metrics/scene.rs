@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{
-    BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
+    AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
     CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO,
     KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN, WAIVER_END,
 };
@@ -33,6 +33,8 @@ pub struct Scene {
     pub key_counts: Vec<KeyCounts>,
     /// Whether the configuration was good when it was last read.
     pub configuration_good: bool,
+    /// The number of the last line of the audit trail, if it could be read.
+    pub audit_entries: Option<u64>,
 }
 
 /// An update that has not concluded.
@@ -65,6 +67,10 @@ impl Scene {
         canvas.gauge(&BUILD_INFO)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         let good = canvas.gauge(&CONFIG_LAST_RELOAD_SUCCESSFUL)?;
         good.with_label_values(&[] as &[&str]).set(number(self.configuration_good));
+        let entries = canvas.gauge(&AUDIT_ENTRIES)?;
+        if let Some(sequence) = self.audit_entries {
+            entries.with_label_values(&[] as &[&str]).set(sequence as f64);
+        }
         self.updates(&canvas)?;
         let ends = canvas.gauge(&WAIVER_END)?;
         for (key_store, waiver) in &self.waivers {

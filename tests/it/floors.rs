@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["audit"],
     &["kms", "vpc", "cloudhsm", "journal"],
     &["probe", "listener", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
-    &["preflight", "enumeration"],
+    &["preflight", "enumeration", "notary"],
     &["monitor", "driver"],
     &["api", "kms_endpoint", "metrics", "render"],
     &["cli", "app", "config", "telemetry", "main"],

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 /// The HTTP API over real sockets, with everything real behind it.
 mod api;
+/// The audit trail and signed evidence: what is told, and every tampering found.
+mod audit;
 
 /// Load on request, through the binary and the API.
 mod capacity;

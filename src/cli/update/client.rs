@@ -282,11 +282,16 @@ impl Client {
     }
 
     async fn whole(&self, answer: Answer) -> Result<Bytes, CallError> {
+        self.bounded(answer, LARGEST).await
+    }
+
+    /// An answer's body of at most so many bytes.
+    pub(super) async fn bounded(&self, answer: Answer, largest: usize) -> Result<Bytes, CallError> {
         let Answer { response, _connection } = answer;
-        match Limited::new(response.into_body(), LARGEST).collect().await {
+        match Limited::new(response.into_body(), largest).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
-                Err(self.foreign(&format!("it is longer than {LARGEST} bytes")))
+                Err(self.foreign(&format!("it is longer than {largest} bytes")))
             }
             Err(error) => Err(match error.downcast::<hyper::Error>() {
                 Ok(source) => self.lost(*source),

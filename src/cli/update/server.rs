@@ -22,7 +22,7 @@ pub(super) const TOKEN_VARIABLE: &str = "XKS_PREFLIGHT_TOKEN";
 /// Which daemon to talk to.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Daemon")]
-pub(super) struct ServerOptions {
+pub(in crate::cli) struct ServerOptions {
     /// The daemon's address.
     #[arg(long, env = "XKS_PREFLIGHT_SERVER", default_value = "http://127.0.0.1:8480", value_name = "URL")]
     server: String,

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::{FreezeKeeper, JournalError};
 use super::{Inner, SqliteJournal};
+use crate::audit::frozen;
 use crate::clock::Timestamp;
 use crate::key_store::CustomKeyStoreId;
 use crate::update::Freeze;
@@ -31,6 +32,7 @@ impl FreezeKeeper for SqliteJournal {
                     ],
                 )
                 .map_err(|error| inner.failed(error))?;
+            inner.append_line(&transaction, frozen(&freeze))?;
             inner.commit(transaction)
         })
         .await

@@ -1,7 +1,9 @@
 //! The audit trail in the journal's file.
 
+use std::path::Path;
+
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use super::super::{AuditTrail, JournalError, LinesWanted};
 use super::{Inner, LARGEST_PAGE, SqliteJournal};
@@ -27,21 +29,7 @@ impl AuditTrail for SqliteJournal {
 
     async fn lines(&self, wanted: &LinesWanted) -> Result<Vec<String>, JournalError> {
         let wanted = wanted.clone();
-        self.run(move |inner, connection| {
-            let sql = "SELECT sequence, entry, digest, previous, hash FROM audit WHERE sequence > ?1 \
-                       AND (?2 IS NULL OR key_store = ?2) AND (?3 IS NULL OR update_id = ?3) ORDER BY sequence LIMIT ?4";
-            let mut statement = connection.prepare_cached(sql).map_err(|error| inner.failed(error))?;
-            let limit = i64::try_from(wanted.limit.min(LARGEST_PAGE)).unwrap_or(0);
-            let parameters = params![
-                i64::try_from(wanted.after).unwrap_or(i64::MAX),
-                wanted.key_store.as_ref().map(CustomKeyStoreId::as_str),
-                wanted.update.map(|update| update.to_string()),
-                limit,
-            ];
-            let rows = statement.query_map(parameters, stored).map_err(|error| inner.failed(error))?;
-            rows.collect::<Result<Vec<_>, _>>().map_err(|error| inner.failed(error))
-        })
-        .await
+        self.run(move |inner, connection| page(connection, &wanted).map_err(|error| inner.failed(error))).await
     }
 
     async fn head(&self) -> Result<Head, JournalError> {
@@ -134,7 +122,7 @@ impl Inner {
         Ok(Subject { update, key_store, plan: PlanDigest::stated(&plan) })
     }
 
-    fn append_line(&self, connection: &Connection, entry: Entry) -> Result<Head, JournalError> {
+    pub(super) fn append_line(&self, connection: &Connection, entry: Entry) -> Result<Head, JournalError> {
         let line = Line::following(self.head(connection)?, entry);
         let number = i64::try_from(line.sequence).unwrap_or(i64::MAX);
         connection
@@ -168,4 +156,57 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<String> {
     let sequence = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
     let text = |index| row.get::<_, String>(index);
     Ok(line_text(sequence, &text(1)?, &text(2)?, &text(3)?, &text(4)?))
+}
+
+fn page(connection: &Connection, wanted: &LinesWanted) -> rusqlite::Result<Vec<String>> {
+    let LinesWanted { after, limit, key_store, update } = wanted;
+    let after = i64::try_from(*after).unwrap_or(i64::MAX);
+    let limit = i64::try_from((*limit).min(LARGEST_PAGE)).unwrap_or(0);
+    let select = "SELECT sequence, entry, digest, previous, hash FROM audit WHERE sequence > ?1";
+    let order = "ORDER BY sequence LIMIT ?2";
+    let key_store = key_store.as_ref().map(CustomKeyStoreId::as_str);
+    let update = update.map(|update| update.to_string());
+    // One statement for each combination: an index serves each of them.
+    match (key_store, update) {
+        (None, None) => collected(connection, &format!("{select} {order}"), params![after, limit]),
+        (Some(key_store), None) => {
+            collected(connection, &format!("{select} AND key_store = ?3 {order}"), params![after, limit, key_store])
+        }
+        (None, Some(update)) => {
+            collected(connection, &format!("{select} AND update_id = ?3 {order}"), params![after, limit, update])
+        }
+        (Some(key_store), Some(update)) => {
+            let sql = format!("{select} AND update_id = ?3 AND key_store = ?4 {order}");
+            collected(connection, &sql, params![after, limit, update, key_store])
+        }
+    }
+}
+
+fn collected(connection: &Connection, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<String>> {
+    connection.prepare_cached(sql)?.query_map(parameters, stored)?.collect()
+}
+
+/// The audit trail of a journal's file, read without taking the journal: beside a running daemon, or from a copy.
+#[derive(Debug)]
+pub struct StoredTrail {
+    path: String,
+    connection: Connection,
+}
+
+impl StoredTrail {
+    /// Opens the file for reading only; it must be a journal with a trail.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let name = path.display().to_string();
+        let failed = |source: rusqlite::Error| JournalError::Database { path: name.clone(), source: Box::new(source) };
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        connection.query_row("SELECT count(*) FROM (SELECT 1 FROM audit LIMIT 1)", [], |_| Ok(())).map_err(failed)?;
+        Ok(Self { path: name, connection })
+    }
+
+    /// As [`AuditTrail::lines`].
+    pub fn lines(&self, wanted: &LinesWanted) -> Result<Vec<String>, JournalError> {
+        let failed =
+            |source: rusqlite::Error| JournalError::Database { path: self.path.clone(), source: Box::new(source) };
+        page(&self.connection, wanted).map_err(failed)
+    }
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xks_preflight::access::{Grant, KnownToken, Method, Pattern, Principal, Role, Scope, Token};
 use xks_preflight::api::{Bounds, Service, router};
+use xks_preflight::audit::SigningKey;
 use xks_preflight::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
 };
@@ -35,8 +36,10 @@ use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
 use xks_preflight::listener::{Connections, serve};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
+use xks_preflight::notary::{self, Notary};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
 use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
+use xks_preflight::render;
 use xks_preflight::sandbox::iam::SandboxIam;
 use xks_preflight::sandbox::kms::{KmsSettings, Operation, SandboxKms, Secret, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
@@ -358,6 +361,12 @@ impl ServiceParts<'_> {
             ids: ids.clone(),
         });
         let preflight = Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into()));
+        let journal = SqliteJournal::open(SqliteOptions {
+            path: self.directory.join("journal.sqlite"),
+            sealing_key: Some(SealingKey::parse(&"0a".repeat(32).into()).unwrap()),
+            crash_after_writes: None,
+        })
+        .unwrap();
         let counting = metrics.clone();
         let examiner = Arc::new(Examiner::new(ExaminerParts {
             preflight: preflight.clone(),
@@ -377,13 +386,12 @@ impl ServiceParts<'_> {
             concurrency: 4,
             timeout: BOUND,
             observer: Arc::new(move |report| counting.preflighted(report.verdict())),
+            keeper: Some(driver::ReportKeeper {
+                trail: Arc::new(journal.clone()),
+                document: |report| render::json::report(report).to_string(),
+            }),
         }));
-        let journal = SqliteJournal::open(SqliteOptions {
-            path: self.directory.join("journal.sqlite"),
-            sealing_key: Some(SealingKey::parse(&"0a".repeat(32).into()).unwrap()),
-            crash_after_writes: None,
-        })
-        .unwrap();
+        let trail = Arc::new(journal.clone());
         let driver = Driver::new(driver::Parts {
             freezes: Arc::new(journal.clone()),
             known_keys: Arc::new(|_| None),
@@ -424,7 +432,16 @@ impl ServiceParts<'_> {
                 ..Schedule::default()
             },
         );
+        let signing_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        let signing_key = SigningKey::parse(&signing_key).unwrap();
+        let notary = Notary::new(notary::Parts {
+            trail,
+            clock: clock.clone(),
+            signing_key: Some(signing_key),
+            left_out: Box::new(|_| ()),
+        });
         Service {
+            notary: Arc::new(notary),
             monitor: Arc::new(monitor),
             driver,
             examiner,

@@ -230,6 +230,7 @@ async fn driver(
         concurrency: 1,
         timeout: BOUND,
         observer: Arc::new(|_| ()),
+        keeper: None,
     }));
     let journal = Arc::new(journal(directory.path()));
     let driver = Driver::new(Parts {

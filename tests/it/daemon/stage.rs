@@ -75,6 +75,16 @@ impl Stage {
         }
     }
 
+    /// With a daemon that signs evidence.
+    pub(crate) async fn signing(name: &str) -> Self {
+        let stage =
+            Self::made(name, "[audit]\nsigning_key = { file = \"audit-key.secret\" }", "", None, |store| store).await;
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        private(&stage.directory.join("audit-key.secret"));
+        std::fs::write(stage.directory.join("audit-key.secret"), key).unwrap();
+        stage
+    }
+
     /// With a daemon that may only look.
     pub(crate) async fn observing(name: &str) -> Self {
         Self::with(name, "observe_only = true", "").await
