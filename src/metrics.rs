@@ -101,7 +101,7 @@ metrics! {
     GATE_DENIALS = Counter "gate_denials_total" ["reason"] "Updates that were not allowed to change anything, and requests that were refused to their caller, by reason.";
     BREAK_GLASS = Counter "break_glass_total" ["key_store"] "Updates that pass by approval, freeze and windows because somebody broke the glass.";
     BREAK_GLASS_OPEN = Gauge "break_glass_open" ["key_store"] "Such updates that have not concluded.";
-    FROZEN = Gauge "frozen" ["key_store"] "1 for every freeze in force; the label is empty for a freeze of every key store.";
+    FROZEN = Gauge "frozen" ["key_store"] "1 where a freeze is in force, else 0; the label is empty for a freeze of every key store.";
     KMS_ENDPOINT_REQUESTS = Counter "kms_endpoint_requests_total" ["operation", "result"] "Requests to the KMS drop-in endpoint by operation, and ok or the exception.";
     AUDIT_ENTRIES = Gauge "audit_entries" [] "The number of the last line of the audit trail; it never falls.";
     AUDIT_LEFT_OUT = Counter "audit_refusals_left_out_total" [] "Refusals without a line of their own in the audit trail, because there were too many at once.";
@@ -284,6 +284,8 @@ impl Metrics {
         let problem = report.problem_kind().map_or("none", crate::check::ProblemKind::as_str);
         self.probes.with_label_values(&[key_store, report.verdict().as_str(), problem]).inc();
         let seconds = self.probe_seconds.with_label_values(&[key_store]);
+        // From zero on, so that the first broken glass is an increase.
+        self.break_glass.with_label_values(&[key_store]);
         for sample in report.evidence.addresses.iter().flat_map(crate::check::AddressEvidence::cold) {
             for attempt in sample.attempts() {
                 seconds.observe(attempt.total().as_secs_f64());

@@ -87,6 +87,12 @@ impl Scene {
         let open = canvas.gauge(&UPDATE_OPEN)?;
         let broken = canvas.gauge(&BREAK_GLASS_OPEN)?;
         let frozen = canvas.gauge(&FROZEN)?;
+        // From zero on, so that alerts have something to compare with.
+        frozen.with_label_values(&[""]);
+        for sighting in &self.sightings {
+            broken.with_label_values(&[sighting.id.as_str()]);
+            frozen.with_label_values(&[sighting.id.as_str()]);
+        }
         for key_store in &self.freezes {
             frozen.with_label_values(&[key_store.as_ref().map_or("", CustomKeyStoreId::as_str)]).set(1.0);
         }

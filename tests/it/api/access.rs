@@ -118,7 +118,11 @@ async fn nothing_is_told_of_key_stores_out_of_scope_and_nothing_done_to_them() {
             _ => &update,
         };
         let path = path.replace("{id}", id);
-        let (status, body) = bench.told(&method, &path, ELSEWHERE, &change).await;
+        let asked_for = match path.as_str() {
+            "/v1/freeze" => json!({ "key_store": store, "reason": "forged" }),
+            _ => change.clone(),
+        };
+        let (status, body) = bench.told(&method, &path, ELSEWHERE, &asked_for).await;
         // The path is the caller's own word, and so is the id that the refusal names.
         let mut told: Value = serde_json::from_str(&body).unwrap_or(json!(body));
         if status == 403 || status == 404 {
