@@ -12,6 +12,7 @@
 //! Whatever no grant allows is refused: an empty list of grants allows nothing, an empty scope covers nothing, and a
 //! key store whose name is not known yet matches no pattern of names.
 
+mod certificate;
 mod principal;
 mod role;
 mod scope;
@@ -19,6 +20,7 @@ mod scope;
 mod tests;
 mod token;
 
+pub use certificate::{CertificateName, CertificateRefused, ClientCertificate, KnownCertificate, identify_certificate};
 pub use principal::{Forbidden, Grant, KeyStoreName, Method, Principal};
 pub use role::{Permission, Role};
 pub use scope::{InvalidPattern, Pattern, Scope};

@@ -40,15 +40,16 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use access::Callers;
 pub use openapi::document;
 
 use self::access::{Guarded, Needs, On};
 use self::problem::Problem;
-use crate::access::KnownToken;
 use crate::access::Permission::{Approve, Change, Freeze, Probe, Read};
 use crate::clock::Clock;
 use crate::driver::{Driver, Examiner};
 use crate::enumeration::Enumerator;
+use crate::listener::Limits;
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
 use crate::notary::Notary;
@@ -86,8 +87,10 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
-    /// Whose tokens are known; without any, everybody is let in as [`crate::access::Principal::anonymous`].
-    pub tokens: Vec<KnownToken>,
+    /// Who is known; while nobody is, everybody is let in as [`crate::access::Principal::anonymous`].
+    pub callers: Callers,
+    /// How often they may ask.
+    pub limits: Limits,
     /// Whether `/metrics` is for everybody.
     pub open_metrics: bool,
     /// Whether an update that disconnects must say that it knows.

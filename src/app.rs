@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::credentials::Credentials;
-use crate::api::{self, Bounds, Service};
+use crate::api::{self, Bounds, Callers, Service};
 use crate::audit::Action;
 use crate::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc,
@@ -36,10 +36,11 @@ use crate::journal::{
 use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter, PermissionReader};
 use crate::kms_endpoint;
-use crate::listener::{self, Connections};
+use crate::listener::{self, Connections, Limits};
 use crate::metrics::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::notary::{self, Notary};
+use crate::oidc::Issuer;
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
 use crate::update::{KnownKeys, Policy};
@@ -190,6 +191,8 @@ impl App {
             update,
             kms_credentials,
             tokens,
+            client_certificates,
+            oidc,
         } = config;
         if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
             let (key_store, region) = (other.id.clone(), other.region.clone());
@@ -368,6 +371,8 @@ impl App {
             signing_key: audit.signing_key,
             left_out: Box::new(move |refusals| counted.left_out(refusals)),
         }));
+        let issuers = oidc.into_iter().map(|settings| Arc::new(Issuer::new(settings))).collect();
+        let callers = Callers { tokens, certificates: client_certificates, issuers };
         let service = Arc::new(Service {
             notary,
             monitor: Arc::clone(&monitor),
@@ -377,8 +382,9 @@ impl App {
             surroundings,
             metrics,
             clock: parts.clock,
-            open_metrics: address.ip().is_loopback() || tokens.is_empty(),
-            tokens,
+            open_metrics: address.ip().is_loopback() || callers.is_empty(),
+            callers,
+            limits: Limits::new(http.principal_rate, http.stranger_rate),
             outage_must_be_acknowledged: update.acknowledge_outage,
             bounds: Bounds {
                 body: http.body_limit,

@@ -40,6 +40,7 @@ pub mod vpc;
 // floor 3
 pub mod aws;
 pub mod listener;
+pub mod oidc;
 pub mod probe;
 // floor 4
 pub mod driver;

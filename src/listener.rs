@@ -1,11 +1,16 @@
 //! Connections of every face: HTTP/1.1, with TLS where configured, bounded in number and in the time a head may take.
 
+mod limits;
+
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
@@ -15,6 +20,19 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use limits::{Limits, Rate};
+
+use crate::access::ClientCertificate;
+
+/// Who is at the other end of a connection, as an extension of its requests.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Whence it came.
+    pub address: SocketAddr,
+    /// The certificate that it showed and that TLS accepted.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
 
 /// How connections are taken.
 #[derive(Clone)]
@@ -41,9 +59,9 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
     loop {
         let accept = async {
             let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((listener.accept().await?.0, place))
+            Ok::<_, io::Error>((listener.accept().await?, place))
         };
-        let (stream, place) = match stop.run_until_cancelled(accept).await {
+        let ((stream, address), place) = match stop.run_until_cancelled(accept).await {
             None => break,
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
@@ -57,7 +75,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
             (router.clone(), acceptor.clone(), stop.clone(), cut.clone(), connections.head);
         tasks.spawn(async move {
             let _place = place;
-            cut.run_until_cancelled(connection(stream, acceptor, router, head, stop)).await
+            cut.run_until_cancelled(connection(stream, address, acceptor, router, head, stop)).await
         });
     }
     drop(listener);
@@ -70,6 +88,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
 
 async fn connection(
     stream: TcpStream,
+    address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     router: Router,
     head: Duration,
@@ -78,22 +97,31 @@ async fn connection(
     // Answers are small and somebody waits for them.
     let _ = stream.set_nodelay(true);
     match acceptor {
-        None => exchange(stream, router, head, stop).await,
+        None => exchange(stream, Peer { address, certificate: None }, router, head, stop).await,
         Some(acceptor) => match tokio::time::timeout(head, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => exchange(stream, router, head, stop).await,
+            Ok(Ok(stream)) => {
+                let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let certificate = leaf.and_then(|leaf| ClientCertificate::parse(leaf)).map(Arc::new);
+                exchange(stream, Peer { address, certificate }, router, head, stop).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn exchange<S>(stream: S, router: Router, head: Duration, stop: CancellationToken)
+async fn exchange<S>(stream: S, peer: Peer, router: Router, head: Duration, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(LARGEST_HEAD);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.call(request)
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -7,15 +7,20 @@ use utoipa::{Modify, OpenApi};
 
 use super::{approvals, audit, events, freeze, key_stores, operations, preflights, problem, updates, view};
 
-/// Adds the scheme that the document's `security` names.
-struct Bearer;
+/// Adds the schemes that the document's `security` names.
+struct Schemes;
 
-impl Modify for Bearer {
+impl Modify for Schemes {
     fn modify(&self, document: &mut Document) {
-        let description = "A token made with: xks-preflight token new. GET needs a viewer's, POST an operator's.";
+        let description = "A token made with: xks-preflight token new, or a JWT of an identity provider that is configured \
+                           under oidc. What it may do is a matter of its roles, on the key stores of their scope.";
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let description = "A certificate of listen.client_ca_file with a name under client_certificates.";
+        let scheme =
+            SecurityScheme::MutualTls { description: Some(description.to_owned()), deprecated: None, extensions: None };
+        components.add_security_scheme("mutual_tls", scheme);
     }
 }
 
@@ -46,8 +51,8 @@ impl Modify for Bearer {
         audit::key,
     ),
     components(schemas(problem::ProblemDocument, problem::Fault, view::KeyStoreView, view::UpdateView)),
-    security(("bearer" = [])),
-    modifiers(&Bearer),
+    security(("bearer" = []), ("mutual_tls" = [])),
+    modifiers(&Schemes),
 )]
 struct Description;
 

@@ -38,11 +38,18 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
 /// What the configuration comes to, in a few lines.
 fn summary(config: &Config) -> String {
     let scheme = if config.listen.tls.is_some() { "https" } else { "http" };
-    let callers = match config.tokens.len() {
-        0 => "anyone who reaches it".to_owned(),
-        1 => "the holder of 1 token".to_owned(),
-        count => format!("the holders of {count} tokens"),
+    let holders = |count: usize, what: &str| match count {
+        0 => None,
+        1 => Some(format!("the holder of 1 {what}")),
+        count => Some(format!("the holders of {count} {what}s")),
     };
+    let callers = [
+        holders(config.tokens.len(), "token"),
+        holders(config.client_certificates.len(), "client certificate"),
+        (!config.oidc.is_empty()).then(|| format!("whom {} identity provider(s) know", config.oidc.len())),
+    ];
+    let callers: Vec<String> = callers.into_iter().flatten().collect();
+    let callers = if callers.is_empty() { "anyone who reaches it".to_owned() } else { callers.join(" and ") };
     let mode = if config.kms.observe_only { "observed only" } else { "updates are gated" };
     let secrets = if config.journal.sealing_key.is_some() { "sealed" } else { "refused" };
     format!(

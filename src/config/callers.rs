@@ -1,12 +1,22 @@
-//! Who may call: tokens, with the roles and scopes of those who hold them.
+//! Who may call: tokens, client certificates and identity providers, with roles and scopes.
 
 use std::sync::Arc;
 
+use rustls::RootCertStore;
+
 use super::fault::found;
-use super::raw::Section;
+use super::files;
+use super::raw::{Section, Taken};
 use super::resolve::{Resolver, all_different, caller_name};
-use crate::access::{Grant, KnownToken, Method, Pattern, Principal, Role, Scope, TokenHash};
+use super::secret::bounded_file;
+use crate::access::{
+    CertificateName, Grant, KnownCertificate, KnownToken, Method, Pattern, Principal, Role, Scope, TokenHash,
+};
 use crate::clock::Timestamp;
+use crate::oidc::{IssuerSettings, KeySet, KeySource, KeyUrl, Pace};
+
+/// The largest file of published keys, in bytes.
+const MAX_KEYS_BYTES: u64 = 256 * 1024;
 
 impl Resolver<'_> {
     pub(super) fn tokens(&mut self, sections: Vec<Section>) -> Option<Vec<KnownToken>> {
@@ -37,6 +47,126 @@ impl Resolver<'_> {
             tokens.push(KnownToken { hash: hash.value, expires, principal });
         }
         whole.then_some(tokens)
+    }
+
+    pub(super) fn client_certificates(&mut self, sections: Vec<Section>) -> Option<Vec<KnownCertificate>> {
+        let mut known: Vec<KnownCertificate> = Vec::new();
+        let mut whole = true;
+        for mut section in sections {
+            let (line, path) = (section.line, section.path.clone());
+            let name = section.parse("name", self.faults, |text| caller_name(text).map(str::to_owned));
+            let mut read = |key: &str, name: fn(String) -> CertificateName| {
+                section.parse(key, self.faults, |text| caller_name(text).map(|text| name(text.to_owned())))
+            };
+            let names: Vec<Taken<CertificateName>> = [
+                read("subject", CertificateName::Subject),
+                read("dns", |name| CertificateName::Dns(name.to_ascii_lowercase())),
+                read("uri", CertificateName::Uri),
+                read("email", CertificateName::Email),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            let grants = self.grants(&mut section);
+            let faulty = section.is_faulty();
+            section.finish(self.faults);
+            let (Some(name), Some(grants), [of]) = (name, grants, names.as_slice()) else {
+                if names.len() != 1 && !faulty {
+                    self.faults.add(line, &path, "must have exactly one of subject, dns, uri and email");
+                }
+                whole = false;
+                continue;
+            };
+            if known.iter().any(|other| other.name == of.value) {
+                self.faults.add(of.line, &of.path, "is there twice: nobody could tell who called");
+            }
+            let principal = Arc::new(Principal { name: name.value, how: Method::ClientCertificate, grants });
+            known.push(KnownCertificate { name: of.value.clone(), principal });
+        }
+        whole.then_some(known)
+    }
+
+    pub(super) fn oidc(&mut self, sections: Vec<Section>) -> Option<Vec<IssuerSettings>> {
+        let mut issuers: Vec<IssuerSettings> = Vec::new();
+        let mut whole = true;
+        for mut section in sections {
+            let issuer = section.parse("issuer", self.faults, one_line);
+            let audience = section.parse("audience", self.faults, one_line);
+            let keys = self.key_source(&mut section);
+            let principal_claim = section.parse("principal_claim", self.faults, one_line);
+            let groups_claim = section.parse("groups_claim", self.faults, one_line);
+            let groups = section.sections("grants").and_then(|grants| self.group_grants(grants));
+            section.finish(self.faults);
+            let (Some(issuer), Some(audience), Some(keys), Some(principal_claim), Some(groups_claim), Some(groups)) =
+                (issuer, audience, keys, principal_claim, groups_claim, groups)
+            else {
+                whole = false;
+                continue;
+            };
+            if issuers.iter().any(|other| other.issuer == issuer.value) {
+                self.faults.add(issuer.line, &issuer.path, format!("is there twice {}", found(&issuer.value)));
+            }
+            issuers.push(IssuerSettings {
+                issuer: issuer.value,
+                audience: audience.value,
+                keys,
+                principal_claim: principal_claim.value,
+                groups_claim: groups_claim.value,
+                groups,
+                pace: Pace::default(),
+            });
+        }
+        whole.then_some(issuers)
+    }
+
+    /// Either jwks_url, perhaps with ca_file, or jwks_file.
+    fn key_source(&mut self, section: &mut Section) -> Option<KeySource> {
+        let (line, path) = (section.line, section.path.clone());
+        let given = (section.has("jwks_url"), section.has("jwks_file"));
+        let roots = match section.text("ca_file") {
+            None => Some(public_roots()),
+            Some(file) => {
+                let roots = files::roots(self.directory, &file);
+                roots.map_err(|why| self.faults.add(file.line, &file.path, why)).ok()
+            }
+        };
+        let url = section.parse("jwks_url", self.faults, |text| {
+            // With roots that cannot be read the address is still looked at: all faults at once.
+            let roots = Arc::new(roots.clone().unwrap_or_else(RootCertStore::empty));
+            KeyUrl::parse(text, roots).map_err(|error| error.to_string())
+        });
+        let file = section.text("jwks_file");
+        match given {
+            (true, false) => roots.and(url).map(|url| KeySource::Url(url.value)),
+            (false, true) => {
+                let file = file?;
+                let at = self.directory.join(&file.value);
+                let read = bounded_file(&at, MAX_KEYS_BYTES)
+                    .and_then(|bytes| KeySet::parse(&bytes).map_err(|error| error.to_string()));
+                read.map_err(|why| self.faults.add(file.line, &file.path, why)).ok().map(|_| KeySource::File(at))
+            }
+            // Their own faults are told already.
+            _ if section.is_faulty() => None,
+            _ => {
+                self.faults.add(line, &path, "must have either jwks_url or jwks_file");
+                None
+            }
+        }
+    }
+
+    fn group_grants(&mut self, sections: Vec<Section>) -> Option<Vec<(String, Grant)>> {
+        let mut all = Vec::new();
+        let mut whole = true;
+        for mut section in sections {
+            let group = section.parse("group", self.faults, one_line);
+            let grants = self.grants(&mut section);
+            section.finish(self.faults);
+            match group.zip(grants) {
+                Some((group, grants)) => all.extend(grants.into_iter().map(|grant| (group.value.clone(), grant))),
+                None => whole = false,
+            }
+        }
+        whole.then_some(all)
     }
 
     /// The keys `role` and `key_stores`: every role within the same scope.
@@ -71,4 +201,19 @@ impl Resolver<'_> {
 
 pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|_| "must be an RFC 3339 time, for example 2027-01-31T00:00:00Z".to_owned())
+}
+
+/// Text that is compared to the letter.
+fn one_line(text: &str) -> Result<String, String> {
+    if (1..=512).contains(&text.chars().count()) && !text.chars().any(char::is_control) && text.trim() == text {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 512 characters without control characters and without space around them".to_owned())
+    }
+}
+
+fn public_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    roots
 }

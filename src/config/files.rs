@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use super::fault::Collector;
 use super::raw::Taken;
@@ -54,19 +55,42 @@ pub(super) fn server_tls(
     directory: &Path,
     certificate: &Taken<String>,
     key: &Taken<String>,
+    client_ca: Option<&Taken<String>>,
     faults: &mut Collector,
 ) -> Option<ServerTls> {
     let chain = reported(certificate, certificates(directory, certificate), faults);
     let private = secret_file(&directory.join(&key.value))
         .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "holds no private key in PEM".to_owned()));
     let private = reported(key, private, faults);
-    let (chain, private) = chain.zip(private)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let clients = match client_ca {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(file) => {
+            // Who shows no certificate may still have a token.
+            let verifier = roots(directory, file).and_then(|roots| {
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .allow_unauthenticated()
+                    .build()
+                    .map_err(|error| error.to_string())
+            });
+            reported(file, verifier, faults)?
+        }
+    };
+    let (chain, private) = chain.zip(private)?;
     let built = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .and_then(|builder| builder.with_client_cert_verifier(clients).with_single_cert(chain, private))
         .map_err(|error| format!("does not serve: {error}"));
     reported(key, built, faults).map(|config| ServerTls(Arc::new(config)))
+}
+
+/// The authorities in a file.
+pub(super) fn roots(directory: &Path, file: &Taken<String>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(directory, file)? {
+        roots.add(certificate).map_err(|error| format!("holds a certificate that is no authority: {error}"))?;
+    }
+    Ok(roots)
 }
 
 fn certificates(directory: &Path, file: &Taken<String>) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -112,7 +112,14 @@ pub(super) const ROOT: &[Key] = &[
     key("preflight", Shape::Section(PREFLIGHT), Optional, "how a candidate is probed and judged"),
     key("monitor", Shape::Section(MONITOR), Optional, "how often the key stores are probed"),
     key("update", Shape::Section(UPDATE), Optional, "what an update needs and how long it waits"),
-    key("tokens", Shape::Sections(callers::TOKEN, 100), Optional, "who may call the API"),
+    key("tokens", Shape::Sections(callers::TOKEN, 100), Optional, "who may call the API by a token"),
+    key(
+        "client_certificates",
+        Shape::Sections(callers::CLIENT_CERTIFICATE, 1_000),
+        Optional,
+        "who may call the API by a certificate",
+    ),
+    key("oidc", Shape::Sections(callers::OIDC, 10), Optional, "identity providers whose tokens are taken by the API"),
     key(
         "kms_credentials",
         Shape::Sections(callers::KMS_CREDENTIAL, 100),
@@ -131,6 +138,12 @@ const LISTEN: &[Key] = &[
     ),
     key("tls_certificate_file", Shape::Text, Optional, "the server's certificate chain, PEM, leaf first"),
     key("tls_key_file", Shape::Text, Optional, "the private key of that certificate, PEM"),
+    key(
+        "client_ca_file",
+        Shape::Text,
+        Optional,
+        "the authorities of client certificates, PEM: who shows one of theirs is looked for in client_certificates",
+    ),
     key(
         "allow_insecure",
         Shape::Flag,
@@ -154,6 +167,19 @@ const HTTP: &[Key] = &[
         "how long a request may take to be received and answered; event streams may stay longer",
     ),
     key("body_limit", Shape::Size(1_024, 1_048_576), Default("\"64KiB\""), "the largest body of a request"),
+    key(
+        "requests_per_second",
+        Shape::Count(1, 100_000),
+        Default("500"),
+        "how many requests a second each caller may send in the long run",
+    ),
+    key("burst", Shape::Count(1, 100_000), Default("1000"), "how many it may send at once after a while of quiet"),
+    key(
+        "failures_per_minute",
+        Shape::Count(1, 100_000),
+        Default("60"),
+        "how many requests a minute without a good token or certificate one address may send before it must wait",
+    ),
 ];
 
 const JOURNAL: &[Key] = &[

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::fault::{Collector, found};
 use super::files;
@@ -21,6 +23,7 @@ use crate::key_store::{
     AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
     Region,
 };
+use crate::listener::Rate;
 use crate::probe::ResolverSettings;
 use crate::update::ApprovalRule;
 
@@ -35,10 +38,19 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     pub(super) fn config(mut self, mut root: Section) -> Option<Config> {
         let tokens = root.sections("tokens").and_then(|tokens| self.tokens(tokens));
-        let has_tokens = tokens.as_ref().is_none_or(|tokens| !tokens.is_empty());
         let kms_credentials = root.sections("kms_credentials").and_then(|all| self.kms_credentials(all));
         let kms_is_open = kms_credentials.as_ref().is_none_or(|credentials| !credentials.is_empty());
-        let listen = root.section("listen").and_then(|section| self.listen(section, has_tokens, kms_is_open));
+        let certificates = root.sections("client_certificates");
+        let first_of_them =
+            certificates.as_ref().and_then(|all| all.first()).map(|first| (first.line, first.path.clone()));
+        let certificates = certificates.and_then(|all| self.client_certificates(all));
+        let oidc = root.sections("oidc").and_then(|all| self.oidc(all));
+        let some = |count: Option<usize>| count.is_none_or(|count| count > 0);
+        let has_callers = some(tokens.as_ref().map(Vec::len))
+            || some(certificates.as_ref().map(Vec::len))
+            || some(oidc.as_ref().map(Vec::len));
+        let listen =
+            root.section("listen").and_then(|section| self.listen(section, has_callers, kms_is_open, first_of_them));
         let http = root.section("http").and_then(|section| self.http(section));
         let journal = root.section("journal").and_then(|section| self.journal(section));
         let audit = root.section("audit").map(|section| self.audit(section));
@@ -72,10 +84,18 @@ impl Resolver<'_> {
             update: update?,
             kms_credentials: kms_credentials?,
             tokens: tokens?,
+            client_certificates: certificates?,
+            oidc: oidc?,
         })
     }
 
-    fn listen(&mut self, mut section: Section, has_tokens: bool, kms_is_open: bool) -> Option<Listen> {
+    fn listen(
+        &mut self,
+        mut section: Section,
+        has_callers: bool,
+        kms_is_open: bool,
+        certificates: Option<(Option<usize>, String)>,
+    ) -> Option<Listen> {
         let api = section.parse("api", self.faults, |text| {
             text.parse::<SocketAddr>()
                 .map_err(|_| "must be an IP address and a port, for example 127.0.0.1:8480".to_owned())
@@ -86,9 +106,18 @@ impl Resolver<'_> {
         });
         let certificate = section.text("tls_certificate_file");
         let key = section.text("tls_key_file");
+        let client_ca = section.text("client_ca_file");
         let encrypted = certificate.is_some() || key.is_some();
+        if let Some(file) = client_ca.as_ref().filter(|_| !encrypted) {
+            self.faults.add(file.line, &file.path, "needs tls_certificate_file and tls_key_file beside it");
+        }
+        if let Some((line, path)) = certificates.filter(|_| client_ca.is_none()) {
+            self.faults.add(line, &path, "needs listen.client_ca_file: without it nobody is asked for a certificate");
+        }
         let tls = match (certificate, key) {
-            (Some(certificate), Some(key)) => files::server_tls(self.directory, &certificate, &key, self.faults),
+            (Some(certificate), Some(key)) => {
+                files::server_tls(self.directory, &certificate, &key, client_ca.as_ref(), self.faults)
+            }
             (Some(one), None) => {
                 self.faults.add(one.line, &one.path, "needs tls_key_file beside it");
                 None
@@ -115,9 +144,9 @@ impl Resolver<'_> {
                            if something in front takes care of it";
                 self.faults.add(api.line, &api.path, why);
             }
-            if !has_tokens {
-                let why = "others can reach this address, and without [[tokens]] anyone may change key stores: add \
-                           one (xks-preflight token new), or set a loopback address, or allow_insecure = true if \
+            if !has_callers {
+                let why = "others can reach this address, and without [[tokens]], [[client_certificates]] or [[oidc]] \
+                           anyone may change key stores: add one (xks-preflight token new), or set a loopback address, or allow_insecure = true if \
                            something in front takes care of it";
                 self.faults.add(api.line, &api.path, why);
             }
@@ -131,12 +160,17 @@ impl Resolver<'_> {
         let header_timeout = section.duration("header_timeout");
         let request_timeout = section.duration("request_timeout");
         let body_limit = section.count("body_limit");
+        let per_second = section.count::<u32>("requests_per_second").and_then(NonZeroU32::new);
+        let burst = section.count::<u32>("burst").and_then(NonZeroU32::new);
+        let failures = section.count::<u32>("failures_per_minute").and_then(NonZeroU32::new);
         section.finish(self.faults);
         Some(HttpLimits {
             connections: connections?,
             header_timeout: header_timeout?,
             request_timeout: request_timeout?,
             body_limit: body_limit?,
+            principal_rate: Rate { burst: burst?, ..Rate::within(Duration::from_secs(1), per_second?) },
+            stranger_rate: Rate::within(Duration::from_mins(1), failures?),
         })
     }
 

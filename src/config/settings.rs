@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use super::secret::SealingKey;
-use crate::access::KnownToken;
+use crate::access::{KnownCertificate, KnownToken};
 use crate::audit::SigningKey;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
@@ -18,6 +18,8 @@ use crate::key_store::{
     CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
 };
 use crate::kms_endpoint::KmsCredential;
+use crate::listener::Rate;
+use crate::oidc::IssuerSettings;
 use crate::probe::{Egress, ResolverSettings, TrustRoots};
 use crate::update::{ApprovalRule, Windows};
 
@@ -53,6 +55,17 @@ pub struct Config {
     /// `[[tokens]]`: who may call the API, unique by name and by token. Empty on a loopback address (or with
     /// `allow_insecure`): the API asks nobody who they are.
     pub tokens: Vec<KnownToken>,
+    /// `[[client_certificates]]`: unique by their names.
+    pub client_certificates: Vec<KnownCertificate>,
+    /// `[[oidc]]`: unique by issuer.
+    pub oidc: Vec<IssuerSettings>,
+}
+
+impl Config {
+    /// Whether anybody is asked who they are.
+    pub fn has_callers(&self) -> bool {
+        !self.tokens.is_empty() || !self.client_certificates.is_empty() || !self.oidc.is_empty()
+    }
 }
 
 /// `[listen]`.
@@ -87,6 +100,10 @@ pub struct HttpLimits {
     pub request_timeout: Duration,
     /// `body_limit`, in bytes.
     pub body_limit: usize,
+    /// `requests_per_second` and `burst` of each principal.
+    pub principal_rate: Rate,
+    /// `failures_per_minute` of each address.
+    pub stranger_rate: Rate,
 }
 
 /// `[journal]`.

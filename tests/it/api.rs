@@ -3,6 +3,7 @@
 mod access;
 mod approvals;
 pub(crate) mod bench;
+mod callers;
 mod capacity;
 mod connections;
 mod documents;

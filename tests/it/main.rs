@@ -53,6 +53,9 @@ mod permissions;
 /// The peers that the others talk to.
 mod peers;
 
+/// Signed tokens of identity providers: real keys, from real servers, and everything that can be wrong with either.
+mod oidc;
+
 /// The README does not drift from the code.
 mod readme;
 

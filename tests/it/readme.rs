@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use xks_preflight::access::{Permission, Role};
 use xks_preflight::metrics::METRICS;
 use xks_preflight::render;
 
@@ -12,6 +13,16 @@ fn metrics_table() -> String {
         let kind = format!("{:?}", metric.kind).to_lowercase();
         writeln!(table, "| `{}` | {kind} | {} | {} |", metric.full_name(), metric.labels.join(", "), metric.help)
             .unwrap();
+    }
+    table
+}
+
+fn roles_table() -> String {
+    let permissions = Permission::ALL.map(Permission::as_str);
+    let mut table = format!("| role | {} |\n|---|{}\n", permissions.join(" | "), "---|".repeat(permissions.len()));
+    for role in Role::ALL {
+        let marks = Permission::ALL.map(|permission| if role.allows(permission) { "yes" } else { "" });
+        writeln!(table, "| `{role}` | {} |", marks.join(" | ")).unwrap();
     }
     table
 }
@@ -30,6 +41,7 @@ fn its_tables_are_those_of_the_code() {
     let readme = std::fs::read_to_string(&file).unwrap();
     let fresh = with_block(&readme, "catalogue", &render::catalogue::markdown());
     let fresh = with_block(&fresh, "metrics", &metrics_table());
+    let fresh = with_block(&fresh, "roles", &roles_table());
     let fresh = with_block(&fresh, "fault matrix", &crate::matrix::markdown());
     if std::env::var_os("UPDATE_README").is_some() {
         std::fs::write(&file, &fresh).unwrap();

@@ -138,6 +138,8 @@ impl Problem {
     /// What to do, in the words of the command line.
     fn advice(&self) -> Option<String> {
         match (self.status, self.reason.as_deref()) {
+            // Its detail says it all.
+            (StatusCode::UNAUTHORIZED, Some("expired_token")) => None,
             (StatusCode::UNAUTHORIZED, _) if self.token_sent => {
                 Some("the daemon does not know this token; is its hash in the configuration?".to_owned())
             }

@@ -43,3 +43,27 @@ pub(super) const TOKEN: &[Key] = &[
     key("expires", Shape::Text, Optional, "from when on it is worth nothing, RFC 3339; absent means never"),
     key("sha256", Shape::Private, Required, "the hash of the token, as printed by: xks-preflight token new"),
 ];
+
+pub(super) const CLIENT_CERTIFICATE: &[Key] = &[
+    key("name", Shape::Text, Required, "who it is, for the journal"),
+    key("subject", Shape::Text, Optional, "the whole subject, as openssl x509 -subject -nameopt RFC2253 prints it"),
+    key("dns", Shape::Text, Optional, "a DNS name among its alternative names"),
+    key("uri", Shape::Text, Optional, "a URI among its alternative names, such as a SPIFFE id"),
+    key("email", Shape::Text, Optional, "a mail address among its alternative names"),
+    ROLE,
+    KEY_STORES,
+];
+
+pub(super) const OIDC: &[Key] = &[
+    key("issuer", Shape::Text, Required, "the claim iss of its tokens, to the letter"),
+    key("audience", Shape::Text, Required, "what their claim aud must name"),
+    key("jwks_url", Shape::Private, Optional, "where it publishes its keys: https, or http on loopback"),
+    key("jwks_file", Shape::Text, Optional, "a file with its keys instead, read anew as it changes"),
+    key("ca_file", Shape::Text, Optional, "the authorities of jwks_url instead of the public ones, PEM"),
+    key("principal_claim", Shape::Text, Default("\"sub\""), "the claim that says who it is, for the journal"),
+    key("groups_claim", Shape::Text, Default("\"groups\""), "the claim with its groups: text, or a list of texts"),
+    key("grants", Shape::Sections(GRANT, 100), Required, "what its groups may do; all others may do nothing"),
+];
+
+const GRANT: &[Key] =
+    &[key("group", Shape::Text, Required, "one of the texts in groups_claim, to the letter"), ROLE, KEY_STORES];

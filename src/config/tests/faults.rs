@@ -265,4 +265,40 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[listen]\nkms = \"0.0.0.0:8481\"\n[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"XKSPFTERRAFORMEXAMPL\"\nrole = \"operator\"\nsecret = { env = \"XKS_PREFLIGHT_KMS_SECRET\" }",
         "line 4: listen.kms: others can reach this address, and without TLS they can read the secrets in requests: set tls_certificate_file and tls_key_file, or a loopback address, or allow_insecure = true if something in front takes care of it",
     ),
+    (
+        "[[client_certificates]]\nname = \"a\"\nrole = \"viewer\"\ndns = \"a.example\"",
+        "line 3: client_certificates[0]: needs listen.client_ca_file: without it nobody is asked for a certificate",
+    ),
+    (
+        "[listen]\nclient_ca_file = \"garbage\"",
+        "line 4: listen.client_ca_file: needs tls_certificate_file and tls_key_file beside it",
+    ),
+    (
+        "[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\ngrants = []",
+        "line 3: oidc[0]: must have either jwks_url or jwks_file",
+    ),
+    (
+        "[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\ngrants = []\njwks_url = \"http://DoNotLeak.example/keys\"",
+        "line 7: oidc[0].jwks_url: must be https://HOST[:PORT]/PATH, or http:// with a loopback address: whoever can change the keys on their way can be anybody",
+    ),
+    (
+        "[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\ngrants = []\njwks_file = \"garbage\"",
+        "line 7: oidc[0].jwks_file: must be a JSON Web Key Set (RFC 7517) with a member keys and in it at least one RSA, P-256 or Ed25519 key with a kid",
+    ),
+    (
+        "[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\njwks_url = \"https://a/keys\"",
+        "line 3: oidc[0].grants: is missing: what its groups may do; all others may do nothing",
+    ),
+    (
+        "[[oidc]]\nissuer = \"https://a\"\naudience = \" x\"\ngrants = []\njwks_url = \"https://a/keys\"",
+        "line 5: oidc[0].audience: must be 1 to 512 characters without control characters and without space around them (found \" x\")",
+    ),
+    (
+        "[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\njwks_url = \"https://a/keys\"\n[[oidc.grants]]\ngroup = \"g\"\nrole = \"root\"",
+        "line 9: oidc[0].grants[0].role: must be \"viewer\" or \"prober\" or \"operator\" or \"approver\" or \"admin\", or a list of several (found \"root\")",
+    ),
+    (
+        "[http]\nrequests_per_second = 0",
+        "line 4: http.requests_per_second: must be a whole number from 1 to 100000 (found 0)",
+    ),
 ];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xks_preflight::access::{Grant, KnownToken, Method, Pattern, Principal, Role, Scope, Token};
-use xks_preflight::api::{Bounds, Service, router};
+use xks_preflight::api::{Bounds, Callers, Service, router};
 use xks_preflight::audit::SigningKey;
 use xks_preflight::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
@@ -33,7 +34,7 @@ use xks_preflight::key_store::{
     AccessKeyId, CustomKeyStoreId, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region,
 };
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
-use xks_preflight::listener::{Connections, serve};
+use xks_preflight::listener::{Connections, Limits, Rate, serve};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use xks_preflight::notary::{self, Notary};
@@ -114,20 +115,31 @@ impl Bench {
     }
 
     pub(crate) async fn with_bounds(name: &str, bounds: Bounds) -> Self {
-        Self::made_of(name, bounds, KeyTests::default(), policy()).await
+        Box::pin(Self::made_of(name, bounds, KeyTests::default(), policy(), nobody_else())).await
     }
 
     pub(crate) async fn with_policy(name: &str, policy: Policy) -> Self {
-        Self::made_of(name, BOUNDS, KeyTests::default(), policy).await
+        Box::pin(Self::made_of(name, BOUNDS, KeyTests::default(), policy, nobody_else())).await
     }
 
     /// With keys of the key store that may be used for test operations.
     pub(crate) async fn with_key_tests(name: &str, every_key: bool) -> Self {
         let test_key = (!every_key).then(|| ExternalKeyId::parse(TEST_KEY).unwrap());
-        Self::made_of(name, BOUNDS, KeyTests { test_key, every_key }, policy()).await
+        Box::pin(Self::made_of(name, BOUNDS, KeyTests { test_key, every_key }, policy(), nobody_else())).await
     }
 
-    async fn made_of(name: &str, bounds: Bounds, key_tests: KeyTests, policy: Policy) -> Self {
+    /// With further callers beside the bench's tokens, and limits.
+    pub(crate) async fn with_callers(name: &str, further: Callers, limits: Limits) -> Self {
+        Box::pin(Self::made_of(name, BOUNDS, KeyTests::default(), policy(), (further, limits))).await
+    }
+
+    async fn made_of(
+        name: &str,
+        bounds: Bounds,
+        key_tests: KeyTests,
+        policy: Policy,
+        (mut callers, limits): (Callers, Limits),
+    ) -> Self {
         let pki = Arc::new(Pki::new(peers::wall_clock()()).unwrap());
         let start = |host: &str| {
             let mut settings = ProxySettings::new(pki.clone(), peers::wall_clock(), host, PATH);
@@ -177,7 +189,7 @@ impl Bench {
             judging: Arc::new(|_, _| JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver()] }),
         });
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
-        let tokens = known_tokens();
+        callers.tokens.extend(known_tokens());
         let parts = ServiceParts {
             kms: &kms,
             iam: &iam,
@@ -188,7 +200,7 @@ impl Bench {
             key_tests,
             policy,
         };
-        let service = Arc::new(parts.service(surroundings, tokens, bounds).await);
+        let service = Arc::new(parts.service(surroundings, callers, limits, bounds).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -200,7 +212,13 @@ impl Bench {
         let bench =
             Self { kms, iam, current, candidate, store, address, service, viewer, operator, stop, served, directory };
         bench.until("/readyz", |answer| answer.status == 200).await;
-        bench.until("/v1/key-stores", |answer| answer.body.contains("CONNECTED")).await;
+        // Looked at from within: asking would use up somebody's limit.
+        let described = async {
+            while !bench.service.monitor.sightings().iter().any(|sighting| sighting.description.is_some()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(BOUND, described).await.unwrap();
         bench
     }
 
@@ -310,6 +328,16 @@ fn known_tokens() -> Vec<KnownToken> {
     ]
 }
 
+fn nobody_else() -> (Callers, Limits) {
+    (Callers::default(), unlimited())
+}
+
+/// Tests of other things ask in tight loops.
+pub(crate) fn unlimited() -> Limits {
+    let rate = Rate::within(Duration::from_millis(1), NonZeroU32::new(1_000_000).unwrap());
+    Limits::new(rate, rate)
+}
+
 struct ServiceParts<'a> {
     kms: &'a SandboxKms,
     iam: &'a SandboxIam,
@@ -328,7 +356,13 @@ pub(crate) fn policy() -> Policy {
 
 impl ServiceParts<'_> {
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
-    async fn service(self, surroundings: Arc<Surroundings>, tokens: Vec<KnownToken>, bounds: Bounds) -> Service {
+    async fn service(
+        self,
+        surroundings: Arc<Surroundings>,
+        callers: Callers,
+        limits: Limits,
+        bounds: Bounds,
+    ) -> Service {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids = Arc::new(IdSource::from_entropy());
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -449,7 +483,8 @@ impl ServiceParts<'_> {
             surroundings,
             metrics,
             clock,
-            tokens,
+            callers,
+            limits,
             open_metrics: false,
             outage_must_be_acknowledged: true,
             bounds,

@@ -84,7 +84,7 @@ async fn the_description_covers_every_path_and_validates() {
             assert!(operation["responses"]["default"]["content"]["application/problem+json"].is_object());
         }
     }
-    assert_eq!(description["security"], json!([{ "bearer": [] }]));
+    assert_eq!(description["security"], json!([{ "bearer": [] }, { "mutual_tls": [] }]));
     let checks: Value = bench.get("/v1/checks").await.json();
     assert_eq!(checks["checks"].as_array().unwrap().len(), xks_preflight::check::CATALOGUE.len());
     validate(&document.body);
