@@ -31,7 +31,8 @@ use crate::driver::{
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
 use crate::journal::{
-    AuditTrail, CanaryKeeper, FreezeKeeper, Journal, OpenError, SealError, SealingKey, SqliteJournal, SqliteOptions,
+    AuditTrail, CanaryKeeper, FreezeKeeper, Journal, OpenError, OrderDesk, PostgresJournal, PostgresOptions, SealError,
+    SealingKey, SqliteJournal, SqliteOptions,
 };
 use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter, PermissionReader};
@@ -45,9 +46,6 @@ use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
 use crate::update::{KnownKeys, Policy};
 use crate::vpc::VpcReader;
-
-/// KMS calls the proxy during an update, with a retry; this leaves it time.
-const KMS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// EC2 and Elastic Load Balancing answer what they know.
 const VPC_TIMEOUT: Duration = Duration::from_secs(10);
@@ -222,11 +220,9 @@ impl App {
         };
         let metrics = Arc::new(Metrics::new()?);
         let ids = Arc::new(IdSource::from_entropy());
-        let sqlite = open_journal(journal, &parts)?;
-        let canaries: Arc<dyn CanaryKeeper> = Arc::new(sqlite.clone());
-        let freezes: Arc<dyn FreezeKeeper> = Arc::new(sqlite.clone());
-        let trail: Arc<dyn AuditTrail> = Arc::new(sqlite.clone());
-        let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(Arc::new(sqlite), Arc::clone(&metrics)));
+        let lease = journal.lease;
+        let Opened { journal, canaries, freezes, trail, desk } = open_journal(journal, &parts).await?;
+        let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(journal, Arc::clone(&metrics)));
         let endpoint_url = kms.endpoint_url.clone();
         let (vpc, security_groups) = ec2_readers(vpc, &kms, &parts).await;
         let permissions = permissions(&kms, &parts).await;
@@ -240,7 +236,7 @@ impl App {
             region: kms.region.clone(),
             endpoint_url,
             credentials: parts.aws_credentials,
-            timeout: KMS_TIMEOUT,
+            timeout: kms.timeout,
         };
         let aws = Arc::new(AwsKms::new(settings).await);
         let clusters: Arc<dyn ClusterReader> = Arc::new(AwsCloudHsm::new(cloudhsm_settings).await);
@@ -305,7 +301,8 @@ impl App {
             ids: Arc::clone(&ids),
             policy: policy(&update, &key_stores),
             pace: Pace { interval: update.poll_interval, ..Pace::default() },
-            lease: LeaseTerms { call: KMS_TIMEOUT, ..LeaseTerms::default() },
+            lease: LeaseTerms { holder: holder(), ttl: lease, call: kms.timeout },
+            desk,
         });
         let counted = Arc::clone(&metrics);
         let monitor = Arc::new(Monitor::new(
@@ -511,17 +508,52 @@ async fn ec2_readers(
     (services.then(|| Arc::clone(&aws) as Arc<dyn VpcReader>), ec2.then_some(aws as Arc<dyn SecurityGroupReader>))
 }
 
-fn open_journal(settings: config::JournalSettings, parts: &Parts) -> Result<SqliteJournal, BuildError> {
+/// The journal, under all its ports.
+struct Opened {
+    journal: Arc<dyn Journal>,
+    canaries: Arc<dyn CanaryKeeper>,
+    freezes: Arc<dyn FreezeKeeper>,
+    trail: Arc<dyn AuditTrail>,
+    /// Where replicas meet, if there may be several.
+    desk: Option<Arc<dyn OrderDesk>>,
+}
+
+async fn open_journal(settings: config::JournalSettings, parts: &Parts) -> Result<Opened, BuildError> {
     let sealing_key = settings.sealing_key.map(|key| SealingKey::from_bytes(key.expose())).transpose()?;
+    #[cfg(not(feature = "sandbox"))]
+    let _ = parts;
+    if let Some(postgres) = settings.postgres {
+        let journal = PostgresJournal::open(PostgresOptions {
+            address: postgres.address,
+            roots: postgres.roots,
+            sealing_key,
+            #[cfg(feature = "sandbox")]
+            crash_after_writes: parts.crash_after_journal_writes,
+        })
+        .await?;
+        let journal = Arc::new(journal);
+        return Ok(Opened {
+            canaries: journal.clone(),
+            freezes: journal.clone(),
+            trail: journal.clone(),
+            desk: Some(journal.clone()),
+            journal,
+        });
+    }
     let journal = SqliteJournal::open(SqliteOptions {
         path: settings.path,
         sealing_key,
         #[cfg(feature = "sandbox")]
         crash_after_writes: parts.crash_after_journal_writes,
     })?;
-    #[cfg(not(feature = "sandbox"))]
-    let _ = parts;
-    Ok(journal)
+    let journal = Arc::new(journal);
+    Ok(Opened { canaries: journal.clone(), freezes: journal.clone(), trail: journal.clone(), journal, desk: None })
+}
+
+/// Names this process among all that use the journal, for people, too.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}:{:08x}", host.trim(), std::process::id(), rand::random::<u32>())
 }
 
 /// Before a sweep has ended nothing is told: no keys found would be taken for no keys.

@@ -18,6 +18,7 @@ use std::path::Path;
 mod callers;
 mod fault;
 mod files;
+mod journal;
 mod keys;
 mod kms_credentials;
 mod quantity;
@@ -36,7 +37,8 @@ pub use schema::schema;
 pub use secret::{Environment, SealingKey};
 pub use settings::{
     AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
-    NamedCredential, PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver, WatchedKeyStore,
+    NamedCredential, PostgresSettings, PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver,
+    WatchedKeyStore,
 };
 
 /// The largest configuration file that is read, in bytes.

@@ -26,6 +26,7 @@ mod in_force;
 mod lease;
 mod perform;
 mod recover;
+mod replicas;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -44,7 +45,7 @@ pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests,
 pub use self::lease::LeaseTerms;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{IdSource, UpdateId};
-use crate::journal::{Created, FreezeKeeper, Idempotency, Journal, JournalError, NewUpdate, SecretPurpose};
+use crate::journal::{Created, FreezeKeeper, Idempotency, Journal, JournalError, NewUpdate, OrderDesk, SecretPurpose};
 use crate::key_store::{
     AccessKeyId, Change, Configuration, ConnectionState, CredentialRef, CredentialSource, CustomKeyStoreId, KeyStore,
     KeyStorePassword, ProxyCredential,
@@ -135,6 +136,8 @@ pub struct Parts {
     pub pace: Pace,
     /// In whose name and for how long updates are leased.
     pub lease: LeaseTerms,
+    /// Where orders are left for the replica that drives; without it this driver is the only one.
+    pub desk: Option<Arc<dyn OrderDesk>>,
 }
 
 /// A request for an update.
@@ -263,8 +266,11 @@ pub enum OrderError {
         /// The number of its last event.
         found: u64,
     },
-    /// Nobody drives the update here.
-    #[error("this instance only observes, or is shutting down: nobody drives the update")]
+    /// Nobody drives the update, or whoever does has not answered.
+    #[error(
+        "nobody who drives the update has answered (this instance only observes, or one has just gone): look at the \
+         update, and ask again"
+    )]
     NotDriven,
     /// The record cannot be read or written, or there is no such update.
     #[error("update cannot be read or recorded")]
@@ -441,7 +447,8 @@ impl Driver {
         let news = self.0.news.subscribe();
         let past = self.0.parts.journal.load(id).await?;
         let inner = Arc::clone(&self.0);
-        let reading = follow::Reading { inner, id, after, past: past.into_iter().collect(), news, over: false };
+        let looks = tokio::time::interval(replicas::LOOK);
+        let reading = follow::Reading { inner, id, after, past: past.into_iter().collect(), news, looks, over: false };
         Ok(stream::unfold(reading, follow::Reading::next))
     }
 
@@ -503,10 +510,20 @@ impl Driver {
             return Err(OrderError::NotNow { status: record.state.status(), why: illegal.why });
         }
         let task = self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        let task = task.ok_or(OrderError::NotDriven)?;
-        let (answer, answered) = oneshot::channel();
-        task.send(Order { event, seen, answer }).await.map_err(|_| OrderError::NotDriven)?;
-        answered.await.map_err(|_| OrderError::NotDriven)?
+        if let Some(task) = task {
+            let (answer, answered) = oneshot::channel();
+            let order = Order { event: event.clone(), seen, answer };
+            task.send(order).await.map_err(|_| OrderError::NotDriven)?;
+            // Dropped: whether it is recorded is not known.
+            let answer = answered.await.map_err(|_| OrderError::NotDriven)?;
+            if !matches!(answer, Err(OrderError::NotDriven)) {
+                return answer;
+            }
+        }
+        match &self.0.parts.desk {
+            Some(desk) => self.order_elsewhere(desk, id, event, seen).await,
+            None => Err(OrderError::NotDriven),
+        }
     }
 
     async fn prepare(

@@ -15,8 +15,12 @@
 
 mod canary;
 mod codec;
+#[cfg(feature = "sandbox")]
+mod crash;
 mod freeze;
 mod lease;
+mod orders;
+mod postgres;
 mod seal;
 mod sqlite;
 mod trail;
@@ -35,8 +39,10 @@ pub use canary::{Canary, CanaryKeeper};
 pub use codec::{CodecError, EVENT_VERSION};
 pub use freeze::FreezeKeeper;
 pub use lease::{Fence, Leased};
+pub use orders::{LeftOrder, MOST_PATIENCE, OrderAnswer, OrderDesk, OrderId, OrderStanding};
+pub use postgres::{InvalidAddress, PostgresAddress, PostgresJournal, PostgresOptions};
 pub use seal::{SealError, SealingKey};
-pub use sqlite::{OpenError, SqliteJournal, SqliteOptions, StoredTrail};
+pub use sqlite::{SqliteJournal, SqliteOptions, StoredTrail};
 pub use trail::{AuditTrail, LinesWanted};
 
 /// The durable record of updates.
@@ -199,4 +205,56 @@ pub enum JournalError {
     /// The task that works on the database ended, at shutdown.
     #[error("journal is closed")]
     Closed,
+}
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file cannot be made or opened.
+    #[error("cannot open {path}: give this user write access to its directory, or configure another path")]
+    File {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has the journal.
+    #[error("journal {path} is in use by another process: only one may drive updates from it")]
+    Locked {
+        /// The database file.
+        path: String,
+    },
+    /// A later program made it.
+    #[error(
+        "journal {path} has schema version {found}, and this program knows up to {known}: run the version that made it"
+    )]
+    LaterSchema {
+        /// Where it is.
+        path: String,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// SQLite refuses.
+    #[error("journal {path} cannot be opened as a database")]
+    Database {
+        /// The database file.
+        path: String,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The PostgreSQL server cannot be reached, or refuses.
+    #[error(
+        "journal {place} cannot be opened: is the server up and writable, and may this user connect and make a schema?"
+    )]
+    Server {
+        /// Where it is, without a password.
+        place: String,
+        /// What the server or the connection says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }

@@ -37,6 +37,20 @@ pub(super) fn trust(directory: &Path, files: &[Taken<String>], faults: &mut Coll
     trust
 }
 
+/// The roots of this file and no others, or the public ones.
+pub(super) fn roots_or_public(
+    directory: &Path,
+    file: Option<&Taken<String>>,
+    faults: &mut Collector,
+) -> Option<RootCertStore> {
+    let Some(file) = file else {
+        let mut public = RootCertStore::empty();
+        public.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+        return Some(public);
+    };
+    reported(file, roots(directory, file), faults)
+}
+
 /// The same roots, compared with the list in this file, if one is named.
 pub(super) fn compared(
     directory: &Path,

@@ -187,7 +187,26 @@ const JOURNAL: &[Key] = &[
         "path",
         Shape::Text,
         Default("\"/var/lib/xks-preflight/journal.sqlite\""),
-        "the SQLite file; relative to the configuration file",
+        "the SQLite file, where there is no postgres_url; relative to the configuration file",
+    ),
+    key(
+        "postgres_url",
+        Shape::Private,
+        Optional,
+        "a PostgreSQL database in place of the file, for several replicas: postgresql://USER@HOST:PORT/DATABASE",
+    ),
+    key("postgres_password", Shape::Secret, Optional, "the password of that user"),
+    key(
+        "postgres_ca_file",
+        Shape::Text,
+        Optional,
+        "roots for the certificate of that server, PEM, instead of the public ones",
+    ),
+    key(
+        "lease",
+        Shape::Duration(2 * SECOND, HOUR),
+        Default("\"60s\""),
+        "how long a replica that is gone keeps its updates from the others; at least twice kms.timeout",
     ),
     key(
         "sealing_key",
@@ -212,6 +231,12 @@ const KMS: &[Key] = &[
         Shape::Duration(SECOND, HOUR),
         Default("\"60s\""),
         "how often the key stores are described, to notice changes made elsewhere",
+    ),
+    key(
+        "timeout",
+        Shape::Duration(SECOND, MINUTE),
+        Default("\"30s\""),
+        "how long one call to KMS may take; KMS asks the proxy meanwhile",
     ),
     key(
         "describe_key_rate",

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use super::fault::{Collector, found};
 use super::files;
+use super::quantity;
 use super::raw::{Section, Taken};
-use super::secret::{self, Environment, SealingKey};
+use super::secret::{self, Environment};
 use super::settings::{
-    AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
-    NamedCredential, PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
+    AuditSettings, CloudHsmSettings, Config, HttpLimits, KmsSettings, Listen, MonitorSchedule, NamedCredential,
+    PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
 };
 use super::{waiver, window};
 use crate::audit::SigningKey;
@@ -53,8 +54,9 @@ impl Resolver<'_> {
             root.section("listen").and_then(|section| self.listen(section, has_callers, kms_is_open, first_of_them));
         let http = root.section("http").and_then(|section| self.http(section));
         let journal = root.section("journal").and_then(|section| self.journal(section));
+        let lease = journal.as_ref().map(|journal| journal.lease);
         let audit = root.section("audit").map(|section| self.audit(section));
-        let kms = root.section("kms").and_then(|section| self.kms(section));
+        let kms = root.section("kms").and_then(|section| self.kms(section, lease));
         let vpc = root.section("vpc").and_then(|section| self.vpc(section));
         let cloudhsm = root.section("cloudhsm").map(|section| self.cloudhsm(section));
         let credentials = root.named("credentials");
@@ -174,17 +176,6 @@ impl Resolver<'_> {
         })
     }
 
-    fn journal(&mut self, mut section: Section) -> Option<JournalSettings> {
-        let path = self.path(&mut section, "path");
-        let sealing_key = section.section("sealing_key").and_then(|source| {
-            let (line, path) = (source.line, source.path.clone());
-            let text = secret::resolve(source, self.directory, self.environment, self.faults)?;
-            SealingKey::parse(&text).map_err(|rule| self.faults.add(line, &path, rule)).ok()
-        });
-        section.finish(self.faults);
-        Some(JournalSettings { path: path?, sealing_key })
-    }
-
     fn audit(&mut self, mut section: Section) -> AuditSettings {
         let signing_key = section.section("signing_key").and_then(|source| {
             let (line, path) = (source.line, source.path.clone());
@@ -195,19 +186,24 @@ impl Resolver<'_> {
         AuditSettings { signing_key }
     }
 
-    fn path(&mut self, section: &mut Section, name: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, section: &mut Section, name: &str) -> Option<PathBuf> {
         let path = section.parse(name, self.faults, |text| {
             if text.is_empty() || text.contains('\0') { Err("must be a path".to_owned()) } else { Ok(text.to_owned()) }
         })?;
         Some(self.directory.join(path.value))
     }
 
-    fn kms(&mut self, mut section: Section) -> Option<KmsSettings> {
+    fn kms(&mut self, mut section: Section, lease: Option<Duration>) -> Option<KmsSettings> {
         let region = section.parse("region", self.faults, rule(Region::parse));
         let permissions_of = section.parse("permissions_of", self.faults, iam_identity);
         let iam_endpoint_url = section.parse("iam_endpoint_url", self.faults, endpoint_url);
         let endpoint_url = section.parse("endpoint_url", self.faults, endpoint_url);
         let poll_interval = section.duration("poll_interval");
+        let timeout = section.duration("timeout");
+        if let Some(lease) = lease.filter(|lease| timeout.is_some_and(|timeout| timeout * 2 > *lease)) {
+            let why = format!("must be at most half of journal.lease, which is {}", quantity::show_duration(lease));
+            self.faults.add(section.line, &format!("{}.timeout", section.path), why);
+        }
         let describe_key_rate = section.count("describe_key_rate");
         let observe_only = section.flag("observe_only");
         section.finish(self.faults);
@@ -215,6 +211,7 @@ impl Resolver<'_> {
             region: region?.value,
             endpoint_url: endpoint_url.map(|url| url.value),
             poll_interval: poll_interval?,
+            timeout: timeout?,
             describe_key_rate: describe_key_rate?,
             permissions_of: permissions_of.map(|arn| arn.value),
             iam_endpoint_url: iam_endpoint_url.map(|url| url.value),

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::{RootCertStore, ServerConfig};
 
 use super::secret::SealingKey;
 use crate::access::{KnownCertificate, KnownToken};
 use crate::audit::SigningKey;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
+use crate::journal::PostgresAddress;
 use crate::key_store::{
     CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
 };
@@ -109,8 +110,12 @@ pub struct HttpLimits {
 /// `[journal]`.
 #[derive(Clone, Debug)]
 pub struct JournalSettings {
-    /// `path` of the SQLite file.
+    /// `path` of the SQLite file; of no use with `postgres`.
     pub path: PathBuf,
+    /// `postgres_url` with what belongs to it.
+    pub postgres: Option<PostgresSettings>,
+    /// `lease`: at least twice `timeout` of `[kms]`.
+    pub lease: Duration,
     /// `sealing_key`; without it updates that bring a secret along are refused.
     pub sealing_key: Option<SealingKey>,
 }
@@ -122,6 +127,15 @@ pub struct AuditSettings {
     pub signing_key: Option<SigningKey>,
 }
 
+/// The PostgreSQL database of `[journal]`.
+#[derive(Clone, Debug)]
+pub struct PostgresSettings {
+    /// `postgres_url`, with `postgres_password`.
+    pub address: PostgresAddress,
+    /// `postgres_ca_file`, or the public roots.
+    pub roots: RootCertStore,
+}
+
 /// `[kms]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KmsSettings {
@@ -131,6 +145,8 @@ pub struct KmsSettings {
     pub endpoint_url: Option<String>,
     /// `poll_interval`: between two descriptions of the key stores.
     pub poll_interval: Duration,
+    /// `timeout` of one call.
+    pub timeout: Duration,
     /// `describe_key_rate`: requests per second for finding the KMS keys of key stores.
     pub describe_key_rate: u32,
     /// `permissions_of`: ARN of the IAM identity whose policies are simulated; none are without it.

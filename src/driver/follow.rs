@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
+use tokio::time::Interval;
 
 use super::Inner;
+use crate::chain::Chain;
 use crate::id::UpdateId;
 use crate::journal::JournalError;
 use crate::update::{Event, Recorded};
@@ -18,6 +20,8 @@ pub(super) struct Reading {
     pub(super) after: u64,
     pub(super) past: VecDeque<Recorded>,
     pub(super) news: broadcast::Receiver<(UpdateId, Recorded)>,
+    /// When to look for what another replica records, which makes no news here.
+    pub(super) looks: Interval,
     pub(super) over: bool,
 }
 
@@ -32,6 +36,11 @@ impl Reading {
             } else {
                 tokio::select! {
                     news = self.news.recv() => match news {
+                        // Another replica has recorded what was before it.
+                        Ok((id, recorded)) if id == self.id && recorded.sequence > self.after + 1 => {
+                            self.look_again().await;
+                            continue;
+                        }
                         Ok((id, recorded)) if id == self.id => recorded,
                         Ok(_) => continue,
                         // Too slow for the news: the journal has all of it.
@@ -47,6 +56,10 @@ impl Reading {
                         }
                         Err(broadcast::error::RecvError::Closed) => return None,
                     },
+                    _ = self.looks.tick(), if self.inner.parts.desk.is_some() => {
+                        self.look_again().await;
+                        continue;
+                    }
                     () = self.inner.stop.cancelled() => return None,
                 }
             };
@@ -61,6 +74,14 @@ impl Reading {
             self.after = next.sequence;
             self.over = concluded;
             return Some((Ok(next), self));
+        }
+    }
+    async fn look_again(&mut self) {
+        match self.inner.parts.journal.load(self.id).await {
+            Ok(past) => self.past = past.into(),
+            Err(error) => {
+                tracing::warn!(update = %self.id, error = %Chain(&error), "update cannot be followed for now");
+            }
         }
     }
 }

@@ -138,6 +138,12 @@ impl Lease {
         self.outlasts_a_call()
     }
 
+    /// Asks the journal whether somebody else has taken the update over; one that cannot be asked says nothing.
+    pub(super) async fn is_lost_after_all(&self) -> bool {
+        self.renew().await;
+        self.lost.is_cancelled()
+    }
+
     /// Gives it back, so that nobody has to wait for its end.
     pub(super) async fn release(&self) {
         self.renewing.cancel();

@@ -1,5 +1,6 @@
 //! Taking updates up: after a start, and again after the journal failed.
 
+use std::collections::hash_map::Entry;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 
@@ -27,16 +28,22 @@ impl Driver {
             return Ok(0);
         }
         for update in &open {
-            tracing::info!(%update, "update taken up again");
             self.drive(*update);
+        }
+        if let Some(desk) = &self.0.parts.desk {
+            self.join_replicas(desk);
         }
         Ok(open.len())
     }
 
-    /// Starts the update's task.
+    /// Starts the update's task, unless it runs.
     pub(super) fn drive(&self, id: UpdateId) {
         let (sender, orders) = mpsc::channel(MOST_ORDERS);
-        self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        match self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).entry(id) {
+            // A patrol has been quicker than whoever recorded it.
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => drop(place.insert(sender)),
+        }
         let inner = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
             live(&inner, id, orders).await;
@@ -53,6 +60,7 @@ async fn live(inner: &Arc<Inner>, id: UpdateId, mut orders: mpsc::Receiver<Order
             Ok(Taken::Here(lease)) => break lease,
             Ok(Taken::Elsewhere { by, left }) => {
                 tracing::debug!(update = %id, by, left_ms = left.as_millis(), "update is driven elsewhere");
+                decline(orders);
                 return;
             }
             Err(error) => {
@@ -64,8 +72,19 @@ async fn live(inner: &Arc<Inner>, id: UpdateId, mut orders: mpsc::Receiver<Order
             () = inner.stop.cancelled() => return,
         }
     };
+    tracing::info!(update = %id, fence = %lease.fence(), "update is driven here");
     live_under(inner, id, &lease, &mut orders).await;
     lease.release().await;
+    decline(orders);
+}
+
+/// Says of orders that came too late that they were not obeyed.
+fn decline(mut orders: mpsc::Receiver<Order>) {
+    orders.close();
+    while let Ok(order) = orders.try_recv() {
+        // Whoever asked may have left.
+        let _ = order.answer.send(Err(OrderError::NotDriven));
+    }
 }
 
 async fn live_under(inner: &Arc<Inner>, id: UpdateId, lease: &Arc<Lease>, orders: &mut mpsc::Receiver<Order>) {
@@ -86,10 +105,7 @@ async fn live_under(inner: &Arc<Inner>, id: UpdateId, lease: &Arc<Lease>, orders
         };
         match stopped {
             Ok(()) => return,
-            Err(Stopped::Journal(JournalError::Fenced { .. })) => {
-                tracing::warn!(update = %id, "somebody else has taken the update over; it is left to them");
-                return;
-            }
+            Err(Stopped::Journal(JournalError::Fenced { .. })) => return left_to_others(id),
             // An append that failed may have been written: only reading again tells.
             Err(Stopped::Journal(error)) => {
                 tracing::error!(update = %id, error = %Chain(&error), "journal failed; reading the update again");
@@ -103,5 +119,13 @@ async fn live_under(inner: &Arc<Inner>, id: UpdateId, lease: &Arc<Lease>, orders
             () = tokio::time::sleep(inner.parts.pace.interval) => {}
             () = inner.stop.cancelled() => return,
         }
+        // However long that has taken: it may be somebody else's by now.
+        if lease.is_lost_after_all().await {
+            return left_to_others(id);
+        }
     }
+}
+
+fn left_to_others(id: UpdateId) {
+    tracing::warn!(update = %id, "somebody else has taken the update over; it is left to them");
 }

@@ -12,7 +12,6 @@ mod trail;
 pub use trail::StoredTrail;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +23,7 @@ use secrecy::SecretString;
 
 use super::codec::{self, EVENT_VERSION};
 use super::seal::{SealError, SealingKey};
-use super::{Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SecretPurpose};
+use super::{Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, OpenError, SecretPurpose};
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::key_store::{AccessKeyId, CustomKeyStoreId};
@@ -45,47 +44,6 @@ pub struct SqliteOptions {
     pub crash_after_writes: Option<u64>,
 }
 
-/// Why the journal cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A file cannot be made or opened.
-    #[error("cannot open {path}: give this user write access to its directory, or configure another path")]
-    File {
-        /// The file.
-        path: String,
-        /// The system's reason.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process has the journal.
-    #[error("journal {path} is in use by another process: only one may drive updates from it")]
-    Locked {
-        /// The database file.
-        path: String,
-    },
-    /// A later program made it.
-    #[error(
-        "journal {path} has schema version {found}, and this program knows up to {known}: run the version that made it"
-    )]
-    LaterSchema {
-        /// The database file.
-        path: String,
-        /// Its version.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// SQLite refuses.
-    #[error("journal {path} cannot be opened as a database")]
-    Database {
-        /// The database file.
-        path: String,
-        /// What SQLite says.
-        #[source]
-        source: rusqlite::Error,
-    },
-}
-
 /// The journal in one SQLite file.
 #[derive(Clone, Debug)]
 pub struct SqliteJournal(Arc<Inner>);
@@ -99,7 +57,7 @@ struct Inner {
     /// Held for as long as the journal is open; the system releases it with the process, however that ends.
     _lock: File,
     #[cfg(feature = "sandbox")]
-    crash: Option<Crash>,
+    crash: Option<super::crash::Crash>,
 }
 
 impl SqliteJournal {
@@ -124,7 +82,7 @@ impl SqliteJournal {
             leases: lease::Leases::default(),
             _lock: lock,
             #[cfg(feature = "sandbox")]
-            crash: options.crash_after_writes.map(Crash::after),
+            crash: options.crash_after_writes.map(super::crash::Crash::after),
         })))
     }
 
@@ -433,28 +391,6 @@ fn private_file(path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::File { path: path.display().to_string(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(failed)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)
-}
-
-/// Ends the process right after the n-th write.
-#[cfg(feature = "sandbox")]
-#[derive(Debug)]
-struct Crash(std::sync::atomic::AtomicU64);
-
-#[cfg(feature = "sandbox")]
-impl Crash {
-    fn after(writes: u64) -> Self {
-        Self(std::sync::atomic::AtomicU64::new(writes))
-    }
-
-    fn count(&self) {
-        use std::sync::atomic::Ordering;
-        if self.0.fetch_sub(1, Ordering::SeqCst) <= 1 {
-            let own = std::process::id().to_string();
-            // SIGKILL is what nothing can catch; should there be no `kill`, an abort cleans up nothing either.
-            let _ = std::process::Command::new("kill").args(["-9", &own]).status();
-            std::process::abort();
-        }
-    }
 }
 
 #[cfg(test)]

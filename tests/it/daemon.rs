@@ -98,6 +98,29 @@ async fn killed_at_any_journal_write_it_goes_on_to_the_same_ending() {
     assert!(killed > 10, "killed {killed} times only");
 }
 
+/// The same on PostgreSQL, for some of the writes: the next process must wait for the end of the killed one's lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_some_journal_writes_to_postgresql_it_goes_on_to_the_same_ending() {
+    let mut killed = 0;
+    for write in [1, 3, 8, 15] {
+        let database = crate::postgres::shared().database().await;
+        let stage = Stage::on_postgres("killed-postgresql", &database.url()).await;
+        let doomed = Daemon::start(&stage, Some(write)).await;
+        let submitted = doomed.try_submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+        let status = doomed.killed_before_the_end(submitted.as_deref()).await;
+        assert_eq!(status, Some(Some(9)), "the process ends by SIGKILL at write {write}");
+        killed += 1;
+        let daemon = Daemon::start(&stage, None).await;
+        let id = daemon.only_update().await;
+        let ended = daemon.follow(&id).await;
+        assert_eq!(ended["status"], "verified", "killed at write {write}: {ended:#}");
+        assert_eq!(stage.shown(), (NEW.to_owned(), ConnectionState::Connected), "killed at write {write}");
+        assert_eq!(stage.mutations(), COLD, "killed at write {write}");
+        daemon.terminate().await;
+    }
+    assert_eq!(killed, 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_connect_is_rolled_back_to_the_former_settings() {
     use xks_preflight::sandbox::kms::{KmsFault, Operation};

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["update"],
     &["audit"],
     &["kms", "vpc", "cloudhsm", "journal"],
-    &["probe", "listener", "oidc", "aws", "journal/codec", "journal/seal", "journal/sqlite"],
+    &["probe", "listener", "oidc", "aws", "journal/codec", "journal/seal", "journal/sqlite", "journal/postgres"],
     &["preflight", "enumeration", "notary"],
     &["monitor", "driver"],
     &["api", "kms_endpoint", "metrics", "render"],

@@ -1,4 +1,5 @@
 //! The journal's contract, kept by every database.
 
 pub(crate) mod contract;
+mod postgres;
 mod sqlite;

@@ -56,8 +56,14 @@ mod peers;
 /// Signed tokens of identity providers: real keys, from real servers, and everything that can be wrong with either.
 mod oidc;
 
+/// PostgreSQL servers that the others use.
+mod postgres;
+
 /// The README does not drift from the code.
 mod readme;
+
+/// Several daemons on one PostgreSQL: taking over, fencing, orders between them.
+mod replicas;
 
 /// Requests that a proxy must refuse, and why it refuses one that it should not.
 mod refusals;

@@ -199,6 +199,24 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[journal]\nsealing_key = { file = \"garbage\" }",
         "line 4: journal.sealing_key: must be 32 bytes in base64, for example from: openssl rand -base64 32",
     ),
+    (
+        "[journal]\npostgres_url = \"postgresql://gate:DoNotLeak@localhost/journal\"",
+        "line 4: journal.postgres_url: must not have the password in it: give it in postgres_password",
+    ),
+    (
+        "[journal]\npostgres_url = \"postgresql://gate@db.example.com/journal?sslmode=disable\"",
+        "line 4: journal.postgres_url: must not switch TLS off for a host that is not on this machine",
+    ),
+    ("[journal]\npostgres_ca_file = \"garbage\"", "line 4: journal.postgres_ca_file: needs postgres_url beside it"),
+    (
+        "[journal]\npostgres_password = { file = \"secrets/next\" }",
+        "line 4: journal.postgres_password: needs postgres_url beside it",
+    ),
+    (
+        "[journal]\npostgres_url = \"postgresql://gate@localhost/journal\"\npostgres_ca_file = \"garbage\"",
+        "line 5: journal.postgres_ca_file: is of no use on this machine without ?sslmode=require in postgres_url",
+    ),
+    ("[journal]\nlease = \"40s\"", "line 1: kms.timeout: must be at most half of journal.lease, which is 40s"),
     ("[journal]\npath = \"\"", "line 4: journal.path: must be a path (found \"\")"),
     (
         "[listen]\napi = \"localhost\"",

@@ -440,6 +440,7 @@ impl ServiceParts<'_> {
             policy: self.policy,
             pace: driver::Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
             lease: driver::LeaseTerms::default(),
+            desk: None,
         });
         let counting = metrics.clone();
         let monitor = Monitor::new(

@@ -247,6 +247,7 @@ async fn driver(
         policy: quick(),
         pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
         lease: LeaseTerms::default(),
+        desk: None,
     });
     (driver, examiner)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::RootCertStore;
@@ -118,6 +118,29 @@ impl Stage {
 
     async fn with(name: &str, kms_settings: &str, key_store_settings: &str) -> Self {
         Self::made(name, kms_settings, key_store_settings, None, |store| store).await
+    }
+
+    /// With its journal in PostgreSQL, and leases as short as calls to a simulated KMS allow.
+    pub(crate) async fn on_postgres(name: &str, url: &str) -> Self {
+        let stage = Self::with(name, "timeout = \"5s\"", "").await;
+        let file = stage.directory.join("config.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let journal =
+            format!("postgres_url = \"{url}\"\npostgres_password = {{ file = \"postgres.secret\" }}\nlease = \"10s\"");
+        let changed = text.replace("path = \"journal.sqlite\"", &journal);
+        assert_ne!(text, changed);
+        std::fs::write(file, changed).unwrap();
+        private(&stage.directory.join("postgres.secret"));
+        std::fs::write(stage.directory.join("postgres.secret"), crate::postgres::PASSWORD).unwrap();
+        stage
+    }
+
+    /// Another configuration file, with one URL for another.
+    pub(crate) fn configured_for(&self, name: &str, url: &str, other: &str) -> PathBuf {
+        let text = std::fs::read_to_string(self.directory.join("config.toml")).unwrap();
+        let file = self.directory.join(name);
+        std::fs::write(&file, text.replace(url, other)).unwrap();
+        file
     }
 
     async fn made(
@@ -288,16 +311,22 @@ pub(crate) struct Daemon {
     process: Child,
     pub(crate) address: String,
     pub(crate) kms_endpoint: String,
+    told: Arc<Mutex<String>>,
     logs: JoinHandle<()>,
 }
 
 impl Daemon {
     /// Starts the binary; with `crash_after` it is killed right after that many journal writes.
     pub(crate) async fn start(stage: &Stage, crash_after: Option<u64>) -> Self {
+        Self::start_with(stage, &stage.directory.join("config.toml"), crash_after).await
+    }
+
+    /// Starts it with another configuration file.
+    pub(crate) async fn start_with(stage: &Stage, config: &std::path::Path, crash_after: Option<u64>) -> Self {
         let mut command = Command::new(BINARY);
         command
             .args(["--log-level", "trace", "serve", "--config"])
-            .arg(stage.directory.join("config.toml"))
+            .arg(config)
             .env("AWS_ACCESS_KEY_ID", AWS_ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
             .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -327,14 +356,26 @@ impl Daemon {
         };
         // The logs, at trace level, are searched for secrets when the suite is over.
         let log = stage.directory.join(format!("daemon-{}.log", process.id().unwrap_or_default()));
+        let told = Arc::new(Mutex::new(told));
+        let telling = Arc::clone(&told);
         let logs = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
+                let mut told = telling.lock().unwrap();
                 told.push_str(&line);
                 told.push('\n');
             }
-            std::fs::write(log, told).unwrap();
+            std::fs::write(log, &*telling.lock().unwrap()).unwrap();
         });
-        Self { process, address, kms_endpoint, logs }
+        Self { process, address, kms_endpoint, told, logs }
+    }
+
+    /// Starts the binary, which must end with a failure; what it told.
+    pub(crate) async fn refuses_to_start(stage: &Stage) -> String {
+        let mut command = Command::new(BINARY);
+        command.args(["serve", "--config"]).arg(stage.directory.join("config.toml")).kill_on_drop(true);
+        let ended = tokio::time::timeout(BOUND, command.output()).await.unwrap().unwrap();
+        assert!(!ended.status.success());
+        String::from_utf8_lossy(&ended.stderr).into_owned()
     }
 
     /// One request on a connection of its own. `None` if the daemon is gone.
@@ -433,11 +474,27 @@ impl Daemon {
         }
     }
 
+    /// Whether its log has this in it.
+    pub(crate) fn has_told(&self, text: &str) -> bool {
+        self.told.lock().unwrap().contains(text)
+    }
+
+    /// Sends it a signal.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let id = self.process.id().unwrap().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) {
+        self.process.kill().await.unwrap();
+        self.logs.await.unwrap();
+    }
+
     /// SIGTERM: drains and ends with exit code 0.
     pub(crate) async fn terminate(mut self) {
-        let id = self.process.id().unwrap().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
-        assert!(sent.success());
+        self.signal("-TERM").await;
         let status = tokio::time::timeout(BOUND, self.process.wait()).await.unwrap().unwrap();
         assert_eq!(status.code(), Some(0), "SIGTERM drains and ends well");
         self.logs.await.unwrap();

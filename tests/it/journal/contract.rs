@@ -10,15 +10,15 @@ use secrecy::{ExposeSecret, SecretString};
 use xks_preflight::clock::Timestamp;
 use xks_preflight::id::{IdSource, UpdateId};
 use xks_preflight::journal::{
-    AuditTrail, Canary, CanaryKeeper, Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SealError,
-    SealingKey, SecretPurpose,
+    AuditTrail, Canary, CanaryKeeper, Created, Fence, FreezeKeeper, Idempotency, Journal, JournalError, Leased,
+    NewUpdate, SealError, SealingKey, SecretPurpose,
 };
 use xks_preflight::key_store::{
     AccessKeyId, Change, Configuration, ConnectionState, Connectivity, CredentialSource, CustomKeyStoreId,
     CustomKeyStoreName, ExternalKeyId, KeyStore, ProxyCredential, RawSecretAccessKey, XksConfiguration,
     XksProxyUriEndpoint, XksProxyUriPath,
 };
-use xks_preflight::update::{Ending, Event, Options, Plan, Policy, Wanted, plan};
+use xks_preflight::update::{Ending, Event, Freeze, Options, Plan, Policy, Wanted, plan};
 use xks_preflight::xks::Ciphertext;
 
 const SECRET: &str = "TestSecretDoNotLeakAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -43,6 +43,7 @@ pub(crate) struct Opened {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) canaries: Arc<dyn CanaryKeeper>,
     pub(crate) trail: Arc<dyn AuditTrail>,
+    pub(crate) freezes: Arc<dyn FreezeKeeper>,
 }
 
 pub(crate) fn sealing_key() -> SealingKey {
@@ -105,7 +106,7 @@ pub(crate) async fn events_come_back_in_order_after_a_restart_and_nobody_appends
     let ids = IdSource::from_seed(1);
     let first = planned(&ids, "cks-1", 1);
     let event = Event::ApprovalRequested {};
-    let Opened { journal, canaries, trail } = subject.open(Some(sealing_key())).await;
+    let Opened { journal, canaries, trail, freezes } = subject.open(Some(sealing_key())).await;
     assert_eq!(journal.create(new(&first, None, "")).await.unwrap(), Created::New);
     let at = first.created_at;
     let fence = leased(&*journal, first.id).await;
@@ -114,7 +115,7 @@ pub(crate) async fn events_come_back_in_order_after_a_restart_and_nobody_appends
         assert!(matches!(refused, Err(JournalError::OutOfSequence { .. })), "{refused:?}");
     }
     let recorded = journal.append(first.id, fence, 2, at, &event).await.unwrap();
-    drop((journal, canaries, trail));
+    drop((journal, canaries, trail, freezes));
 
     let Opened { journal, .. } = subject.open(Some(sealing_key())).await;
     let events = journal.load(first.id).await.unwrap();
@@ -239,7 +240,7 @@ pub(crate) async fn secrets_are_sealed_found_and_erased<S: Subject>(subject: S) 
     let ids = IdSource::from_seed(1);
     let first = planned(&ids, "cks-1", 1);
     let id = AccessKeyId::parse(ACCESS_KEY_ID).unwrap();
-    let Opened { journal, canaries, trail } = subject.open(Some(sealing_key())).await;
+    let Opened { journal, canaries, trail, freezes } = subject.open(Some(sealing_key())).await;
     journal.create(new(&first, None, "")).await.unwrap();
     let secret = journal.secret(first.id, SecretPurpose::NewCredential).await.unwrap().unwrap();
     assert_eq!(secret.expose_secret(), SECRET);
@@ -253,7 +254,7 @@ pub(crate) async fn secrets_are_sealed_found_and_erased<S: Subject>(subject: S) 
         "this is where it stores"
     );
     assert!(!stored.windows(9).any(|part| part == b"DoNotLeak"));
-    drop((journal, canaries, trail));
+    drop((journal, canaries, trail, freezes));
 
     let wrong = SealingKey::parse(&SecretString::from("0b".repeat(32))).unwrap();
     let Opened { journal, .. } = subject.open(Some(wrong)).await;
@@ -305,17 +306,39 @@ fn canary(key_store: &str, number: u8) -> Canary {
 }
 
 pub(crate) async fn the_latest_few_canaries_of_each_key_store_survive_a_restart<S: Subject>(subject: S) {
-    let Opened { journal, canaries, trail } = subject.open(None).await;
+    let Opened { journal, canaries, trail, freezes } = subject.open(None).await;
     canaries.keep(&canary("cks-2", 0)).await.unwrap();
     for number in 0..8 {
         canaries.keep(&canary("cks-1", number)).await.unwrap();
     }
-    drop((journal, canaries, trail));
+    drop((journal, canaries, trail, freezes));
     let Opened { canaries, .. } = subject.open(None).await;
     let kept = canaries.canaries(&CustomKeyStoreId::parse("cks-1").unwrap()).await.unwrap();
     assert_eq!(kept, (3..8).rev().map(|number| canary("cks-1", number)).collect::<Vec<_>>());
     let others = canaries.canaries(&CustomKeyStoreId::parse("cks-2").unwrap()).await.unwrap();
     assert_eq!(others, [canary("cks-2", 0)]);
+}
+
+pub(crate) async fn freezes_hold_until_they_are_lifted_and_after_a_restart<S: Subject>(subject: S) {
+    let one = CustomKeyStoreId::parse("cks-1").unwrap();
+    let freeze = |key_store: Option<&CustomKeyStoreId>, reason: &str| Freeze {
+        key_store: key_store.cloned(),
+        reason: reason.into(),
+        by: "op".into(),
+        since: Timestamp::from_unix(1),
+        until: key_store.map(|_| Timestamp::from_unix(9)),
+    };
+    let opened = subject.open(None).await;
+    opened.freezes.freeze(&freeze(Some(&one), "first")).await.unwrap();
+    opened.freezes.freeze(&freeze(None, "all")).await.unwrap();
+    opened.freezes.freeze(&freeze(Some(&one), "second")).await.unwrap();
+    drop(opened);
+    let Opened { freezes, .. } = subject.open(None).await;
+    assert_eq!(freezes.freezes().await.unwrap(), [freeze(None, "all"), freeze(Some(&one), "second")]);
+    assert_eq!(freezes.lift(Some(&one)).await.unwrap(), Some(freeze(Some(&one), "second")));
+    assert_eq!(freezes.lift(Some(&one)).await.unwrap(), None);
+    assert_eq!(freezes.lift(None).await.unwrap(), Some(freeze(None, "all")));
+    assert_eq!(freezes.freezes().await.unwrap(), []);
 }
 
 /// One test of each clause, for this subject.
@@ -330,6 +353,7 @@ macro_rules! contract {
             secrets_are_sealed_found_and_erased,
             without_a_sealing_key_secrets_are_refused_and_nothing_is_written,
             the_latest_few_canaries_of_each_key_store_survive_a_restart,
+            freezes_hold_until_they_are_lifted_and_after_a_restart,
             every_event_and_every_note_has_its_line,
             an_event_that_is_refused_leaves_no_line,
             many_who_write_at_once_make_one_chain,

@@ -22,7 +22,8 @@ impl Subject for Sqlite {
         let journal = SqliteJournal::open(SqliteOptions { path, sealing_key, crash_after_writes: None }).unwrap();
         let canaries: Arc<dyn CanaryKeeper> = Arc::new(journal.clone());
         let trail: Arc<dyn AuditTrail> = Arc::new(journal.clone());
-        Opened { journal: Arc::new(journal) as Arc<dyn Journal>, canaries, trail }
+        let freezes = Arc::new(journal.clone());
+        Opened { journal: Arc::new(journal) as Arc<dyn Journal>, canaries, trail, freezes }
     }
 
     async fn everything_stored(&self) -> Vec<u8> {

@@ -89,21 +89,27 @@ impl Bench {
     }
 
     pub(crate) fn driver_with(&self, journal: Arc<dyn Journal>, verifier: &Arc<Says>, policy: Policy) -> Driver {
-        Driver::new(Parts {
+        Driver::new(Parts { verifier: verifier.clone(), policy, ..self.parts(journal) })
+    }
+
+    /// What a driver is made of that finds every candidate ready.
+    pub(crate) fn parts(&self, journal: Arc<dyn Journal>) -> Parts {
+        Parts {
             journal,
             freezes: self.freezes.clone(),
             known_keys: Arc::new(|_| None),
             reader: self.aws.clone(),
             writer: Some(self.aws.clone()),
-            verifier: verifier.clone(),
+            verifier: Says::ready(),
             credentials: Arc::new(Named),
             judging: Arc::new(|_, _| JudgingPolicy::default()),
             clock: Arc::new(SystemClock),
             ids: Arc::new(IdSource::from_entropy()),
-            policy,
+            policy: quick(),
             pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
             lease: LeaseTerms::default(),
-        })
+            desk: None,
+        }
     }
 
     pub(crate) fn endpoint_request(&self) -> UpdateRequest {
