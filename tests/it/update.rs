@@ -3,4 +3,6 @@
 pub(crate) mod bench;
 mod crash;
 mod faults;
+mod fencing;
 mod life;
+mod storage;

@@ -1,23 +1,90 @@
-//! The process ends at every journal write of a cold update, right before it and right after it, and is started again.
+//! The crash matrix: the process ends at every journal write of a life, right before it and right after it, and another
+//! goes on from the same database. Add a [`Row`] for every other life.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use xks_preflight::check::Verdict;
 use xks_preflight::clock::Timestamp;
+use xks_preflight::driver::{Driver, UpdateRequest};
 use xks_preflight::id::UpdateId;
 use xks_preflight::journal::{
-    Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SecretPurpose, SqliteJournal,
+    Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SealingKey, SecretPurpose,
 };
-use xks_preflight::key_store::{AccessKeyId, CustomKeyStoreId};
-use xks_preflight::sandbox::kms::ConnectionState;
+use xks_preflight::key_store::{AccessKeyId, Change, CustomKeyStoreId, CustomKeyStoreName};
+use xks_preflight::sandbox::kms::{ConnectionState, KmsFault, Operation};
 use xks_preflight::update::{Ending, Event, Recorded};
 
-use super::bench::{Bench, NEW, Says, ending, follow, journal};
+use super::bench::{Bench, NEW, OLD, Says, ending, follow, journal};
+use crate::peers::output_directory;
+use crate::postgres::{Database, shared};
+
+const DISCONNECT: Operation = Operation::DisconnectCustomKeyStore;
+const UPDATE: Operation = Operation::UpdateCustomKeyStore;
+const CONNECT: Operation = Operation::ConnectCustomKeyStore;
+
+/// A life to be interrupted.
+struct Row {
+    name: &'static str,
+    request: fn(&Bench) -> UpdateRequest,
+    /// What the first, the last and the verifying pre-flight say.
+    verdicts: [Verdict; 3],
+    /// What KMS must have applied in the end, in this order and no more.
+    mutations: &'static [Operation],
+    /// Where it must have ended.
+    ended: fn(&Ending) -> bool,
+    /// The endpoint in force at the end, and the name.
+    shown: (&'static str, &'static str),
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        name: "hot",
+        request: |bench| {
+            let name = Some(CustomKeyStoreName::parse("renamed").unwrap());
+            UpdateRequest { change: Change { name, ..Change::default() }, ..bench.endpoint_request() }
+        },
+        verdicts: [Verdict::Ready; 3],
+        mutations: &[UPDATE],
+        ended: |ending| *ending == Ending::Verified,
+        shown: (OLD, "renamed"),
+    },
+    Row {
+        name: "cold",
+        request: Bench::endpoint_request,
+        verdicts: [Verdict::Ready; 3],
+        mutations: &[DISCONNECT, UPDATE, CONNECT],
+        ended: |ending| *ending == Ending::Verified,
+        shown: (NEW, "store"),
+    },
+    Row {
+        name: "rollback",
+        request: Bench::endpoint_request,
+        verdicts: [Verdict::Ready, Verdict::Ready, Verdict::Blocked],
+        mutations: &[DISCONNECT, UPDATE, CONNECT, DISCONNECT, UPDATE, CONNECT],
+        ended: |ending| matches!(ending, Ending::RolledBack { .. }),
+        shown: (OLD, "store"),
+    },
+];
+
+/// What KMS does wrong, once, one after the other.
+const FAULTS: &[(Operation, KmsFault)] = &[
+    (UPDATE, KmsFault::ReplyLost { applied: true }),
+    (CONNECT, KmsFault::ReplyLost { applied: true }),
+    (UPDATE, KmsFault::ReplyLost { applied: false }),
+    (DISCONNECT, KmsFault::Throttling),
+    (UPDATE, KmsFault::Internal),
+    (CONNECT, KmsFault::Unavailable),
+    (Operation::DescribeCustomKeyStores, KmsFault::Throttling),
+    (DISCONNECT, KmsFault::ReplyLost { applied: true }),
+];
 
 /// When, seen from the n-th append, the process ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,9 +93,27 @@ enum When {
     After,
 }
 
+/// Where the journal is.
+enum Place {
+    Sqlite(TempDir),
+    Postgres(Database),
+}
+
+impl Place {
+    async fn journal(&self) -> Arc<dyn Journal> {
+        match self {
+            Self::Sqlite(directory) => Arc::new(journal(directory.path())),
+            Self::Postgres(database) => {
+                let key = SealingKey::parse(&SecretString::from("0a".repeat(32))).unwrap();
+                Arc::new(database.journal(Some(key)).await)
+            }
+        }
+    }
+}
+
 /// A journal in a process that is about to end: its n-th append never comes back.
 struct Doomed {
-    journal: SqliteJournal,
+    journal: Arc<dyn Journal>,
     appends_left: AtomicU64,
     when: When,
     end: Arc<Notify>,
@@ -43,18 +128,6 @@ impl Doomed {
 
 #[async_trait]
 impl Journal for Doomed {
-    async fn lease(&self, update: UpdateId, holder: &str, ttl: Duration) -> Result<Leased, JournalError> {
-        self.journal.lease(update, holder, ttl).await
-    }
-
-    async fn renew(&self, update: UpdateId, fence: Fence, ttl: Duration) -> Result<(), JournalError> {
-        self.journal.renew(update, fence, ttl).await
-    }
-
-    async fn release(&self, update: UpdateId, fence: Fence) -> Result<(), JournalError> {
-        self.journal.release(update, fence).await
-    }
-
     async fn append(
         &self,
         id: UpdateId,
@@ -80,6 +153,18 @@ impl Journal for Doomed {
 
     async fn find(&self, idempotency: &Idempotency) -> Result<Option<Created>, JournalError> {
         self.journal.find(idempotency).await
+    }
+
+    async fn lease(&self, update: UpdateId, holder: &str, ttl: Duration) -> Result<Leased, JournalError> {
+        self.journal.lease(update, holder, ttl).await
+    }
+
+    async fn renew(&self, update: UpdateId, fence: Fence, ttl: Duration) -> Result<(), JournalError> {
+        self.journal.renew(update, fence, ttl).await
+    }
+
+    async fn release(&self, update: UpdateId, fence: Fence) -> Result<(), JournalError> {
+        self.journal.release(update, fence).await
     }
 
     async fn load(&self, update: UpdateId) -> Result<Vec<Recorded>, JournalError> {
@@ -111,17 +196,55 @@ impl Journal for Doomed {
     }
 }
 
-/// Lives until the n-th append, ends, and lives on. Says whether there was an n-th append.
-fn end_at(world: &Runtime, n: u64, when: When) -> bool {
-    let directory = tempfile::tempdir().unwrap();
+/// What came of the lives of a row.
+#[derive(Default)]
+struct Tally {
+    runs: u32,
+    as_meant: u32,
+    stuck: u32,
+    repeated: u32,
+    silently_disconnected: u32,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn count(&mut self, row: &Row, bench: &Bench, ending: &Ending, what: &str) {
+        self.runs += 1;
+        let stuck = matches!(ending, Ending::Stuck { .. });
+        self.as_meant += u32::from((row.ended)(ending));
+        self.stuck += u32::from(stuck);
+        let applied: Vec<Operation> = bench.kms.mutations().iter().filter_map(|call| call.operation).collect();
+        self.repeated += u32::try_from(applied.len().saturating_sub(row.mutations.len())).unwrap();
+        let store = bench.kms.store(bench.store.as_str()).unwrap();
+        self.silently_disconnected += u32::from(store.connection != ConnectionState::Connected && !stuck);
+        let shown = (store.external().unwrap().endpoint.clone(), store.name.clone());
+        if applied != row.mutations || !(row.ended)(ending) || (shown.0.as_str(), shown.1.as_str()) != row.shown {
+            self.failures.push(format!("{} {what}: {ending:?}, {shown:?}, {applied:?}", row.name));
+        }
+    }
+}
+
+/// Lives until the n-th append, ends, and lives on in another process. Says whether there was an n-th append.
+fn end_at(
+    world: &Runtime,
+    row: &Row,
+    place: &Place,
+    n: u64,
+    when: When,
+    fault: Option<usize>,
+    tally: &mut Tally,
+) -> bool {
     let bench = world.block_on(Bench::new());
+    if let Some((operation, fault)) = fault.map(|fault| &FAULTS[fault % FAULTS.len()]) {
+        bench.kms.inject(*operation, fault.clone(), 1);
+    }
     let end = Arc::new(Notify::new());
-    let doomed =
-        Doomed { journal: journal(directory.path()), appends_left: AtomicU64::new(n), when, end: Arc::clone(&end) };
     let process = Runtime::new().unwrap();
     let (id, ended) = process.block_on(async {
-        let driver = bench.driver(Arc::new(doomed), &Says::ready());
-        let id = driver.submit(bench.endpoint_request()).await.unwrap().id;
+        let journal = place.journal().await;
+        let doomed = Doomed { journal, appends_left: AtomicU64::new(n), when, end: Arc::clone(&end) };
+        let driver = bench.driver(Arc::new(doomed), &Says::of(row.verdicts));
+        let id = submitted(&driver, row, &bench).await;
         tokio::select! {
             () = end.notified() => (id, true),
             _ = follow(&driver, id) => (id, false),
@@ -130,23 +253,73 @@ fn end_at(world: &Runtime, n: u64, when: When) -> bool {
     // Every task of the driver is dropped where it stands, as by a kill.
     process.shutdown_timeout(Duration::from_secs(10));
 
-    world.block_on(async {
-        let driver = bench.driver(Arc::new(journal(directory.path())), &Says::ready());
+    let process = Runtime::new().unwrap();
+    process.block_on(async {
+        let driver = bench.driver(place.journal().await, &Says::of(row.verdicts));
         driver.start().await.unwrap();
-        assert_eq!(ending(&driver, id).await, Ending::Verified, "ended {when:?} append {n}");
-        assert_eq!(bench.shown(), (NEW.to_owned(), ConnectionState::Connected));
-        let expected = ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"];
-        assert_eq!(bench.calls(), expected, "ended {when:?} append {n}");
+        let ending = ending(&driver, id).await;
+        tally.count(row, &bench, &ending, &format!("ended {when:?} append {n} with fault {fault:?}"));
         driver.shutdown().await;
     });
+    process.shutdown_timeout(Duration::from_secs(10));
     ended
 }
 
-#[test]
-fn a_process_that_ends_at_any_write_is_as_if_it_had_not() {
-    let world = Runtime::new().unwrap();
-    for when in [When::Before, When::After] {
-        let appends = (1..100).take_while(|n| end_at(&world, *n, when)).count();
-        assert!(appends > 15, "a cold update has more writes than {appends}");
+/// The request, made again where KMS was not there to be asked: nothing is recorded then.
+async fn submitted(driver: &Driver, row: &Row, bench: &Bench) -> UpdateId {
+    match driver.submit((row.request)(bench)).await {
+        Ok(submitted) => submitted.id,
+        Err(_) => driver.submit((row.request)(bench)).await.unwrap().id,
     }
+}
+
+/// Every row in one database.
+#[expect(clippy::print_stdout, reason = "the table is for whoever runs it")]
+fn matrix(database: &str, moments: &[When], place: impl Fn(&Runtime) -> Place) {
+    let world = Runtime::new().unwrap();
+    let mut table =
+        format!("{:<11} {:<9} {:<11} runs as meant stuck repeated disconnected\n", "journal", "life", "KMS");
+    let mut failures = Vec::new();
+    for row in ROWS {
+        let mut sound = Tally::default();
+        for when in moments.iter().copied() {
+            let writes =
+                (1..200).take_while(|n| end_at(&world, row, &place(&world), *n, when, None, &mut sound)).count();
+            assert!(writes > 5, "{}: {writes} writes", row.name);
+        }
+        let mut faulty = Tally::default();
+        (1..200)
+            .zip(0..)
+            .take_while(|(n, fault)| {
+                let when = if n % 2 == 0 { When::Before } else { When::After };
+                end_at(&world, row, &place(&world), *n, when, Some(*fault), &mut faulty)
+            })
+            .count();
+        for (kms, tally) in [("sound", sound), ("with faults", faulty)] {
+            writeln!(
+                table,
+                "{database:<11} {:<9} {kms:<11} {:>4} {:>8} {:>5} {:>8} {:>12}",
+                row.name, tally.runs, tally.as_meant, tally.stuck, tally.repeated, tally.silently_disconnected
+            )
+            .unwrap();
+            failures.extend(tally.failures);
+        }
+    }
+    println!("{table}");
+    std::fs::write(output_directory("crash-matrix").join(format!("{database}.txt")), &table).unwrap();
+    assert!(failures.is_empty(), "{table}{}", failures.join("\n"));
+}
+
+#[test]
+fn a_process_that_ends_at_any_write_to_sqlite_is_as_if_it_had_not() {
+    matrix("SQLite", &[When::Before, When::After], |_| Place::Sqlite(tempfile::tempdir().unwrap()));
+}
+
+#[test]
+fn a_process_that_ends_at_any_write_to_postgresql_is_as_if_it_had_not() {
+    let runtime = Runtime::new().unwrap();
+    // Updates of many runs beside each other, as they are in a database.
+    let database = runtime.block_on(shared().database());
+    // A connection and its authentication take longer than a file: one moment at each write, here.
+    matrix("PostgreSQL", &[When::After], move |_| Place::Postgres(database.clone()));
 }
