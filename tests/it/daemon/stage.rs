@@ -193,6 +193,8 @@ impl Stage {
 [listen]
 api = "127.0.0.1:0"
 kms = "127.0.0.1:0"
+[http]
+failures_per_minute = 1000
 [journal]
 path = "journal.sqlite"
 sealing_key = {{ file = "sealing-key.secret" }}
