@@ -240,9 +240,9 @@ fn lost_in_the_middle<J>(
 }
 
 async fn goes_on(bench: &Bench, journal: impl Journal + 'static) {
+    let id = journal.open_updates().await.unwrap()[0];
     let driver = bench.driver(Arc::new(journal), &Says::ready());
     assert_eq!(driver.start().await.unwrap(), 1);
-    let id = driver.open().await.unwrap()[0].id();
     assert_eq!(ending(&driver, id).await, Ending::Verified);
     assert_eq!(bench.calls(), COLD);
     assert_eq!(bench.shown(), (NEW.to_owned(), ConnectionState::Connected));
