@@ -67,6 +67,8 @@ pub(super) fn of(problem: &str) -> &'static [&'static str] {
         "integrity_value" => &["cdiv verification"],
         "all_unavailable" | "degraded" => &["unavailable", "degraded"],
         "expires_soon" => &["expire"],
+        "error_message" => &["errormessage", "error message"],
+        "shallow_health" => &["although", "constant", "contradict"],
         _ => &[],
     }
 }
