@@ -35,7 +35,10 @@ async fn main() {
     let sqlite = SqliteJournal::open(SqliteOptions { path, sealing_key: None, crash_after_writes: None }).unwrap();
     let server = postgres::Server::start();
     server.set("fsync = on");
-    let postgres = server.database().await.journal(None).await;
+    let database = server.database().await;
+    let fsync: String = database.client().await.query_one("SHOW fsync", &[]).await.unwrap().get(0);
+    assert_eq!(fsync, "on");
+    let postgres = database.journal(None).await;
     let journals: [(&str, Arc<dyn Journal>); 2] = [("SQLite", Arc::new(sqlite)), ("PostgreSQL", Arc::new(postgres))];
     println!("one append, in ms: median, p99; appends/s   ({EVENTS} events of each of {LIVES} updates)");
     let mut medians = Vec::new();

@@ -68,6 +68,11 @@ fn done(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+fn server_setting(data: &Path, setting: &str) {
+    let file = data.join("postgresql.auto.conf");
+    done(unprivileged("sh").args(["-c", "echo \"$1\" >> \"$2\"", "sh", setting]).arg(file));
+}
+
 impl Server {
     /// A new one, running.
     pub(crate) fn start() -> Self {
@@ -89,6 +94,8 @@ impl Server {
                 .arg(format!("--pwfile={}", password.display())),
         );
         done(unprivileged("rm").arg(&password));
+        // No test takes the power away, and the suite's time is for other things. In the file, so that it can be set.
+        server_setting(&data, "fsync = off");
         // Free when looked for; a server that finds it taken is started on another.
         let mut server = Self { directory, port: 0, _watch: watch };
         for _ in 0..10 {
@@ -112,11 +119,7 @@ impl Server {
 
     /// A setting for everybody who connects from now on, and for those who are connected.
     pub(crate) fn set(&self, setting: &str) {
-        done(
-            unprivileged("sh")
-                .args(["-c", "echo \"$1\" >> \"$2\"", "sh", setting])
-                .arg(self.data().join("postgresql.auto.conf")),
-        );
+        server_setting(&self.data(), setting);
         done(unprivileged(program("pg_ctl")).arg("-D").arg(self.data()).arg("reload"));
     }
 
@@ -129,9 +132,8 @@ impl Server {
     }
 
     fn try_run(&self) -> bool {
-        // Without fsync: no test takes the power away, and the suite's time is for other things.
         let options = format!(
-            "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c max_connections=300 \
+            "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c max_connections=300 \
              -c shared_buffers=32MB",
             self.port,
             self.directory.display()
