@@ -58,9 +58,11 @@ pub enum Command {
     #[command(after_help = "Examples:\n  xks-preflight update apply --key-store cks-1234567890abcdef0 \\\n      \
         --proxy-config proxy.json --wait\n  \
         xks-preflight update apply --key-store cks-1234567890abcdef0 \\\n      \
-        --endpoint https://xks2.example.com --acknowledge-outage --idempotency-key change-4711\n\n\
-        Exit codes: 0 done (without --wait: begun), 1 blocked or failed, 2 usage, 3 inconclusive, 4 refused, \
-        5 stuck or unknown.")]
+        --endpoint https://xks2.example.com --acknowledge-outage --idempotency-key change-4711\n  \
+        xks-preflight update apply --key-store cks-1234567890abcdef0 \\\n      \
+        --proxy-config next.json --rotate --wait\n\n\
+        Exit codes: 0 done (without --wait: begun), 1 blocked or failed, 2 usage, 3 inconclusive, or a rotation that \
+        waits for you to remove the former credential, 4 refused, 5 stuck or unknown.")]
     Apply {
         /// What to change.
         #[command(flatten)]
@@ -87,6 +89,11 @@ pub enum Command {
     /// Stop an update that has changed nothing yet.
     #[command(after_help = "Example:\n  xks-preflight update cancel update-0193...")]
     Cancel(Order),
+    /// Tell that the former credential of a rotation is removed at every proxy: whether it is refused is proven then.
+    #[command(after_help = "Example:\n  xks-preflight update removed update-0193... --wait\n\n\
+        Exit codes: 0 proven refused (without --wait: being tried), 2 usage, 3 still accepted somewhere, or not to be \
+        told, 4 refused: not to be removed yet, 5 stuck or unknown.")]
+    Removed(Order),
     /// Take an update that has begun back to the former settings.
     #[command(after_help = "Example:\n  xks-preflight update rollback update-0193... --wait")]
     Rollback(Order),
@@ -110,7 +117,8 @@ pub struct Order {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Following")]
 pub struct Waiting {
-    /// Follow the update to its end and tell on standard error what happens.
+    /// Follow the update to its end, or of a rotation until you must remove the former credential, and tell on standard
+    /// error what happens.
     #[arg(long, env = "XKS_PREFLIGHT_WAIT")]
     wait: bool,
 }
@@ -183,7 +191,9 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
     let face = match command {
         Command::Plan { face, .. } | Command::Apply { face, .. } => face,
         Command::Approve(approve) => &approve.order.face,
-        Command::Status(order) | Command::Cancel(order) | Command::Rollback(order) => &order.face,
+        Command::Status(order) | Command::Cancel(order) | Command::Removed(order) | Command::Rollback(order) => {
+            &order.face
+        }
     };
     if let Command::Plan { .. } | Command::Apply { .. } = command {
         let arguments: Vec<_> = std::env::args_os().collect();
@@ -237,6 +247,10 @@ async fn carry_out(client: &Client, command: &Command, tell: &mut dyn FnMut(&str
         Command::Cancel(order) => {
             let shown = give_order(client, order, "cancel").await?;
             conclude(client, shown, Purpose::Cancel, order.waiting, tell).await
+        }
+        Command::Removed(order) => {
+            let shown = give_order(client, order, "removed").await?;
+            conclude(client, shown, Purpose::Change, order.waiting, tell).await
         }
         Command::Rollback(order) => {
             let shown = give_order(client, order, "rollback").await?;
@@ -296,8 +310,13 @@ async fn conclude(
         }
         tell(&words::progress(event));
     };
-    let events = Follower::new(client, &id);
-    let shown = if waiting.wait {
+    let seen = shown.get("last_event").and_then(Value::as_u64).unwrap_or(0);
+    let is_for_person = |shown: &Value| purpose == Purpose::Change && words::awaits_removal(shown);
+    let mut events = Follower::new(client, &id);
+    if purpose == Purpose::Change {
+        events = events.until_person(seen);
+    }
+    let shown = if waiting.wait && !is_for_person(&shown) {
         let ended = events
             .follow(&mut |news| match news {
                 News::Event(event) => note(event, tell),
@@ -322,7 +341,12 @@ async fn conclude(
         let path = format!("/v1/preflights/{}", text(&shown, "/report"));
         report = client.call(Call::get(&path)).await.ok();
     }
-    let exit = result::exit(status, verdict.as_deref(), purpose);
+    let exit = if waiting.wait && is_for_person(&shown) {
+        // Whether the former credential is refused cannot be told before somebody has removed it.
+        Exit::Inconclusive
+    } else {
+        result::exit(status, verdict.as_deref(), purpose)
+    };
     Ok(Outcome { text: result::update(&shown, report.as_ref(), &client.server.url), json: shown, exit })
 }
 

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::client::{Call, CallError, Client};
 use super::sse;
-use super::words::{ended, text};
+use super::words::{awaits_removal, ended, may_await_removal, text};
 
 /// What is told while an update is followed.
 pub(super) enum News<'a> {
@@ -24,16 +24,23 @@ pub(super) struct Follower<'a> {
     last: u64,
     /// Whether the daemon gave a sign of life since this was last asked.
     alive: bool,
+    /// Whether it is also followed no further when a person must remove a credential, by an event after this one.
+    until_person: Option<u64>,
 }
 
 impl<'a> Follower<'a> {
     /// Begins with the first event.
     pub(super) fn new(client: &'a Client, id: &'a str) -> Self {
-        Self { client, id, last: 0, alive: false }
+        Self { client, id, last: 0, alive: false, until_person: None }
     }
 
-    /// Tells every event once and returns the update when it has ended; says when the daemon is away, and gives up when it
-    /// stays so.
+    /// Goes no further either when, after this event, a person must remove a credential.
+    pub(super) fn until_person(self, after: u64) -> Self {
+        Self { until_person: Some(after), ..self }
+    }
+
+    /// Tells every event once and returns the update when it has ended, or waits for a person; says when the daemon is
+    /// away, and gives up when it stays so.
     pub(super) async fn follow(mut self, tell: &mut dyn FnMut(News<'_>)) -> Result<Value, CallError> {
         let patience = self.client.patience;
         let mut losses = 0_u32;
@@ -54,6 +61,7 @@ impl<'a> Follower<'a> {
             away = shown.is_err();
             match shown {
                 Ok(shown) if ended(text(&shown, "/status")) => return Ok(shown),
+                Ok(shown) if self.until_person.is_some() && awaits_removal(&shown) => return Ok(shown),
                 Err(error) if error.is_final() || losses >= patience.losses => return Err(error),
                 Ok(_) if losses >= patience.losses => {
                     let ended = || self.client.foreign("the event stream ends before the update does");
@@ -66,7 +74,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Tells the events of one stream, until it ends.
+    /// Tells the events of one stream, until it ends or has told that a person may be waited for.
     pub(super) async fn stream(&mut self, tell: &mut dyn FnMut(&Value)) -> Result<(), CallError> {
         let path = format!("/v1/updates/{}/events", self.id);
         let header = (self.last > 0).then(|| ("last-event-id", self.last.to_string()));
@@ -93,6 +101,9 @@ impl<'a> Follower<'a> {
                 }
                 self.last = sequence.unwrap_or(self.last);
                 tell(&event);
+                if self.until_person.is_some_and(|seen| self.last > seen) && may_await_removal(&event) {
+                    return Ok(());
+                }
             }
         }
     }

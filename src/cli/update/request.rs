@@ -58,6 +58,14 @@ pub struct ChangeOptions {
     /// 25 in a CloudHSM key store.
     #[arg(long, env = "XKS_PREFLIGHT_ACKNOWLEDGE_OUTAGE")]
     acknowledge_outage: bool,
+    /// Rotate the proxy's credential: nothing else may change, and the update goes on after it was verified, until the
+    /// former credential is proven refused. Removing that one at the proxy is left to you, when you are told to.
+    #[arg(long, env = "XKS_PREFLIGHT_ROTATE")]
+    rotate: bool,
+    /// For how long both credentials are watched after the update of a rotation: 300 or more, because KMS may use the
+    /// former one for five minutes. By default as the daemon's configuration says.
+    #[arg(long, env = "XKS_PREFLIGHT_PROPAGATION_SECONDS", value_name = "SECONDS", requires = "rotate")]
+    propagation_seconds: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -144,7 +152,14 @@ pub(super) fn body(options: &ChangeOptions, dry_run: bool, server: &Server) -> R
     }
     members.insert("CustomKeyStoreId".to_owned(), json!(options.key_store));
     let (connect, acknowledge_outage) = (options.connect, options.acknowledge_outage);
-    let choices = json!({ "dry_run": dry_run, "acknowledge_outage": acknowledge_outage, "connect": connect });
+    let mut choices = json!({ "dry_run": dry_run, "acknowledge_outage": acknowledge_outage, "connect": connect });
+    // A daemon that knows no rotation yet is asked for none as it was before.
+    if options.rotate {
+        choices["rotate"] = json!(true);
+    }
+    if let Some(seconds) = options.propagation_seconds {
+        choices["propagation_seconds"] = json!(seconds);
+    }
     members.insert("options".to_owned(), choices);
     Ok(Value::Object(members).to_string().into_bytes())
 }
@@ -179,6 +194,17 @@ mod tests {
             told(&["XKS_PREFLIGHT_ENDPOINT", "XKS_PREFLIGHT_KEY_STORE", "XKS_PREFLIGHT_PATH"]),
             ["--endpoint comes from XKS_PREFLIGHT_ENDPOINT"]
         );
+    }
+
+    #[test]
+    fn a_rotation_is_asked_for_only_when_it_is_meant() {
+        let plain = made(&["--credential-source", "next"], "http://127.0.0.1:1").unwrap();
+        assert_eq!(plain["options"], json!({ "dry_run": true, "acknowledge_outage": false, "connect": false }));
+        let arguments = ["--credential-source", "next", "--rotate", "--propagation-seconds", "600"];
+        let rotation = made(&arguments, "http://127.0.0.1:1").unwrap();
+        assert_eq!(rotation["options"]["rotate"], true);
+        assert_eq!(rotation["options"]["propagation_seconds"], 600);
+        assert!(Line::try_parse_from(["x", "--key-store", "cks-1", "--propagation-seconds", "600"]).is_err());
     }
 
     #[test]

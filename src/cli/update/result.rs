@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::words::{clean, list, text};
+use super::words::{awaits_removal, clean, list, text};
 use crate::cli::Exit;
 
 /// What the command was given to bring about; an ending that was asked for is a success.
@@ -58,7 +58,14 @@ pub(super) fn update(update: &Value, report: Option<&Value>, url: &str) -> Strin
     if let Some(report) = report {
         decisive(&mut out, report, at("/message"));
     }
-    row(&mut out, "what to do", at("/instruction"));
+    if let Some(rotation) = update.get("rotation").filter(|rotation| rotation.is_object()) {
+        rotating(&mut out, rotation);
+    }
+    if awaits_removal(update) {
+        row(&mut out, "what to do", &removal(update));
+    } else {
+        row(&mut out, "what to do", at("/instruction"));
+    }
     report_address(&mut out, at("/report"), url);
     if at("/status") == "awaiting_approval" {
         let people = if at("/plan/approval") == "two" { "two people other than" } else { "somebody other than" };
@@ -67,6 +74,29 @@ pub(super) fn update(update: &Value, report: Option<&Value>, url: &str) -> Strin
         row(&mut out, "what to do", &format!("{people} {author} must approve it: --digest {digest}"));
     }
     out
+}
+
+/// How far a rotation is after its update.
+fn rotating(out: &mut String, rotation: &Value) {
+    let number = |pointer| rotation.pointer(pointer).and_then(Value::as_u64);
+    row(out, "new one", text(rotation, "/new_credential"));
+    row(out, "former one", text(rotation, "/former_credential"));
+    if let Some((watched, all)) = number("/watched_seconds").zip(number("/propagation_seconds")) {
+        row(out, "watched", &format!("{watched} of {all} s"));
+    }
+    if let Some((proofs, all)) = number("/proofs").zip(number("/proofs_needed")) {
+        row(out, "proven refused", &format!("{proofs} of {all} times"));
+    }
+}
+
+/// What the operator of a rotation must do now, in the words of the command line.
+fn removal(update: &Value) -> String {
+    let former = text(update, "/plan/expected/XksProxyConfiguration/AccessKeyId");
+    let until = text(update, "/rotation/removal_awaited_until");
+    format!(
+        "remove access key id {former} at every proxy, then: xks-preflight update removed {} --wait (waits until {until})",
+        text(update, "/id")
+    )
 }
 
 /// A plan that was only asked for, with what its pre-flight said.

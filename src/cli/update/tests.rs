@@ -180,3 +180,72 @@ async fn an_id_cannot_lead_elsewhere() {
     let failure = run(&client, "cancel ../../freeze").await.0.unwrap_err();
     assert_eq!(failure.exit(), Exit::Usage);
 }
+
+fn rotating(step: &str, last_event: u64) -> Value {
+    let mut shown = shown("running");
+    shown["step"] = json!(step);
+    shown["last_event"] = json!(last_event);
+    shown
+}
+
+fn looked(sequence: u64) -> (u64, Value) {
+    (sequence, json!({ "at": "t", "event": "watched", "round": "removal", "summary": { "verdict": "ready" } }))
+}
+
+#[tokio::test]
+async fn a_rotation_is_followed_until_somebody_must_remove_the_former_credential() {
+    let awaited = (8, json!({ "at": "t8", "event": "removal_awaited", "until": "t9" }));
+    let (client, _asked) = daemon(vec![
+        answer("202 Accepted", &shown("planned")),
+        stream(&[awaited, looked(9)]),
+        answer("200 OK", &rotating("await_removal", 9)),
+    ])
+    .await;
+    let (outcome, told) = run(&client, &format!("{APPLY} --rotate --wait")).await;
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.exit, Exit::Inconclusive);
+    assert!(outcome.text.contains(&format!("xks-preflight update removed {ID} --wait")), "{}", outcome.text);
+    assert_eq!(told[1..], ["t8  REMOVE the former credential at every proxy now; waiting for that until t9"]);
+}
+
+#[tokio::test]
+async fn a_removal_that_was_told_is_followed_to_its_proof() {
+    let awaited = (8, json!({ "at": "t", "event": "removal_awaited", "until": "t9" }));
+    let (client, asked) = daemon(vec![
+        answer("202 Accepted", &rotating("prove_refused", 9)),
+        // What was before does not end the following again.
+        stream(&[awaited, looked(9), looked(10)]),
+        answer("200 OK", &rotating("prove_refused", 10)),
+        stream(&[looked(11)]),
+        answer("200 OK", &shown("verified")),
+    ])
+    .await;
+    let (outcome, told) = run(&client, &format!("removed {ID} --wait")).await;
+    assert_eq!(outcome.unwrap().exit, Exit::Done);
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(asked.await.unwrap()[0].starts_with(&format!("POST /v1/updates/{ID}/removed ")));
+}
+
+#[tokio::test]
+async fn a_removal_that_is_not_true_ends_the_following() {
+    let (client, _asked) = daemon(vec![
+        answer("202 Accepted", &rotating("prove_refused", 9)),
+        stream(&[looked(10)]),
+        answer("200 OK", &rotating("await_removal", 10)),
+    ])
+    .await;
+    let (outcome, _) = run(&client, &format!("removed {ID} --wait")).await;
+    assert_eq!(outcome.unwrap().exit, Exit::Inconclusive);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_cancelled_is_followed_to_its_end() {
+    let (client, _asked) = daemon(vec![
+        answer("202 Accepted", &rotating("await_removal", 9)),
+        stream(&[looked(10)]),
+        answer("200 OK", &shown("abandoned")),
+    ])
+    .await;
+    let (outcome, _) = run(&client, &format!("cancel {ID} --wait")).await;
+    assert_eq!(outcome.unwrap().exit, Exit::Done);
+}

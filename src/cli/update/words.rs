@@ -18,6 +18,20 @@ pub(super) fn ended(status: &str) -> bool {
     ["verified", "blocked", "refused", "rolled_back", "abandoned", "stuck"].contains(&status)
 }
 
+/// Whether an update goes on only when a person has removed a credential at the proxy.
+pub(super) fn awaits_removal(shown: &Value) -> bool {
+    text(shown, "/status") == "running" && text(shown, "/step") == "await_removal"
+}
+
+/// Whether an update may wait for a person after this event.
+pub(super) fn may_await_removal(event: &Value) -> bool {
+    match text(event, "/event") {
+        "removal_awaited" => true,
+        "watched" => text(event, "/round") == "removal",
+        _ => false,
+    }
+}
+
 /// One line for one event of an update: when, and what happened.
 pub(super) fn progress(event: &Value) -> String {
     clean(&format!("{}  {}", text(event, "/at"), happened(event)))

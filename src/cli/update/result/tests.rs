@@ -83,6 +83,31 @@ fn a_stuck_update_says_what_to_do() {
 }
 
 #[test]
+fn a_rotation_says_what_was_seen_and_which_command_follows() {
+    let mut rotation = sample();
+    rotation["status"] = json!("running");
+    rotation["step"] = json!("await_removal");
+    rotation["instruction"] = json!("remove it, then POST somewhere");
+    rotation["rotation"] = json!({ "new_credential": "accepted", "former_credential": "accepted",
+        "propagation_seconds": 360, "removal_awaited_until": "2026-12-01T00:00:00Z", "proofs_needed": 3 });
+    let text = update(&rotation, None, "");
+    for line in [
+        "  status        running: await_removal",
+        "  new one       accepted",
+        "  former one    accepted",
+        "  what to do    remove access key id OLDID at every proxy, then: xks-preflight update removed update-1 --wait \
+         (waits until 2026-12-01T00:00:00Z)",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
+    }
+    assert!(!text.contains("POST"), "{text}");
+    rotation["step"] = json!("propagate");
+    rotation["rotation"]["watched_seconds"] = json!(30);
+    let text = update(&rotation, None, "");
+    assert!(text.contains("  watched       30 of 360 s\n  what to do    remove it, then POST somewhere\n"), "{text}");
+}
+
+#[test]
 fn every_ending_has_its_exit_code() {
     for (status, verdict, purpose, expected) in [
         ("verified", None, Purpose::Change, 0),
