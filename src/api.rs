@@ -15,6 +15,7 @@ mod access;
 mod approvals;
 mod audit;
 mod body;
+mod callers;
 mod events;
 mod freeze;
 mod key_stores;
@@ -40,7 +41,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use access::Callers;
+pub use callers::Callers;
 pub use openapi::document;
 
 use self::access::{Guarded, Needs, On};

@@ -344,6 +344,13 @@ impl App {
             },
         ));
         let draining = CancellationToken::new();
+        let counted = Arc::clone(&metrics);
+        let notary = Arc::new(Notary::new(notary::Parts {
+            trail,
+            clock: Arc::clone(&parts.clock),
+            signing_key: audit.signing_key,
+            left_out: Box::new(move |refusals| counted.left_out(refusals)),
+        }));
         let kms_endpoint = kms_listener.map(|(listener, address)| KmsEndpoint {
             listener,
             address,
@@ -356,18 +363,13 @@ impl App {
                 region: kms.region.clone(),
                 clock: Arc::clone(&parts.clock),
                 metrics: Arc::clone(&metrics),
+                notary: Arc::clone(&notary),
+                limits: Limits::new(http.principal_rate, http.stranger_rate),
                 bounds: kms_endpoint::Bounds { body: http.body_limit, receive: http.header_timeout },
                 requests: http.connections,
                 draining: draining.clone(),
             }),
         });
-        let counted = Arc::clone(&metrics);
-        let notary = Arc::new(Notary::new(notary::Parts {
-            trail,
-            clock: Arc::clone(&parts.clock),
-            signing_key: audit.signing_key,
-            left_out: Box::new(move |refusals| counted.left_out(refusals)),
-        }));
         let issuers = oidc.into_iter().map(|settings| Arc::new(Issuer::new(settings))).collect();
         let callers = Callers { tokens, certificates: client_certificates, issuers };
         let service = Arc::new(Service {

@@ -136,7 +136,12 @@ impl Notary {
             return;
         }
         let entry = Entry::new(self.parts.clock.now(), by, action, Decision::Denied, message);
-        self.note_or_tell(&Entry { key_store, update, ..entry }).await;
+        let entry = Entry { key_store, update, ..entry };
+        let trail = Arc::clone(&self.parts.trail);
+        // A task of its own: who hangs up as soon as it is refused gets its line all the same.
+        let written = tokio::spawn(async move { note_or_tell(&*trail, &entry).await });
+        // A panic there has been told by the runtime already.
+        let _ = written.await;
     }
 
     /// Counts left out refusals and tells the head, until `stop`; then once more.
@@ -247,9 +252,13 @@ impl Notary {
 
     /// Writes a decision that stands already; a failure is logged.
     pub async fn note_or_tell(&self, entry: &Entry) {
-        if let Err(error) = self.parts.trail.note(entry).await {
-            let (action, decision) = (entry.action.as_str(), entry.decision.as_str());
-            tracing::error!(error = %Chain(&error), action, decision, "a line is missing in the audit trail");
-        }
+        note_or_tell(&*self.parts.trail, entry).await;
+    }
+}
+
+async fn note_or_tell(trail: &dyn AuditTrail, entry: &Entry) {
+    if let Err(error) = trail.note(entry).await {
+        let (action, decision) = (entry.action.as_str(), entry.decision.as_str());
+        tracing::error!(error = %Chain(&error), action, decision, "a line is missing in the audit trail");
     }
 }

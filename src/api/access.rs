@@ -1,134 +1,30 @@
-//! Who is calling, and whether they may.
+//! Whether whoever is calling may.
 //!
 //! Every guarded route states what it [`Needs`]: [`Guarded::route`] takes no handler without it. The statement is judged
 //! before the handler runs, as far as the path tells which key store is meant; where only the body, the update or the
 //! answer tells, the handler asks its [`Admitted`]. A handler that forgets it answers 500 instead of what it found, so that
 //! no test of it passes.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
 use super::Service;
+use super::callers::Unrecognised;
 use super::problem::Problem;
 use super::witness::Wanted;
-use crate::access::{
-    CertificateRefused, ClientCertificate, Forbidden, KnownCertificate, KnownToken, Permission, Principal,
-    TokenRefused, identify, identify_certificate,
-};
-use crate::clock::Timestamp;
+use crate::access::{Forbidden, Permission, Principal};
 use crate::key_store::{CustomKeyStoreId, CustomKeyStoreName};
 use crate::listener::Peer;
 use crate::metrics::Denial;
-use crate::oidc::{Issuer, JwtRefused, issuer_of, looks_like_jwt};
 use crate::update::Plan;
-
-/// Who is known, by what.
-#[derive(Debug, Default)]
-pub struct Callers {
-    /// Bearer tokens of the configuration.
-    pub tokens: Vec<KnownToken>,
-    /// Names in client certificates.
-    pub certificates: Vec<KnownCertificate>,
-    /// Identity providers.
-    pub issuers: Vec<Arc<Issuer>>,
-}
-
-impl Callers {
-    /// Whether nobody is known, so that nobody is asked.
-    pub fn is_empty(&self) -> bool {
-        let Self { tokens, certificates, issuers } = self;
-        tokens.is_empty() && certificates.is_empty() && issuers.is_empty()
-    }
-
-    /// Who is calling. A token that is sent counts, and not the certificate of the connection: it was sent on purpose.
-    async fn recognise(
-        &self,
-        headers: &HeaderMap,
-        certificate: Option<&ClientCertificate>,
-        now: Timestamp,
-    ) -> Result<Arc<Principal>, Unrecognised> {
-        if self.is_empty() {
-            foreign_page(headers)?;
-            return Ok(Arc::new(Principal::anonymous()));
-        }
-        let Some(sent) = headers.get(header::AUTHORIZATION) else {
-            let certificate = certificate.ok_or(Unrecognised::Unknown("no token and no certificate"))?;
-            return Ok(Arc::clone(identify_certificate(&self.certificates, certificate, now)?));
-        };
-        let token = sent.to_str().ok().and_then(bearer).ok_or(Unrecognised::Unknown("no bearer token"))?;
-        if !self.issuers.is_empty() && looks_like_jwt(token) {
-            let principal = issuer_of(&self.issuers, token)?.verify(token, now).await?;
-            return Ok(Arc::new(principal));
-        }
-        Ok(Arc::clone(identify(&self.tokens, token, now)?))
-    }
-}
-
-/// Why nobody was recognised, for logs and the trail.
-#[derive(Debug, thiserror::Error)]
-enum Unrecognised {
-    #[error("{0}")]
-    Unknown(&'static str),
-    #[error("a page of another site, or a name that is not this machine's")]
-    ForeignOrigin,
-    #[error(transparent)]
-    Token(#[from] TokenRefused),
-    #[error(transparent)]
-    Certificate(#[from] CertificateRefused),
-    #[error(transparent)]
-    Jwt(#[from] JwtRefused),
-}
-
-impl Unrecognised {
-    fn denial(&self) -> Denial {
-        match self {
-            Self::Token(TokenRefused::Expired)
-            | Self::Certificate(CertificateRefused::Expired)
-            | Self::Jwt(JwtRefused::Expired) => Denial::ExpiredToken,
-            Self::ForeignOrigin => Denial::ForeignOrigin,
-            Self::Unknown(_) | Self::Token(_) | Self::Certificate(_) | Self::Jwt(_) => Denial::Unauthenticated,
-        }
-    }
-
-    /// What the caller is told: for all that is not known the same, because anything else helps with guessing. Only who
-    /// has sent something that was good once is told that it has expired.
-    fn problem(&self) -> Problem {
-        let unauthorized = |reason, detail| Problem::new(StatusCode::UNAUTHORIZED, reason, detail).challenge();
-        match self {
-            Self::ForeignOrigin => {
-                let detail = "without tokens only callers that name an IP address or localhost are served, and no other \
-                              site's pages; configure tokens to lift this";
-                Problem::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
-            }
-            Self::Jwt(JwtRefused::KeysUnavailable) => {
-                let detail =
-                    "the identity provider's keys cannot be had at the moment, so that no token of it can be judged";
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "identity_provider_unavailable", detail)
-                    .retry_after(Duration::from_secs(30))
-            }
-            Self::Token(TokenRefused::Expired) | Self::Jwt(JwtRefused::Expired) => {
-                unauthorized("expired_token", "the token has expired; ask for a new one")
-            }
-            Self::Certificate(CertificateRefused::Expired) => {
-                unauthorized("expired_certificate", "the client certificate has expired; ask for a new one")
-            }
-            Self::Unknown(_) | Self::Token(_) | Self::Certificate(_) | Self::Jwt(_) => unauthorized(
-                "unauthenticated",
-                "send Authorization: Bearer and a token made with: xks-preflight token new, or one of an identity provider \
-                 that is configured here, or show a client certificate that is",
-            ),
-        }
-    }
-}
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,15 +218,17 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
     let certificate = peer.and_then(|peer| peer.certificate.clone());
     let address = peer.map(|peer| peer.address.ip());
     let recognised = service.callers.recognise(request.headers(), certificate.as_deref(), service.clock.now()).await;
-    // Whoever asks too often is refused without a line in the trail: what that costs is bounded.
     let (principal, response) = match recognised {
-        Ok(principal) => match service.limits.principal(&principal.name) {
-            Ok(()) => (Some(Arc::clone(&principal)), answer(guard, principal, params, request, next).await),
-            Err(wait) => return too_often(&service, Some(&principal), wait).into_response(),
-        },
+        Ok(principal) => {
+            let response = match service.limits.principal(&principal.name) {
+                Ok(()) => answer(guard, Arc::clone(&principal), params, request, next).await,
+                Err(wait) => too_often(&service, Some(&principal), wait).into_response(),
+            };
+            (Some(principal), response)
+        }
         Err(why) => match address.map_or(Ok(()), |address| service.limits.stranger(address)) {
             Ok(()) => (None, unrecognised(&service, &why).into_response()),
-            Err(wait) => return too_often(&service, None, wait).into_response(),
+            Err(wait) => (None, too_often(&service, None, wait).into_response()),
         },
     };
     if let Some(witnessed) = wanted.answered(&service, principal.as_deref(), &response) {
@@ -373,12 +271,15 @@ fn unrecognised(service: &Service, why: &Unrecognised) -> Problem {
     why.problem()
 }
 
+/// The reason that a caller is told who asks too often.
+pub(super) const RATE_LIMITED: &str = "rate_limited";
+
 fn too_often(service: &Service, principal: Option<&Principal>, wait: Duration) -> Problem {
     service.metrics.denied(Denial::RateLimited);
     tracing::debug!(principal = principal.map(|one| &one.name), "asked too often");
     let detail = "you ask too often; http.requests_per_second, burst and failures_per_minute of the configuration say how \
                   often is not too often";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(wait)
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, detail).retry_after(wait)
 }
 
 impl Admitted {
@@ -397,84 +298,5 @@ impl Admitted {
             On::Named | On::Each => {}
         }
         Ok(())
-    }
-}
-
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// Without tokens, a web page in the operator's browser must not be able to call: neither across origins nor by a name
-/// of its own that leads to this address (DNS rebinding).
-fn foreign_page(headers: &HeaderMap) -> Result<(), Unrecognised> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let site = text(header::HeaderName::from_static("sec-fetch-site"));
-    let host = text(header::HOST).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |p| p.0);
-    let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-    let ours = name.eq_ignore_ascii_case("localhost") || literal;
-    if !ours || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-        return Err(Unrecognised::ForeignOrigin);
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::access::{Grant, Method, Role, Scope, Token};
-
-    fn known(name: &str, role: Role, bits: &[u8; 32], expires: Option<Timestamp>) -> KnownToken {
-        let grants = vec![Grant { role, scope: Scope::All }];
-        let principal = Principal { name: name.to_owned(), how: Method::Token, grants };
-        KnownToken { hash: Token::from_random(bits).hash(), expires, principal: Arc::new(principal) }
-    }
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
-    #[tokio::test]
-    async fn who_is_calling() {
-        let now = Timestamp::from_unix(1_000);
-        let tokens = vec![
-            known("watch", Role::Viewer, &[1; 32], None),
-            known("deploy", Role::Operator, &[2; 32], Some(Timestamp::from_unix(1_001))),
-            known("gone", Role::Operator, &[3; 32], Some(now)),
-        ];
-        let with = |bits: &[u8; 32]| format!("Bearer {}", Token::from_random(bits).expose());
-        let callers = Callers { tokens, ..Callers::default() };
-        let who = async |authorization: &str| {
-            let found = callers.recognise(&headers(&[("authorization", authorization)]), None, now).await;
-            found
-                .map(|principal| principal.name.clone())
-                .map_err(|why| (why.denial(), why.problem().into_response().status().as_u16()))
-        };
-        assert_eq!(who(&with(&[1; 32])).await, Ok("watch".into()));
-        assert_eq!(who(&with(&[2; 32])).await, Ok("deploy".into()));
-        assert_eq!(who(&with(&[3; 32])).await, Err((Denial::ExpiredToken, 401)));
-        let token = with(&[1; 32]);
-        for unknown in [&with(&[4; 32]), &token[..token.len() - 1], "Basic eDp5", "Bearer", "Bearer ", ""] {
-            assert_eq!(who(unknown).await, Err((Denial::Unauthenticated, 401)), "{unknown}");
-        }
-    }
-
-    #[tokio::test]
-    async fn without_tokens_no_foreign_page_may_call() {
-        for (host, allowed) in [
-            ("127.0.0.1:8480", true),
-            ("localhost:8480", true),
-            ("[::1]:8480", true),
-            ("rebound.example.com:8480", false),
-            ("", false),
-        ] {
-            let headers = headers(&[("host", host)]);
-            let decided = Callers::default().recognise(&headers, None, Timestamp::from_unix(0)).await;
-            assert_eq!(decided.is_ok(), allowed, "{host}");
-        }
-        let cross = headers(&[("host", "localhost"), ("sec-fetch-site", "cross-site")]);
-        let decided = Callers::default().recognise(&cross, None, Timestamp::from_unix(0)).await;
-        assert_eq!(decided.unwrap_err().denial(), Denial::ForeignOrigin);
     }
 }

@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
 use super::Service;
+use super::access::RATE_LIMITED;
 use super::problem::Problem;
 use crate::access::Principal;
 use crate::audit::{Action, By, Decision, Entry};
@@ -68,6 +69,8 @@ impl Wanted {
         let reads = action == Action::Read;
         let refused = match problem.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+            // What these lines cost is bounded by the notary.
+            StatusCode::TOO_MANY_REQUESTS if problem.reason() == RATE_LIMITED => true,
             StatusCode::CONFLICT
             | StatusCode::PRECONDITION_FAILED
             | StatusCode::LOCKED

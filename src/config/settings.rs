@@ -62,13 +62,6 @@ pub struct Config {
     pub oidc: Vec<IssuerSettings>,
 }
 
-impl Config {
-    /// Whether anybody is asked who they are.
-    pub fn has_callers(&self) -> bool {
-        !self.tokens.is_empty() || !self.client_certificates.is_empty() || !self.oidc.is_empty()
-    }
-}
-
 /// `[listen]`.
 #[derive(Clone, Debug)]
 pub struct Listen {

@@ -14,6 +14,7 @@ use crate::id::UpdateId;
 use crate::journal::JournalError;
 use crate::key_store::KmsException;
 use crate::kms::KmsError;
+use crate::metrics::Denial;
 use crate::update::{BlockedBy, Direction, Ending, Event, Phase, PlanRefused, PreflightSummary, Round, StepOutcome};
 
 /// Where an update is looked at.
@@ -99,6 +100,7 @@ fn raised_by_kms(record: &UpdateRecord) -> Option<KmsException> {
 pub(super) fn of(operation: Operation, record: &UpdateRecord) -> Result<(), Failure> {
     let is_cloud_hsm = record.state.plan().is_cloud_hsm();
     let address = update_address(record.id());
+    let refused = |exception, message: String| Err(Failure::of(exception, message).in_update(record.id()));
     let invalid_state = |message: String| Err(Failure::of(KmsException::CustomKeyStoreInvalidState, message));
     match record.state.ending() {
         // The endpoint begins no rotations.
@@ -110,11 +112,11 @@ pub(super) fn of(operation: Operation, record: &UpdateRecord) -> Result<(), Fail
             let undecided = if undecided { "the pre-flight could not tell whether KMS would accept it: " } else { "" };
             let message =
                 format!("{undecided}{message}; nothing was changed; report /v1/preflights/{report}, {address}");
-            Err(Failure::of(exception, message))
+            refused(exception, message)
         }
         Some(Ending::Blocked { by: BlockedBy::Kms, exception, message }) => {
             let exception = unfit(operation, *exception, is_cloud_hsm);
-            Err(Failure::of(exception, format!("KMS refused it: {message}; nothing was changed; {address}")))
+            refused(exception, format!("KMS refused it: {message}; nothing was changed; {address}"))
         }
         // Never one that is repeated: what began once would begin again.
         Some(Ending::RolledBack { why }) => {
@@ -127,7 +129,9 @@ pub(super) fn of(operation: Operation, record: &UpdateRecord) -> Result<(), Fail
         Some(Ending::Abandoned { by }) => {
             invalid_state(format!("{by} cancelled it before anything was changed; {address}"))
         }
-        Some(Ending::Refused { why, .. }) => invalid_state(format!("{why}; nothing was changed; {address}")),
+        Some(Ending::Refused { why, .. }) => {
+            refused(KmsException::CustomKeyStoreInvalidState, format!("{why}; nothing was changed; {address}"))
+        }
         None if operation != Operation::Update && was_taken(record) => Ok(()),
         None => invalid_state(format!(
             "it waits for approval: xks-preflight update approve {}; then send the same request again, which finds this \
@@ -148,7 +152,7 @@ pub(super) fn present(summary: &PreflightSummary, is_cloud_hsm: bool) -> Failure
         "the key store has these values already, and they do not work: {}; report /v1/preflights/{report}",
         summary.message
     );
-    Failure::of(exception, message)
+    Failure::of(exception, message).denied(Denial::Blocked)
 }
 
 /// Why no update was made.
@@ -156,22 +160,24 @@ pub(super) fn not_submitted(error: &SubmitError) -> Failure {
     let detail = Chain(error).to_string();
     let invalid_state = |message: String| Failure::of(KmsException::CustomKeyStoreInvalidState, message);
     match error {
-        SubmitError::ObserveOnly => Failure::of(KmsException::AccessDenied, detail),
+        SubmitError::ObserveOnly => Failure::of(KmsException::AccessDenied, detail).denied(Denial::Refused),
         SubmitError::Kms(error) => kms(error),
-        SubmitError::Plan(PlanRefused::Members { .. }) => Failure::of(KmsException::Validation, detail),
+        SubmitError::Plan(PlanRefused::Members { .. }) => {
+            Failure::of(KmsException::Validation, detail).denied(Denial::Unplannable)
+        }
         SubmitError::Plan(
             PlanRefused::NothingToChange
             | PlanRefused::State { .. }
             | PlanRefused::NotDisconnected { .. }
             | PlanRefused::Rotation { .. }
             | PlanRefused::Unrecognized { .. },
-        )
+        ) => invalid_state(detail).denied(Denial::Unplannable),
         // A freeze or a maintenance window, too, is a state in which the key store takes no change.
-        | SubmitError::Denied(_)
-        | SubmitError::OutageNotAcknowledged { .. } => invalid_state(detail),
+        SubmitError::Denied(denied) => invalid_state(detail).denied(Denial::of(denied)),
+        SubmitError::OutageNotAcknowledged { .. } => invalid_state(detail).denied(Denial::Unacknowledged),
         // The key store is not in a state for another change; by itself a client cannot know how long.
         SubmitError::Locked { update: id, .. } | SubmitError::KeyReused(id) => {
-            invalid_state(format!("{detail}; {}", update_address(*id)))
+            invalid_state(format!("{detail}; {}", update_address(*id))).in_update(*id)
         }
         SubmitError::Plan(PlanRefused::DigestDiffers | PlanRefused::NotRecordable)
         | SubmitError::ShuttingDown
@@ -205,5 +211,5 @@ pub(super) fn kms(error: &KmsError) -> Failure {
 /// A caller without a grant. KMS's own word for a caller without an IAM permission, which every SDK and tool knows,
 /// although no operation's model lists it.
 pub(super) fn forbidden(error: &Forbidden) -> Failure {
-    Failure::of(KmsException::AccessDenied, error.to_string())
+    Failure::of(KmsException::AccessDenied, error.to_string()).denied(Denial::Forbidden)
 }

@@ -1,5 +1,6 @@
 //! The operations that are served, and their parameters.
 
+use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
@@ -9,6 +10,21 @@ use crate::key_store::{
     KeyStorePassword, Member, ProxyCredential, RawSecretAccessKey, VpcEndpointServiceName, XksProxyUriEndpoint,
     XksProxyUriPath,
 };
+
+const TARGET: &str = "x-amz-target";
+
+/// The operation that makes a key store, which is not served.
+pub(super) const CREATE: &str = "CreateCustomKeyStore";
+
+/// The name in `X-Amz-Target`, if it is one of KMS's service.
+pub(super) fn target(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TARGET)?.to_str().ok()?.strip_prefix("TrentService.")
+}
+
+/// Whether a name may be that of an operation, so that it can be repeated where people read it.
+pub(super) fn is_plausible(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
 
 /// An operation that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

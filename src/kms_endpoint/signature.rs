@@ -18,6 +18,7 @@ use super::KmsCredential;
 use super::failure::Failure;
 use crate::clock::Timestamp;
 use crate::key_store::Region;
+use crate::metrics::Denial;
 
 /// How far the caller's clock may be off (SigV4).
 const WINDOW: Duration = Duration::from_mins(5);
@@ -43,12 +44,17 @@ fn sha256(bytes: &[u8]) -> String {
     hexadecimal(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
+/// Nobody was recognised.
+fn stranger(name: &'static str, message: impl Into<String>) -> Failure {
+    Failure::new(name, message).denied(Denial::Unauthenticated)
+}
+
 fn incomplete(message: impl Into<String>) -> Failure {
-    Failure::new("IncompleteSignatureException", message)
+    stranger("IncompleteSignatureException", message)
 }
 
 fn invalid(message: impl Into<String>) -> Failure {
-    Failure::new("InvalidSignatureException", message)
+    stranger("InvalidSignatureException", message)
 }
 
 /// Who may call, and in which Region.
@@ -59,6 +65,12 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
+    /// Whose access key id a request has in it. That proves nothing.
+    pub(super) fn claimed(&self, headers: &HeaderMap) -> Option<&KmsCredential> {
+        let claimed = Authorization::parse(only(headers, "authorization")?).ok()?.access_key_id;
+        self.credentials.iter().find(|known| known.access_key_id.as_str() == claimed)
+    }
+
     /// Whose request this is, if its signature holds at this instant.
     pub(super) fn verify(&self, head: &Parts, body: &[u8], now: Timestamp) -> Result<&KmsCredential, Failure> {
         let query = Query::parse(head.uri.query().unwrap_or_default());
@@ -81,7 +93,7 @@ impl Verifier {
         }
         let known = self.credentials.iter().find(|known| known.access_key_id.as_str() == authorization.access_key_id);
         let unknown =
-            || Failure::new("UnrecognizedClientException", "The security token included in the request is invalid.");
+            || stranger("UnrecognizedClientException", "The security token included in the request is invalid.");
         let credential = known.ok_or_else(unknown)?;
         let request = canonical_request(head, &query, &authorization, &payload)
             .ok_or_else(|| invalid("A header of 'SignedHeaders' is not in the request."))?;
@@ -98,10 +110,8 @@ impl Verifier {
         in_time(stamp, signed_at, now)?;
         // Told only to whoever holds the secret.
         if credential.expires.is_some_and(|end| now >= end) {
-            return Err(Failure::new(
-                "ExpiredTokenException",
-                "The credential has expired: make another with xks-preflight token new-kms.",
-            ));
+            let message = "The credential has expired: make another with xks-preflight token new-kms.";
+            return Err(Failure::new("ExpiredTokenException", message).denied(Denial::ExpiredToken));
         }
         Ok(credential)
     }
@@ -113,7 +123,7 @@ fn plain_form(headers: &HeaderMap, query: &Query) -> Result<(), Failure> {
         return Err(incomplete("Presigned requests are not taken here: sign with an Authorization header."));
     }
     if headers.contains_key("x-amz-security-token") {
-        return Err(Failure::new(
+        return Err(stranger(
             "UnrecognizedClientException",
             "The security token included in the request is invalid: credentials of this endpoint have no session token.",
         ));
@@ -131,7 +141,7 @@ fn plain_form(headers: &HeaderMap, query: &Query) -> Result<(), Failure> {
 
 fn authorization(headers: &HeaderMap) -> Result<&str, Failure> {
     if !headers.contains_key("authorization") {
-        return Err(Failure::new("MissingAuthenticationTokenException", "Missing Authentication Token"));
+        return Err(stranger("MissingAuthenticationTokenException", "Missing Authentication Token"));
     }
     only(headers, "authorization")
         .ok_or_else(|| incomplete("There must be one 'Authorization' header, of visible ASCII."))
@@ -157,13 +167,20 @@ fn in_time(stamp: &str, signed_at: Timestamp, now: Timestamp) -> Result<(), Fail
     if age.abs() <= WINDOW.as_secs_f64() {
         return Ok(());
     }
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    let now = now.calendar().format(&format).unwrap_or_default();
+    // AWS's own words, which some clients look for.
     Err(invalid(if age > 0.0 {
-        format!("Signature expired: {stamp} is now earlier than {now} less 5 min.")
+        let edge = written(now.minus(WINDOW));
+        format!("Signature expired: {stamp} is now earlier than {edge} ({} - 5 min.)", written(now))
     } else {
-        format!("Signature not yet current: {stamp} is still later than {now} plus 5 min.")
+        let edge = written(now.plus(WINDOW));
+        format!("Signature not yet current: {stamp} is still later than {edge} ({} + 5 min.)", written(now))
     }))
+}
+
+/// Writes `yyyymmddThhmmssZ`.
+fn written(at: Timestamp) -> String {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    at.calendar().format(&format).unwrap_or_default()
 }
 
 /// The `Authorization` header, taken apart.

@@ -1,7 +1,7 @@
-"""One call of boto3 against the KMS drop-in endpoint: `boto.py METHOD PARAMETERS [SECONDS]`.
+"""One call of boto3 against the KMS drop-in endpoint: `boto.py METHOD PARAMETERS [SECONDS]`; or CALLS of them.
 
 Prints what came of it as one line of JSON. An exception is told with whether boto3 has a class of its own for it, as
-`except client.exceptions.X` needs. SECONDS puts this client's clock off.
+`except client.exceptions.X` needs. SECONDS puts this client's clock off. What is not answered at all is told as failed.
 """
 
 import datetime
@@ -12,7 +12,7 @@ import sys
 import boto3
 import botocore.auth
 import botocore.config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 
 def main() -> None:
@@ -29,9 +29,13 @@ def main() -> None:
         config=botocore.config.Config(read_timeout=int(os.environ.get("READ_TIMEOUT", "60"))),
     )
     try:
-        answer = getattr(client, method)(**parameters)
-        answer.pop("ResponseMetadata")
-        print(json.dumps({"answer": answer}, default=str))
+        attempts = 0
+        for _ in range(int(os.environ.get("CALLS", "1"))):
+            answer = getattr(client, method)(**parameters)
+            attempts += answer.pop("ResponseMetadata")["RetryAttempts"] + 1
+        print(json.dumps({"answer": answer, "attempts": attempts}, default=str))
+    except BotoCoreError as error:
+        print(json.dumps({"failed": str(error)}))
     except ClientError as error:
         name = error.response["Error"]["Code"]
         modelled = getattr(client.exceptions, name, None) if name in dir(client.exceptions) else None

@@ -1,7 +1,8 @@
-// One call of the AWS SDK for JavaScript v3 against the KMS drop-in endpoint: `sdk.mjs COMMAND PARAMETERS [SECONDS]`.
+// One call of the AWS SDK for JavaScript v3 against the KMS drop-in endpoint: `sdk.mjs COMMAND PARAMETERS [SECONDS]`; or
+// CALLS of them.
 //
 // Prints what came of it as one line of JSON. An exception is told with whether it is an instance of the SDK's own class
-// of its name. SECONDS puts this client's clock off.
+// of its name. SECONDS puts this client's clock off. What is not answered at all is told as failed.
 
 import * as kms from "@aws-sdk/client-kms";
 
@@ -14,9 +15,19 @@ const client = new kms.KMSClient({
 });
 
 try {
-  const { $metadata, ...answer } = await client.send(new kms[`${command}Command`](JSON.parse(parameters)));
-  console.log(JSON.stringify({ answer, attempts: $metadata.attempts }));
+  let attempts = 0;
+  let told;
+  for (let call = 0; call < Number(process.env.CALLS ?? "1"); call++) {
+    const { $metadata, ...answer } = await client.send(new kms[`${command}Command`](JSON.parse(parameters)));
+    attempts += $metadata.attempts;
+    told = answer;
+  }
+  console.log(JSON.stringify({ answer: told, attempts }));
 } catch (error) {
+  if (error.$metadata?.httpStatusCode === undefined) {
+    console.log(JSON.stringify({ failed: `${error.code ?? error.name}: ${error.message}` }));
+    process.exit();
+  }
   const modelled = kms[error.name];
   console.log(
     JSON.stringify({

@@ -14,13 +14,13 @@ use crate::peers::{BINARY, SECRET};
 const BOUND: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// How a command ended, and what it said.
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
-async fn command(arguments: &[&str]) -> Ended {
+pub(crate) async fn command(arguments: &[&str]) -> Ended {
     let running = Command::new(BINARY).args(arguments).env("XKS_PREFLIGHT_TOKEN", TOKEN).output();
     let output = tokio::time::timeout(BOUND, running).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -65,7 +65,8 @@ fn head(told: &str) -> String {
     told.lines().next().and_then(|line| line.split_once("head ")).unwrap().1.to_owned()
 }
 
-fn entries(trail: &str) -> Vec<Value> {
+/// What the lines of an exported trail say.
+pub(crate) fn entries(trail: &str) -> Vec<Value> {
     trail.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["entry"].clone()).collect()
 }
 

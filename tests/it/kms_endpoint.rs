@@ -2,6 +2,7 @@
 
 mod clients;
 mod protocol;
+mod refusals;
 
 use std::time::Duration;
 

@@ -123,16 +123,40 @@ impl Stage {
     /// With its journal in PostgreSQL, and leases as short as calls to a simulated KMS allow.
     pub(crate) async fn on_postgres(name: &str, url: &str) -> Self {
         let stage = Self::with(name, "timeout = \"5s\"", "").await;
-        let file = stage.directory.join("config.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
         let journal =
             format!("postgres_url = \"{url}\"\npostgres_password = {{ file = \"postgres.secret\" }}\nlease = \"10s\"");
-        let changed = text.replace("path = \"journal.sqlite\"", &journal);
-        assert_ne!(text, changed);
-        std::fs::write(file, changed).unwrap();
+        stage.reconfigured("path = \"journal.sqlite\"", &journal);
         private(&stage.directory.join("postgres.secret"));
         std::fs::write(stage.directory.join("postgres.secret"), crate::postgres::PASSWORD).unwrap();
         stage
+    }
+
+    /// With these limits on callers, in place of loose ones.
+    pub(crate) fn limited(&self, settings: &str) {
+        self.reconfigured("failures_per_minute = 1000", settings);
+    }
+
+    /// With TLS on its listeners, under this name; the file of the authority.
+    pub(crate) fn listening_with_tls(&self, name: &str) -> PathBuf {
+        let pki = Pki::new(wall_clock()()).unwrap();
+        let issued = pki.issue(&pki.leaf([name])).unwrap();
+        let authority = self.directory.join("listen-ca.pem");
+        std::fs::write(&authority, pki.root_pem()).unwrap();
+        std::fs::write(self.directory.join("listen.pem"), issued.chain_pem()).unwrap();
+        private(&self.directory.join("listen.key"));
+        std::fs::write(self.directory.join("listen.key"), issued.key_pem()).unwrap();
+        let files = "tls_certificate_file = \"listen.pem\"\ntls_key_file = \"listen.key\"";
+        self.reconfigured("kms = \"127.0.0.1:0\"", &format!("kms = \"127.0.0.1:0\"\n{files}"));
+        authority
+    }
+
+    /// With other lines of the configuration in place of these.
+    fn reconfigured(&self, lines: &str, other: &str) {
+        let file = self.directory.join("config.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let changed = text.replace(lines, other);
+        assert_ne!(text, changed);
+        std::fs::write(file, changed).unwrap();
     }
 
     /// Another configuration file, with one URL for another.

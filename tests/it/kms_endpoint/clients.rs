@@ -7,9 +7,11 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use xks_preflight::sandbox::kms::ConnectionState;
+use xks_preflight::sandbox::pki::Pki;
 
 use super::{BOUND, COLD, DEPLOY, expired};
 use crate::daemon::stage::{Daemon, KMS_SECRET, NEW, Stage};
+use crate::peers::wall_clock;
 
 /// A client that can be run.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +30,15 @@ struct Setup<'a> {
     /// How far its clock is off, in seconds.
     skew: i64,
     attempts: u32,
+    /// How many times the call is made, as long as it is answered.
+    calls: u32,
+    /// `https` or `http`.
+    scheme: &'a str,
+    /// The authorities that it trusts, where not the usual ones.
+    ca_bundle: Option<&'a Path>,
 }
 
-const RIGHT: Setup<'_> = Setup { secret: KMS_SECRET, skew: 0, attempts: 3 };
+const RIGHT: Setup<'_> = Setup { secret: KMS_SECRET, skew: 0, attempts: 3, calls: 1, scheme: "http", ca_bundle: None };
 
 /// What came of a call, in the form that the scripts print.
 #[derive(Debug)]
@@ -71,12 +79,21 @@ impl Tool {
     ) -> Outcome {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
         let parameters = parameters.to_string();
-        let (endpoint, skew) = (format!("http://{}", daemon.kms_endpoint), setup.skew.to_string());
+        // The certificate is for a name.
+        let port = daemon.kms_endpoint.rsplit_once(':').unwrap().1;
+        let (endpoint, skew) = (format!("{}://localhost:{port}", setup.scheme), setup.skew.to_string());
         let (program, arguments): (OsString, Vec<OsString>) = match self {
             Self::Cli => {
                 let operation = spelled(operation, '-');
                 let arguments = ["-m", "awscli", "kms", &operation, "--cli-input-json", &parameters];
-                (python.into(), arguments.map(OsString::from).to_vec())
+                let mut arguments = arguments.map(OsString::from).to_vec();
+                if setup.skew == 0 {
+                    (python.into(), arguments)
+                } else {
+                    let clock = ["-f".into(), format!("{:+}s", setup.skew).into(), python.as_os_str().to_owned()];
+                    arguments.splice(0..0, clock);
+                    ("faketime".into(), arguments)
+                }
             }
             Self::Boto3 => {
                 let script = scripts.join("boto.py").into_os_string();
@@ -87,7 +104,11 @@ impl Tool {
                 ("node".into(), vec![script, operation.into(), parameters.into(), skew.into()])
             }
         };
-        let run = Command::new(program)
+        let mut command = Command::new(program);
+        if let Some(bundle) = setup.ca_bundle {
+            command.env("AWS_CA_BUNDLE", bundle).env("NODE_EXTRA_CA_CERTS", bundle);
+        }
+        let run = command
             .args(arguments)
             .env("ENDPOINT", &endpoint)
             .env("AWS_ENDPOINT_URL_KMS", &endpoint)
@@ -100,6 +121,7 @@ impl Tool {
             .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
             .env("AWS_MAX_ATTEMPTS", setup.attempts.to_string())
             .env("MAX_ATTEMPTS", setup.attempts.to_string())
+            .env("CALLS", setup.calls.to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
@@ -116,7 +138,7 @@ impl Tool {
                     let answer = if stdout.trim().is_empty() { "{}" } else { &stdout };
                     Outcome(json!({ "answer": serde_json::from_str::<Value>(answer).unwrap() }))
                 }
-                None => panic!("the AWS CLI fails otherwise: {stderr}"),
+                None => Outcome(json!({ "failed": stderr })),
             },
             Self::Boto3 | Self::JavaScript => {
                 let told = serde_json::from_str(&stdout);
@@ -147,11 +169,11 @@ async fn each_catches_the_exception_of_a_bad_candidate_and_sees_a_good_one_throu
         assert_eq!(wrong.exception(), Some("InvalidSignatureException"), "{tool:?}: {wrong:?}");
         let unknown = call(RIGHT, "ListAliases", json!({})).await;
         assert_eq!(unknown.exception(), Some("AccessDeniedException"), "{tool:?}: {unknown:?}");
-        if !matches!(tool, Tool::Cli) {
-            let late = Setup { skew: -600, attempts: 1, ..RIGHT };
-            let late = call(late, "UpdateCustomKeyStore", parameters.clone()).await;
-            assert_eq!(late.exception(), Some("InvalidSignatureException"), "{tool:?}: {late:?}");
-            assert!(late.0["message"].as_str().unwrap().contains("expired"), "{tool:?}: {late:?}");
+        for (skew, words) in [(-600, "Signature expired: "), (600, "Signature not yet current: ")] {
+            let off = Setup { skew, attempts: 1, ..RIGHT };
+            let off = call(off, "UpdateCustomKeyStore", parameters.clone()).await;
+            assert_eq!(off.exception(), Some("InvalidSignatureException"), "{tool:?}: {off:?}");
+            assert!(off.0["message"].as_str().unwrap().contains(words), "{tool:?}: {off:?}");
         }
         assert!(stage.mutating_calls().is_empty(), "{tool:?}: {:?}", stage.mutating_calls());
         stage.new.set_fault(None).await;
@@ -176,5 +198,54 @@ async fn a_client_whose_clock_is_off_corrects_it_by_the_answer() {
     let told = Tool::JavaScript.call(&python, &daemon, late, "DescribeCustomKeyStores", &json!({})).await;
     assert_eq!(told.0["answer"]["CustomKeyStores"].as_array().map(Vec::len), Some(1), "{told:?}");
     assert_eq!(told.0["attempts"], 2, "{told:?}");
+    daemon.terminate().await;
+}
+
+/// What a client cannot verify, it sends nothing to; with the authority that it needs, the same endpoint serves it.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_verifies_the_certificate_of_the_endpoint() {
+    let Some(python) = python() else { return };
+    let stage = Stage::new("drop-in-tls").await;
+    let authority = stage.listening_with_tls("localhost");
+    let stranger = stage.directory.join("stranger.pem");
+    std::fs::write(&stranger, Pki::new(wall_clock()()).unwrap().root_pem()).unwrap();
+    let daemon = Daemon::start(&stage, None).await;
+    let store = json!({ "CustomKeyStoreId": stage.key_store });
+    for tool in TOOLS {
+        let describe = |setup| tool.call(&python, &daemon, setup, "DescribeCustomKeyStores", &store);
+        let secure = Setup { scheme: "https", attempts: 1, ..RIGHT };
+        let told = describe(Setup { ca_bundle: Some(&authority), ..secure }).await;
+        assert_eq!(told.0["answer"]["CustomKeyStores"].as_array().map(Vec::len), Some(1), "{tool:?}: {told:?}");
+        let foreign = describe(Setup { ca_bundle: Some(&stranger), ..secure }).await;
+        let words = foreign.0["failed"].as_str().unwrap_or_default().to_ascii_lowercase();
+        assert!(words.contains("certificate"), "{tool:?}: {foreign:?}");
+        let plain = describe(Setup { attempts: 1, ..RIGHT }).await;
+        assert!(plain.0["failed"].is_string(), "{tool:?}: {plain:?}");
+    }
+    // And a whole update, the whole way.
+    let secure = Setup { scheme: "https", ca_bundle: Some(&authority), ..RIGHT };
+    let parameters = json!({ "CustomKeyStoreId": stage.key_store, "XksProxyUriEndpoint": NEW });
+    let good = Tool::Boto3.call(&python, &daemon, secure, "UpdateCustomKeyStore", &parameters).await;
+    assert_eq!(good.0["answer"], json!({}), "{good:?}");
+    assert_eq!(stage.mutating_calls(), COLD);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_waits_and_asks_again_when_it_is_throttled() {
+    let Some(python) = python() else { return };
+    let stage = Stage::new("drop-in-throttled").await;
+    stage.limited("requests_per_second = 1\nburst = 1");
+    let daemon = Daemon::start(&stage, None).await;
+    let all = json!({});
+    for tool in [Tool::Boto3, Tool::JavaScript] {
+        let describe = |setup| tool.call(&python, &daemon, setup, "DescribeCustomKeyStores", &all);
+        let hasty = describe(Setup { attempts: 1, calls: 20, ..RIGHT }).await;
+        assert_eq!(hasty.exception(), Some("ThrottlingException"), "{tool:?}: {hasty:?}");
+        assert_eq!(hasty.0["status"], 400, "{tool:?}: {hasty:?}");
+        let patient = describe(Setup { attempts: 10, calls: 3, ..RIGHT }).await;
+        assert!(patient.0["answer"].is_object(), "{tool:?}: {patient:?}");
+        assert!(patient.0["attempts"].as_u64() > Some(3), "{tool:?}: {patient:?}");
+    }
     daemon.terminate().await;
 }

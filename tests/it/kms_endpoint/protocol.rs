@@ -1,6 +1,6 @@
 //! Bare HTTP: what is refused before any SDK would say so.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::BOUND;
@@ -51,12 +51,72 @@ async fn what_is_no_request_of_an_sdk_is_refused_in_aws_json() {
     daemon.terminate().await;
 }
 
+/// What comes before the connection ends, which it must do by itself.
+async fn until_it_ends(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut answer = Vec::new();
+    // A reset, too, is an end.
+    let _ = tokio::time::timeout(BOUND, stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_does_not_come_holds_no_place() {
+async fn slow_and_large_callers_hold_no_place() {
     let stage = Stage::new("drop-in-slow").await;
+    stage.limited("connections = 4\nheader_timeout = \"1s\"");
     let daemon = Daemon::start(&stage, None).await;
-    let sent = "POST / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nContent-Length: 10\r\n\r\n{";
-    let (status, _, body) = exchange(&daemon, sent).await;
-    assert_eq!(status, 408, "{body}");
+    let (endless, large) = ("x".repeat(100), "x".repeat(100_000));
+    let body = "POST / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nContent-Length: 10\r\n\r\n{";
+    let chunked = "POST / HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let many = "x-many: 1\r\n".repeat(200);
+    for (sent, status) in [
+        // A head that never ends, a body that never comes, and one that comes without an end.
+        ("POST / HTTP/1.1\r\nHost: gate\r\nX-Slow: ".to_owned(), ""),
+        (body.to_owned(), "HTTP/1.1 408 "),
+        (format!("{chunked}1\r\n{{\r\n"), "HTTP/1.1 408 "),
+        (format!("{chunked}186a0\r\n{large}\r\n"), "HTTP/1.1 413 "),
+        // Heads that are too large, or have too much in them.
+        (format!("POST / HTTP/1.1\r\nHost: gate\r\nX-Large: {large}\r\n\r\n"), "HTTP/1.1 431 "),
+        (format!("POST /{large} HTTP/1.1\r\nHost: gate\r\n\r\n"), "HTTP/1.1 4"),
+        (format!("POST / HTTP/1.1\r\nHost: gate\r\n{many}\r\n"), "HTTP/1.1 431 "),
+        // No HTTP at all.
+        (endless, ""),
+    ] {
+        // More of them than there are places, all at once: each must go before the next is served.
+        let mut streams = Vec::new();
+        for _ in 0..6 {
+            let mut stream = TcpStream::connect(&daemon.kms_endpoint).await.unwrap();
+            // It may be refused before all of it has been read.
+            let _ = stream.write_all(sent.as_bytes()).await;
+            streams.push(stream);
+        }
+        for mut stream in streams {
+            let answer = until_it_ends(&mut stream).await;
+            assert!(answer.starts_with(status), "{}: {answer}", sent.chars().take(80).collect::<String>());
+        }
+    }
+    let (status, _, body) = exchange(&daemon, &request("POST", "/", "", "{}")).await;
+    assert_eq!(status, 400, "{body}");
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_does_not_go_on_holds_no_place() {
+    let stage = Stage::new("drop-in-handshake").await;
+    stage.listening_with_tls("localhost");
+    stage.limited("connections = 2\nheader_timeout = \"1s\"");
+    let daemon = Daemon::start(&stage, None).await;
+    // Nothing; the first bytes of a record; and plain HTTP.
+    for sent in [&b""[..], &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], b"POST / HTTP/1.1\r\nHost: gate\r\n\r\n"] {
+        let mut streams = Vec::new();
+        for _ in 0..4 {
+            let mut stream = TcpStream::connect(&daemon.kms_endpoint).await.unwrap();
+            let _ = stream.write_all(sent).await;
+            streams.push(stream);
+        }
+        for mut stream in streams {
+            let answer = until_it_ends(&mut stream).await;
+            assert!(!answer.contains("HTTP/1.1"), "{answer}");
+        }
+    }
     daemon.terminate().await;
 }
