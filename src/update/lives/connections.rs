@@ -3,18 +3,8 @@
 use super::*;
 
 fn planned_connection(state: ConnectionState, to: ConnectionChange) -> Result<Plan, PlanRefused> {
-    let now = Timestamp::from_unix(1_000_000);
-    let wanted = Wanted {
-        id: UpdateId::new(&IdSource::from_seed(1), now),
-        change: Change::default(),
-        options: Options::default(),
-        former_credential: Some(credential(FORMER_ID, "f")),
-        former_password: false,
-        waivers: Vec::new(),
-        keys: None,
-        by: "tester".into(),
-    };
-    plan_connection(&store(state), wanted, to, &Policy::default(), now)
+    let wanted = wanted(Change::default(), Some(former_credential()), Options::default());
+    plan_connection(&store(state), wanted, to, &Policy::default(), beginning())
 }
 
 const FAILED: ConnectionState = ConnectionState::Failed(ConnectionErrorCode::XksProxyTimedOut);
@@ -67,56 +57,36 @@ fn only_a_disconnect_that_says_so_goes_on_without_a_passed_preflight() {
 
 #[test]
 fn a_change_in_place_is_refused_where_it_disconnects() {
-    let now = Timestamp::from_unix(1_000_000);
-    let wanted = |change| Wanted {
-        id: UpdateId::new(&IdSource::from_seed(1), now),
-        change,
-        options: Options { in_place: true, ..Options::default() },
-        former_credential: None,
-        former_password: false,
-        waivers: Vec::new(),
-        keys: None,
-        by: "tester".into(),
+    let options = Options { in_place: true, ..Options::default() };
+    let planned = |state, change| {
+        let wanted = wanted(change, None, options.clone());
+        plan(&store(state), wanted, &Policy::default(), beginning()).map(|plan| plan.steps.clone())
     };
-    let planned =
-        |state, change| plan(&store(state), wanted(change), &Policy::default(), now).map(|plan| plan.steps.clone());
     let because = "XksProxyUriEndpoint".to_owned();
     assert_eq!(planned(ConnectionState::Connected, endpoint_change()), Err(PlanRefused::NotDisconnected { because }));
     assert_eq!(planned(ConnectionState::Disconnected, endpoint_change()), Ok(vec![Step::Update]));
 }
 
-fn requests() -> impl Strategy<Value = (ConnectionState, ConnectionChange)> {
-    prop_oneof![
-        Just((ConnectionState::Disconnected, ConnectionChange::Connect)),
-        Just((ConnectionState::Connected, ConnectionChange::Disconnect)),
-        Just((ConnectionState::Connected, ConnectionChange::DisconnectAnyway)),
-        Just((FAILED, ConnectionChange::Disconnect)),
-    ]
+fn a_connection(mut random: StdRng, tally: &mut Tally) {
+    let (state, to) = match random.random_range(0..4) {
+        0 => (ConnectionState::Disconnected, ConnectionChange::Connect),
+        1 => (ConnectionState::Connected, ConnectionChange::Disconnect),
+        2 => (ConnectionState::Connected, ConnectionChange::DisconnectAnyway),
+        _ => (FAILED, ConnectionChange::Disconnect),
+    };
+    let plan = planned_connection(state, to).unwrap();
+    let (others, gated) = (random.random(), random.random());
+    let house = if gated { House::any(&mut random) } else { House::empty() };
+    let lived = live(&plan, World::new(&plan, random, others), house);
+    let mut updates =
+        lived.events.iter().filter(|event| matches!(event, Event::StepIntended { step: Step::Update, .. }));
+    assert!(updates.next().is_none(), "a setting was sent");
+    assert!(!matches!(lived.ending, Ending::Unproven { .. }), "no rotation was asked for");
+    tally.count(lived.word());
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(1000)))]
-
-    #[test]
-    fn they_end_as_asked_or_as_found_or_stuck((state, to) in requests(), others in any::<bool>(), seed in any::<u64>()) {
-        let plan = planned_connection(state.clone(), to).unwrap();
-        let world = World::new(&plan, seed, others);
-        let (ending, events, world) = live(&plan, world);
-        let mut updates = events.iter().filter(|event| matches!(event, Event::StepIntended { step: Step::Update, .. }));
-        prop_assert!(updates.next().is_none(), "a setting was sent");
-        match ending {
-            Ending::Stuck { .. } => {}
-            Ending::Unproven { .. } => prop_assert!(false, "no rotation was asked for"),
-            Ending::Verified => {
-                let asked = if to == ConnectionChange::Connect { ConnectionState::Connected } else { ConnectionState::Disconnected };
-                prop_assert_eq!(&world.store.state, &asked);
-            }
-            // A FAILED key store cannot be made FAILED again.
-            Ending::RolledBack { .. } if state == FAILED => {}
-            Ending::RolledBack { .. } => prop_assert_eq!(&world.store.state, &state),
-            Ending::Blocked { .. } | Ending::Refused { .. } | Ending::Abandoned { .. } => {
-                prop_assert!(others || world.store.state == state);
-            }
-        }
-    }
+#[test]
+fn they_end_as_asked_or_as_found_or_stuck() {
+    let endings = ["verified", "rolled_back", "blocked", "stuck", "refused: frozen", "refused: outside_window"];
+    lives("connects and disconnects", 1_000, a_connection).has(&endings);
 }

@@ -1,0 +1,49 @@
+//! Lives behind the gate: with freezes that come, go and end, hours kept free for outages, and people who agree, agree
+//! wrongly, or break the glass.
+
+use super::*;
+
+fn a_gated_change(mut random: StdRng, tally: &mut Tally) {
+    let (change, former) = any_change(&mut random);
+    let approval = [ApprovalRule::None, ApprovalRule::One, ApprovalRule::Two][random.random_range(0..3)];
+    let state = if random.random_ratio(3, 4) { ConnectionState::Connected } else { ConnectionState::Disconnected };
+    let break_glass = random.random_ratio(1, 8).then(|| "the proxy burns".to_owned());
+    let options = Options { connect: random.random(), acknowledge_outage: true, break_glass, ..Options::default() };
+    let policy = Policy { approval, ..Policy::default() };
+    let plan = plan(&store(state), wanted(change, former, options), &policy, beginning()).unwrap();
+    let house = House::any(&mut random);
+    let others = random.random_ratio(1, 4);
+    let lived = live(&plan, World::new(&plan, random, others), house);
+    if plan.break_glass.is_some() && lived.ending == Ending::Verified {
+        tally.count("verified by broken glass");
+    }
+    for denied in &lived.denied {
+        tally.count(denied);
+    }
+    tally.count(lived.word());
+}
+
+#[test]
+fn nothing_is_sent_past_a_shut_gate() {
+    lives("gated changes", 1_500, a_gated_change).has(&[
+        "verified",
+        "verified by broken glass",
+        "rolled_back",
+        "blocked",
+        "abandoned",
+        "refused: drift",
+        "refused: expired",
+        "refused: frozen",
+        "refused: outside_window",
+        "permit denied: frozen",
+        "permit denied: outside_window",
+        "permit denied: stale_preflight",
+        "approval denied: author_may_not_approve",
+        "approval denied: already_approved",
+        "approval denied: other_plan",
+        "approval denied: outage_not_acknowledged",
+        "approval denied: frozen",
+        "approval denied: not_awaiting_approval",
+        "approval denied: expired",
+    ]);
+}
