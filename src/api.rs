@@ -141,6 +141,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(guarded)
         .merge(metrics)
         .route("/openapi.json", get(openapi::serve))
+        .route("/runbooks", get(crate::runbooks::serve))
         .route("/readyz", get(operations::ready))
         .route("/-/ready", get(operations::ready))
         .layer(from_fn_with_state(service.clone(), bound))

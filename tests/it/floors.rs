@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["probe", "listener", "oidc", "aws", "journal/codec", "journal/seal", "journal/sqlite", "journal/postgres"],
     &["preflight", "enumeration", "notary"],
     &["monitor", "driver"],
-    &["api", "kms_endpoint", "metrics", "render"],
+    &["api", "kms_endpoint", "metrics", "render", "runbooks"],
     &["cli", "app", "config", "telemetry", "main"],
 ];
 
@@ -25,6 +25,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("api", "metrics", "the API serves the exposition"),
     ("kms_endpoint", "metrics", "the endpoint counts its answers"),
     ("api", "render", "the API answers with rendered reports"),
+    ("api", "runbooks", "runbooks are served beside the API"),
     ("cli", "app", "serve runs the app"),
     ("cli", "config", "commands read configuration"),
     ("cli", "telemetry", "commands start logging"),

@@ -23,6 +23,9 @@ mod daemon;
 /// The KMS keys of a key store, found through the AWS SDK at the simulated KMS.
 mod enumeration;
 
+/// What is deployed beside the binary: alert rules, runbooks, dashboards, units, images, charts, policies.
+mod deploy;
+
 /// What resolvers say, from the sandbox's name server.
 mod dns;
 
