@@ -44,7 +44,7 @@ use crate::notary::{self, Notary};
 use crate::oidc::Issuer;
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
-use crate::update::{KnownKeys, Policy};
+use crate::update::{KnownKeys, PROPAGATION, Policy};
 use crate::vpc::VpcReader;
 
 /// EC2 and Elastic Load Balancing answer what they know.
@@ -125,6 +125,13 @@ pub enum BuildError {
          set kms.observe_only, or let kms.endpoint_url be a simulation on loopback"
     )]
     LaboratoryGate,
+    /// Rotations that wait for less than KMS takes, before a KMS that is none of the laboratory.
+    #[error(
+        "update.rotation.least_propagation_wait is less than 5 minutes, for which a real KMS may use the former \
+         credential, and KMS here is a real one: leave it out, set kms.observe_only, or let kms.endpoint_url be a \
+         simulation on loopback"
+    )]
+    HastyRotation,
     /// A simulated EC2 or Elastic Load Balancing before a KMS that is none.
     #[error(
         "vpc.ec2_endpoint_url or vpc.elbv2_endpoint_url is a simulation, and KMS here is a real one: leave it out, set \
@@ -198,6 +205,10 @@ impl App {
         }
         if preflight.trust.is_lab() && !kms.observe_only && !kms.endpoint_url.as_deref().is_some_and(is_simulation) {
             return Err(BuildError::LaboratoryGate);
+        }
+        let hasty = update.rotation.least_propagation < PROPAGATION;
+        if hasty && !kms.observe_only && !kms.endpoint_url.as_deref().is_some_and(is_simulation) {
+            return Err(BuildError::HastyRotation);
         }
         let is_simulated = |url: &Option<String>| url.as_deref().is_some_and(is_simulation);
         let simulated_vpc = is_simulated(&vpc.ec2_endpoint_url) || is_simulated(&vpc.elbv2_endpoint_url);
@@ -598,6 +609,7 @@ fn policy(update: &config::UpdatePolicy, stores: &[config::WatchedKeyStore]) -> 
         connect_cloudhsm: update.connect_wait,
         disconnect: update.disconnect_wait,
         acknowledge_outage: update.acknowledge_outage,
+        rotation: update.rotation.clone(),
         pause: update.poll_interval,
         ..Policy::default()
     }

@@ -27,6 +27,7 @@ mod resolve;
 mod schema;
 mod secret;
 mod settings;
+mod update;
 mod waiver;
 mod window;
 

@@ -47,7 +47,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             crash_after_journal_writes: arguments.crash_after_journal_writes,
         };
         let app = match App::build(config, parts).await {
-            Err(error @ (BuildError::OtherRegion { .. } | BuildError::LaboratoryGate)) => {
+            Err(error @ (BuildError::OtherRegion { .. } | BuildError::LaboratoryGate | BuildError::HastyRotation)) => {
                 return Err(Usage(error.to_string()).into());
             }
             built => built?,

@@ -16,9 +16,9 @@ use super::raw::{Section, Taken};
 use super::secret::{self, Environment};
 use super::settings::{
     AuditSettings, CloudHsmSettings, Config, HttpLimits, KmsSettings, Listen, MonitorSchedule, NamedCredential,
-    PreflightSettings, UpdatePolicy, VpcSettings, WatchedKeyStore,
+    PreflightSettings, VpcSettings, WatchedKeyStore,
 };
-use super::{waiver, window};
+use super::waiver;
 use crate::audit::SigningKey;
 use crate::key_store::{
     AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
@@ -397,28 +397,6 @@ impl Resolver<'_> {
             history: history?,
             enumerate_every: enumerate_every?,
             canary_interval: canary_interval?,
-        })
-    }
-
-    fn update(&mut self, mut section: Section, stores: Option<&BTreeSet<CustomKeyStoreId>>) -> Option<UpdatePolicy> {
-        let approval = section.text("approval").and_then(|word| ApprovalRule::parse(&word.value));
-        let plan_expiry = section.duration("plan_expiry");
-        let preflight_expiry = section.duration("preflight_expiry");
-        let disconnect_wait = section.duration("disconnect_wait");
-        let connect_wait = section.duration("connect_wait");
-        let poll_interval = section.duration("poll_interval");
-        let acknowledge_outage = section.flag("acknowledge_outage");
-        let windows = section.sections("windows").and_then(|all| window::windows(all, stores, self.faults));
-        section.finish(self.faults);
-        Some(UpdatePolicy {
-            approval: approval?,
-            plan_expiry: plan_expiry?,
-            preflight_expiry: preflight_expiry?,
-            disconnect_wait: disconnect_wait?,
-            connect_wait: connect_wait?,
-            poll_interval: poll_interval?,
-            acknowledge_outage: acknowledge_outage?,
-            windows: windows?,
         })
     }
 }

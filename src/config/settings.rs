@@ -22,7 +22,7 @@ use crate::kms_endpoint::KmsCredential;
 use crate::listener::Rate;
 use crate::oidc::IssuerSettings;
 use crate::probe::{Egress, ResolverSettings, TrustRoots};
-use crate::update::{ApprovalRule, Windows};
+use crate::update::{ApprovalRule, RotationPolicy, Windows};
 
 /// A whole configuration without fault.
 #[derive(Clone, Debug)]
@@ -294,6 +294,8 @@ pub struct UpdatePolicy {
     pub poll_interval: Duration,
     /// `acknowledge_outage`: an update that disconnects must say that it knows.
     pub acknowledge_outage: bool,
+    /// `rotation`: how the proxy's credential is rotated.
+    pub rotation: RotationPolicy,
     /// `windows`: when keys may be taken out of use.
     pub windows: Windows,
 }

@@ -43,7 +43,7 @@ pub const PROOFS: u32 = 3;
 pub struct RotationPolicy {
     /// How long the former credential stays accepted after the update, if the requester says nothing; default 6 minutes.
     pub propagation: Duration,
-    /// The least that a requester may ask for; [`PROPAGATION`] except in a laboratory.
+    /// The least that a requester may ask for; less than [`PROPAGATION`] in a laboratory only.
     pub least_propagation: Duration,
     /// Between two looks while the update propagates; default 30 seconds.
     pub watch_every: Duration,
@@ -91,7 +91,11 @@ impl Rotation {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let propagation = asked.propagation_seconds.map_or(policy.propagation, Duration::from_secs);
         if propagation < policy.least_propagation {
-            return Err("must be at least 300: KMS may use the former credential for 5 minutes after the update");
+            return Err(if policy.least_propagation == PROPAGATION {
+                "must be at least 300: KMS may use the former credential for 5 minutes after the update"
+            } else {
+                "must be at least update.rotation.least_propagation_wait of the daemon's configuration"
+            });
         }
         if propagation > Duration::from_hours(24) {
             return Err("must be at most 86400");

@@ -70,6 +70,8 @@ mod replicas;
 
 /// Requests that a proxy must refuse, and why it refuses one that it should not.
 mod refusals;
+/// Rotations of a proxy's credential through the real daemon, to their proof and to every other end.
+mod rotation;
 /// The sandbox command and its story.
 mod sandbox;
 /// TLS as KMS sees it: AWS's list, several addresses, facts of refused certificates.

@@ -49,12 +49,12 @@ pub(super) const PREFLIGHT: &[Key] = &[
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),
 ];
 
-pub(super) const ROUTE: &[Key] = &[
+const ROUTE: &[Key] = &[
     key("host", Shape::Text, Required, "the host of an XksProxyUriEndpoint"),
     key("connect_to", Shape::Texts(64), Required, "addresses with port to connect to instead"),
 ];
 
-pub(super) const WAIVER: &[Key] = &[
+const WAIVER: &[Key] = &[
     key("check", Shape::Text, Required, "the check, by its id in the catalogue"),
     key("key_store", Shape::Text, Optional, "the CustomKeyStoreId it is waived for, if not all"),
     key("owner", Shape::Text, Required, "who answers for it; shown in every report"),

@@ -47,6 +47,7 @@ pub(super) const UPDATE: &[Key] = &[
         Default("true"),
         "whether an update that disconnects must acknowledge that keys will be out of use",
     ),
+    key("rotation", Shape::Section(ROTATION), Optional, "how the proxy's credential is rotated"),
     key(
         "windows",
         Shape::Sections(WINDOW, 100),
@@ -55,7 +56,40 @@ pub(super) const UPDATE: &[Key] = &[
     ),
 ];
 
-pub(super) const WINDOW: &[Key] = &[
+const ROTATION: &[Key] = &[
+    key(
+        "propagation_wait",
+        Shape::Duration(SECOND, 24 * HOUR),
+        Default("\"6m\""),
+        "for how long both credentials are watched after the update, where its requester says nothing",
+    ),
+    key(
+        "least_propagation_wait",
+        Shape::Duration(SECOND, 24 * HOUR),
+        Default("\"5m\""),
+        "the least of it that may be asked for; less than KMS takes, 5 minutes, is for a simulated KMS",
+    ),
+    key(
+        "watch_interval",
+        Shape::Duration(100, 5 * MINUTE),
+        Default("\"30s\""),
+        "how often both credentials are tried meanwhile",
+    ),
+    key(
+        "look_interval",
+        Shape::Duration(100, 24 * HOUR),
+        Default("\"5m\""),
+        "how often the former credential is tried while somebody is to remove it",
+    ),
+    key(
+        "removal_wait",
+        Shape::Duration(SECOND, 90 * 24 * HOUR),
+        Default("\"7d\""),
+        "how long somebody may take to remove it, before that is told as a failure",
+    ),
+];
+
+const WINDOW: &[Key] = &[
     key(
         "key_store",
         Shape::Text,

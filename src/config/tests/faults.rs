@@ -58,6 +58,14 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[update]\napproval = \"three\"",
         "line 4: update.approval: must be \"none\" or \"one\" or \"two\" (found \"three\")",
     ),
+    (
+        "[update.rotation]\npropagation_wait = \"2m\"",
+        "line 3: update.rotation.propagation_wait: must be at least least_propagation_wait, which is 5m",
+    ),
+    (
+        "[update.rotation]\nleast_propagation_wait = \"0s\"",
+        "line 4: update.rotation.least_propagation_wait: must be a duration from \"1s\" to \"1d\", such as \"250ms\", \"30s\" or \"5m\" (found \"0s\")",
+    ),
     ("[[update]]\n", "line 3: update: must be a table, not array"),
     ("[tokens]\n", "line 3: tokens: must be a list of at most 100 tables, not table"),
     (

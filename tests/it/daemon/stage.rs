@@ -39,6 +39,7 @@ pub(crate) struct Stage {
     pub(crate) new: SandboxProxy,
     pub(crate) key_store: String,
     pub(crate) directory: PathBuf,
+    pki: Arc<Pki>,
 }
 
 impl Stage {
@@ -159,6 +160,22 @@ impl Stage {
         std::fs::write(file, changed).unwrap();
     }
 
+    /// Another proxy behind the name of the present one, at an address of its own; a daemon that is started afterwards
+    /// knows it.
+    pub(crate) async fn beside_the_old(&self) -> SandboxProxy {
+        let beside = proxy(&self.pki, OLD).await;
+        let alone = self.old.address().to_string();
+        self.reconfigured(&alone, &format!("{alone}\", \"{}", beside.address()));
+        beside
+    }
+
+    /// With more at the end of its configuration file.
+    pub(crate) fn configured_with(&self, more: &str) {
+        let file = self.directory.join("config.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, [&text, more].join("\n")).unwrap();
+    }
+
     /// Another configuration file, with one URL for another.
     pub(crate) fn configured_for(&self, name: &str, url: &str, other: &str) -> PathBuf {
         let text = std::fs::read_to_string(self.directory.join("config.toml")).unwrap();
@@ -175,14 +192,7 @@ impl Stage {
         place: impl FnOnce(SeedStore) -> SeedStore,
     ) -> Self {
         let pki = Arc::new(Pki::new(wall_clock()()).unwrap());
-        let start = |endpoint: &str| {
-            let host = endpoint.trim_start_matches("https://");
-            let mut settings = ProxySettings::new(Arc::clone(&pki), wall_clock(), host, PATH);
-            settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET.to_owned());
-            settings.keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
-            SandboxProxy::start(settings)
-        };
-        let (old, new) = (start(OLD).await.unwrap(), start(NEW).await.unwrap());
+        let (old, new) = (proxy(&pki, OLD).await, proxy(&pki, NEW).await);
         let mut settings = KmsSettings::new(wall_clock(), AWS_ACCESS_KEY_ID, AWS_SECRET);
         let mut roots = RootCertStore::empty();
         roots.add(pki.root_der().clone()).unwrap();
@@ -203,7 +213,7 @@ impl Stage {
         std::fs::write(directory.join("sealing-key.secret"), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
         private(&directory.join("kms-endpoint.secret"));
         std::fs::write(directory.join("kms-endpoint.secret"), KMS_SECRET).unwrap();
-        let stage = Self { kms, cloudhsm: None, ec2: None, old, new, key_store, directory };
+        let stage = Self { kms, cloudhsm: None, ec2: None, old, new, key_store, directory, pki };
         std::fs::write(stage.directory.join("config.toml"), stage.configuration(kms_settings, key_store_settings))
             .unwrap();
         stage
@@ -287,6 +297,15 @@ sha256 = "{hash}"
         members["options"] = json!({ "acknowledge_outage": true });
         members
     }
+}
+
+/// A proxy that accepts the credential of all, and has the test key.
+async fn proxy(pki: &Arc<Pki>, endpoint: &str) -> SandboxProxy {
+    let host = endpoint.trim_start_matches("https://");
+    let mut settings = ProxySettings::new(Arc::clone(pki), wall_clock(), host, PATH);
+    settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET.to_owned());
+    settings.keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
+    SandboxProxy::start(settings).await.unwrap()
 }
 
 /// The credentials of the KMS drop-in endpoint: name, access key id, and what else is said of it.
