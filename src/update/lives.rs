@@ -11,6 +11,41 @@
 //!
 //! A life is a function of its number, so that one that failed can be lived again. `XKS_PREFLIGHT_LIVES` says how many
 //! are lived of each kind.
+//!
+//! # What it catches
+//!
+//! These rules were broken by hand, one at a time. Beside each is the first life that noticed, of changes (c), gated
+//! changes (g), connects and disconnects (d) and rotations (r), which are counted from 0:
+//!
+//! | broken | noticed by |
+//! |---|---|
+//! | a permit looks at no freeze and no window | g 146, d 26, r 16 |
+//! | a permit takes a pre-flight of any age | c 0, g 16, d 7, r 2 |
+//! | a permit takes an expired plan | g 425 |
+//! | a permit takes a cancelled update | d 896 |
+//! | no freeze stops anything | g 37, d 26, r 16 |
+//! | a freeze does not end by itself | g 100 |
+//! | a freeze ends one second late | by no life; the test in `freeze.rs` notices |
+//! | windows are not kept | g 2, d 8 |
+//! | authors approve; authors approve under another spelling | g 1; g 1 |
+//! | one person twice counts as two; one is enough for two | g 19; g 1 |
+//! | any digest is approved; an outage need not be acknowledged | g 5; g 62 |
+//! | inconclusive passes | c 2, g 4, d 23, r 4 |
+//! | a pre-flight of other settings passes | c 32, g 138, d 324, r 28 |
+//! | drift is not looked for | c 209, g 60, d 39, r 278 |
+//! | somebody else's settings are overwritten on the way back | c 310, g 49 |
+//! | a call without an answer is sent again at once | c 22, g 32, d 146, r 328 |
+//! | what was intended before a crash is taken for not sent | c 3, g 0, d 251, r 0 |
+//! | an update that arrived late is not seen | c 18, g 5, r 20 |
+//! | a connect that arrived late is not seen | c 3, g 10, d 42 |
+//! | what KMS refused is sent again | c 12, g 0 |
+//! | going back ends with the key store DISCONNECTED | c 16, g 30, d 75 |
+//! | going back leaves the new secret | c 8, g 8, r 0 |
+//! | going back overtakes a new secret that is still on its way | c 630, g 621, r 394 |
+//! | a connect that FAILED is verified | c 16, g 10, d 5 |
+//! | a verification that is blocked; that is inconclusive is enough | c 8, g 165, d 164, r 40; c 131, g 33, d 94, r 2 |
+//! | a cancelled update begins | c 10, g 54, d 44, r 37 |
+//! | a rotation does not wait for KMS to propagate; one look proves a removal | r 0; r 2 |
 
 mod behind_the_gate;
 mod changes;

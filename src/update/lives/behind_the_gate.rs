@@ -9,7 +9,9 @@ fn a_gated_change(mut random: StdRng, tally: &mut Tally) {
     let state = if random.random_ratio(3, 4) { ConnectionState::Connected } else { ConnectionState::Disconnected };
     let break_glass = random.random_ratio(1, 8).then(|| "the proxy burns".to_owned());
     let options = Options { connect: random.random(), acknowledge_outage: true, break_glass, ..Options::default() };
-    let policy = Policy { approval, ..Policy::default() };
+    let hurried = random.random_ratio(1, 4);
+    let plan_valid_for = Duration::from_secs(if hurried { random.random_range(5..120) } else { 3_600 });
+    let policy = Policy { approval, plan_valid_for, ..Policy::default() };
     let plan = plan(&store(state), wanted(change, former, options), &policy, beginning()).unwrap();
     let house = House::any(&mut random);
     let others = random.random_ratio(1, 4);
@@ -35,6 +37,7 @@ fn nothing_is_sent_past_a_shut_gate() {
         "refused: expired",
         "refused: frozen",
         "refused: outside_window",
+        "permit denied: expired",
         "permit denied: frozen",
         "permit denied: outside_window",
         "permit denied: stale_preflight",
