@@ -107,9 +107,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether no mutation is known to have had an effect, though one may have had it late.
+    /// Whether no mutation is known to have had an effect, though one may have had it late, or where nobody can see it.
+    ///
+    /// What comes next is the first mutation then, and needs all that the first one needs, however often it was sent.
     pub fn is_still_first(&self) -> bool {
-        self.done == 0 && !self.blind
+        self.done == 0
     }
 }
 

@@ -131,8 +131,11 @@ fn settled_forward(plan: &Plan, run: Run, step: Step, outcome: &StepOutcome) -> 
             ..run
         })),
         // The first mutation had no effect, so none has happened yet: back behind the gate, where a fresh pre-flight
-        // is needed again. Not so when an earlier attempt may take effect late: then there may be something to undo.
-        StepOutcome::Refused { .. } | StepOutcome::NotDone { .. } if run.is_still_first() && !run.unseen => {
+        // is needed again. Not so when an earlier attempt may take effect late, or did so where nobody can see it: then
+        // there may be something to undo.
+        StepOutcome::Refused { .. } | StepOutcome::NotDone { .. }
+            if run.is_still_first() && !run.unseen && !run.blind =>
+        {
             Ok(Phase::Ready(Ready { attempts: run.attempts, failure: Some(outcome.clone()), ..run.ready }))
         }
         _ => {

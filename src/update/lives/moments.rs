@@ -163,3 +163,32 @@ fn a_repeated_connect_that_is_refused_because_the_first_arrived_is_no_failure() 
     let untouched = KeyStore { state: ConnectionState::Disconnected, ..plan.new.clone() };
     assert!(matches!(decide(&state, Some(&untouched), moment), Decision::RollBack { .. }));
 }
+
+#[test]
+fn an_update_that_nobody_can_see_is_sent_again_only_as_the_first_mutation_that_it_may_be() {
+    let change = Change { credential: Some(credential(FORMER_ID, "n")), ..Change::default() };
+    let plan = planned(change, ConnectionState::Connected, Some(former_credential()), Options::default());
+    let (direction, step) = (Direction::Forward, Step::Update);
+    assert_eq!(plan.steps, [step]);
+    let intended = walk(&plan).apply(&Event::StepIntended { direction, step, attempt: 1 }).unwrap();
+    let outcome = StepOutcome::Unobservable { why: "a secret is shown nowhere".into() };
+    let state = intended.apply(&Event::StepSettled { direction, step, outcome }).unwrap();
+    let next = |now, barriers: &Barriers| {
+        let moment = Moment { now, waited: Duration::from_mins(1) };
+        let decided = super::super::decide(&state, Some(&plan.expected), moment, barriers);
+        (decided, state.permit(direction, step, now, barriers).map(drop))
+    };
+    let soon = plan.created_at.plus(Duration::from_secs(30));
+    let (decided, permit) = next(soon, &Barriers::default());
+    assert_eq!((decided, permit), (Decision::Perform(step), Ok(())));
+    // The process was away for hours: its pre-flight proves nothing any more.
+    let (decided, permit) = next(plan.created_at.plus(Duration::from_hours(3)), &Barriers::default());
+    assert!(matches!(decided, Decision::RollBack { .. }), "{decided:?}");
+    assert!(matches!(permit, Err(Denied::Stale { .. } | Denied::Expired { .. })), "{permit:?}");
+    // Changes were frozen meanwhile.
+    let freeze = Freeze { key_store: None, reason: "quarter end".into(), by: "ann".into(), since: soon, until: None };
+    let frozen = Barriers { freeze: Some(freeze), ..Barriers::default() };
+    let (decided, permit) = next(soon, &frozen);
+    assert!(matches!(decided, Decision::RollBack { .. }), "{decided:?}");
+    assert!(matches!(permit, Err(Denied::Frozen(_))), "{permit:?}");
+}

@@ -118,7 +118,7 @@ impl Oracle {
             assert!((open.direction, open.step) == (direction, step), "another step was intended");
             open.outcome = Some(outcome.clone());
         }
-        if matches!(outcome, StepOutcome::Done { .. } | StepOutcome::Unobservable { .. }) {
+        if outcome.is_done() {
             self.begun = true;
         }
         if direction == Direction::Forward && outcome.is_done() {
