@@ -24,4 +24,4 @@ pub use certificate::{CertificateName, CertificateRefused, ClientCertificate, Kn
 pub use principal::{Forbidden, Grant, KeyStoreName, Method, Principal};
 pub use role::{Permission, Role};
 pub use scope::{InvalidPattern, Pattern, Scope};
-pub use token::{InvalidTokenHash, KnownToken, Token, TokenHash, TokenRefused, identify};
+pub use token::{InvalidTokenHash, KnownToken, Token, TokenHash, TokenRefused, identify, identify_hash};

@@ -11,21 +11,21 @@
 //! Callers may be slow, many, or hostile: connections, requests at once, event streams, heads and bodies are all
 //! bounded in number, size and time. Authorization is never logged.
 
-mod access;
-mod approvals;
-mod audit;
+pub(crate) mod access;
+pub(crate) mod approvals;
+pub(crate) mod audit;
 mod body;
 mod callers;
-mod events;
+pub(crate) mod events;
 mod freeze;
-mod key_stores;
+pub(crate) mod key_stores;
 mod openapi;
 mod operations;
 mod precondition;
-mod preflights;
-mod problem;
+pub(crate) mod preflights;
+pub(crate) mod problem;
 mod request;
-mod updates;
+pub(crate) mod updates;
 mod view;
 mod witness;
 
@@ -156,7 +156,7 @@ pub fn router(service: Arc<Service>) -> Router {
 }
 
 /// Only so many requests at once, and none for ever.
-async fn bound(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+pub(crate) async fn bound(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let Ok(_place) = service.requests.try_acquire() else {
         let detail = "too many requests are being worked on; ask again in a moment";
         return Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)

@@ -42,6 +42,7 @@ use crate::metrics::{CountedDescriber, CountedJournal, CountedLister, CountedRea
 use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use crate::notary::{self, Notary};
 use crate::oidc::Issuer;
+use crate::page;
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::probe::{Prober, ProberError, ProberSettings};
 use crate::update::{KnownKeys, PROPAGATION, Policy};
@@ -464,7 +465,9 @@ impl App {
             let Some(KmsEndpoint { listener, router, .. }) = self.kms_endpoint else { return true };
             listener::serve(listener, router, self.connections.clone(), stop.clone()).await
         };
-        let api = listener::serve(self.listener, api::router(self.service), self.connections.clone(), stop.clone());
+        let secure = self.connections.tls.is_some();
+        let router = api::router(Arc::clone(&self.service)).merge(page::router(self.service, secure));
+        let api = listener::serve(self.listener, router, self.connections.clone(), stop.clone());
         let (api, kms_endpoint) = tokio::join!(api, kms_endpoint);
         if !(api && kms_endpoint) {
             tracing::warn!("some requests were cut off: they did not end within {} s", GRACE.as_secs());

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
-//! floor 5  api kms_endpoint metrics render runbooks        faces: translate in and out, decide nothing
+//! floor 5  page -> api kms_endpoint metrics render runbooks   faces: translate in and out, decide nothing
 //! floor 4  monitor preflight driver enumeration notary  engines: schedules, orchestration, shutdown
 //! floor 3  probe listener aws/*                      adapters: sockets, AWS clients, SQL
 //!          journal/{codec,seal,sqlite}
@@ -52,6 +52,7 @@ pub mod preflight;
 pub mod api;
 pub mod kms_endpoint;
 pub mod metrics;
+pub mod page;
 pub mod render;
 pub mod runbooks;
 // floor 6

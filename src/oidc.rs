@@ -167,6 +167,14 @@ pub fn looks_like_jwt(token: &str) -> bool {
     token.len() <= LONGEST && token.split('.').count() == 3 && token.split('.').all(url_safe) && token.starts_with("ey")
 }
 
+/// When a token ends by its own words: for whoever has verified it already.
+pub fn expiry(token: &str) -> Option<Timestamp> {
+    let claims = jsonwebtoken::dangerous::insecure_decode::<Map<String, Value>>(token).ok()?.claims;
+    let seconds = seconds(&claims, "exp").ok()??;
+    #[expect(clippy::cast_possible_truncation, reason = "a float beyond i64 becomes its end, which ends the calendar")]
+    Some(Timestamp::from_unix(seconds as i64))
+}
+
 /// The issuer whose token this claims to be: nothing of it is believed before the signature is checked.
 pub fn issuer_of<'a>(issuers: &'a [Arc<Issuer>], token: &str) -> Result<&'a Arc<Issuer>, JwtRefused> {
     let claimed = jsonwebtoken::dangerous::insecure_decode::<Map<String, Value>>(token);

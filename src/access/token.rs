@@ -73,7 +73,8 @@ impl TokenHash {
         *self == Self::of(token)
     }
 
-    fn of(token: &str) -> Self {
+    /// Of what somebody sent.
+    pub fn of(token: &str) -> Self {
         let mut hash = [0_u8; 32];
         let digest = digest::digest(&digest::SHA256, token.as_bytes());
         for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
@@ -132,8 +133,16 @@ pub enum TokenRefused {
 
 /// Whose token this is. Every hash is compared, so that the time taken tells nothing about the list.
 pub fn identify<'a>(known: &'a [KnownToken], token: &str, now: Timestamp) -> Result<&'a Arc<Principal>, TokenRefused> {
-    let presented = TokenHash::of(token);
-    let found = known.iter().fold(None, |found, one| if one.hash == presented { Some(one) } else { found });
+    identify_hash(known, &TokenHash::of(token), now)
+}
+
+/// The same for a token of which only the hash was kept: that of somebody who signed in with it.
+pub fn identify_hash<'a>(
+    known: &'a [KnownToken],
+    presented: &TokenHash,
+    now: Timestamp,
+) -> Result<&'a Arc<Principal>, TokenRefused> {
+    let found = known.iter().fold(None, |found, one| if one.hash == *presented { Some(one) } else { found });
     let found = found.ok_or(TokenRefused::Unknown)?;
     // The instant itself is too late: an expiry is the first instant at which it is over.
     if found.expires.is_some_and(|expires| now >= expires) {

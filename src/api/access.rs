@@ -28,22 +28,22 @@ use crate::update::Plan;
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Needs {
+pub(crate) struct Needs {
     /// To do this ...
-    pub(super) permission: Permission,
+    pub(crate) permission: Permission,
     /// ... on this.
-    pub(super) on: On,
+    pub(crate) on: On,
 }
 
 impl Needs {
-    pub(super) const fn new(permission: Permission, on: On) -> Self {
+    pub(crate) const fn new(permission: Permission, on: On) -> Self {
         Self { permission, on }
     }
 }
 
 /// On which key store a route needs its permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum On {
+pub(crate) enum On {
     /// Nothing of any key store is told or touched: whoever has the permission on some key store may.
     Nothing,
     /// All of them.
@@ -57,24 +57,24 @@ pub(super) enum On {
 }
 
 /// Routes with what each of them needs. There is no other way to a guarded handler.
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     service: Arc<Service>,
     router: Router<Arc<Service>>,
 }
 
 impl Guarded {
-    pub(super) fn new(service: Arc<Service>) -> Self {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
         Self { service, router: Router::new() }
     }
 
     /// Adds the methods of a path that need the same.
-    pub(super) fn route(self, path: &str, needs: Needs, handlers: MethodRouter<Arc<Service>>) -> Self {
+    pub(crate) fn route(self, path: &str, needs: Needs, handlers: MethodRouter<Arc<Service>>) -> Self {
         let guard = Guard { service: Arc::clone(&self.service), needs };
         let handlers = handlers.route_layer(from_fn_with_state(guard, admit));
         Self { router: self.router.route(path, handlers), ..self }
     }
 
-    pub(super) fn finish(self) -> Router<Arc<Service>> {
+    pub(crate) fn finish(self) -> Router<Arc<Service>> {
         self.router
     }
 }
@@ -85,9 +85,14 @@ struct Guard {
     needs: Needs,
 }
 
+/// Somebody who was recognised already: by the page, whose visitors show a cookie where others show a token. Nobody else
+/// makes one.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn(pub(crate) Arc<Principal>);
+
 /// A caller that was let in, and what its route needs.
 #[derive(Clone, Debug)]
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     principal: Arc<Principal>,
     needs: Needs,
     /// Whether the key stores that the request is about were judged.
@@ -96,25 +101,30 @@ pub(super) struct Admitted {
 
 /// That somebody may do what the route needs on a key store. Made by [`Admitted`] alone.
 #[derive(Clone, Debug)]
-pub(super) struct Authorized {
+pub(crate) struct Authorized {
     /// Recorded as the one who asked.
-    pub(super) by: String,
+    pub(crate) by: String,
 }
 
 impl Admitted {
+    /// Who it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// The name of the principal, for keys that are its own.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.principal.name
     }
 
     /// Whether the caller may do on this key store what the route needs; a refusal is counted.
-    pub(super) fn on(&self, service: &Service, id: &CustomKeyStoreId) -> Result<Authorized, Problem> {
+    pub(crate) fn on(&self, service: &Service, id: &CustomKeyStoreId) -> Result<Authorized, Problem> {
         self.under(service, id, service.name_of(id).as_ref())
     }
 
     /// The same under a name that the key store is to have: nobody moves one out of a scope, or into one, without the
     /// permission at both ends.
-    pub(super) fn under(
+    pub(crate) fn under(
         &self,
         service: &Service,
         id: &CustomKeyStoreId,
@@ -124,35 +134,40 @@ impl Admitted {
     }
 
     /// Whether the caller may do what the route needs on all key stores: what belongs to none is everybody's.
-    pub(super) fn on_all(&self, service: &Service) -> Result<Authorized, Problem> {
+    pub(crate) fn on_all(&self, service: &Service) -> Result<Authorized, Problem> {
         self.judge(service, None)
     }
 
     /// Whether the caller may do this, too, on a key store; a refusal is counted.
-    pub(super) fn also(&self, service: &Service, permission: Permission, id: &CustomKeyStoreId) -> Result<(), Problem> {
+    pub(crate) fn also(&self, service: &Service, permission: Permission, id: &CustomKeyStoreId) -> Result<(), Problem> {
         let may = self.principal.may(permission, Some((id, service.name_of(id).as_ref())));
         may.map_err(|refusal| forbidden(service, &self.principal, &refusal))
     }
 
     /// Whether the caller may do on this key store what the route needs. Not a refusal, if it may on another one.
-    pub(super) fn may(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
+    pub(crate) fn may(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
         self.principal.may(self.needs.permission, Some((id, service.name_of(id).as_ref()))).is_ok()
     }
 
+    /// Whether the caller may do this on a key store, for whoever shows what can be done. Not a refusal, and no leave.
+    pub(crate) fn could(&self, service: &Service, permission: Permission, id: &CustomKeyStoreId) -> bool {
+        self.principal.may(permission, Some((id, service.name_of(id).as_ref()))).is_ok()
+    }
+
     /// For answers that leave out what the caller may not see; there may be nothing to leave out.
-    pub(super) fn each(&self) -> &Self {
+    pub(crate) fn each(&self) -> &Self {
         self.judged.store(true, Ordering::Relaxed);
         self
     }
 
     /// Whether this key store may be told of. Not a refusal: the answer is shorter.
-    pub(super) fn sees(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
+    pub(crate) fn sees(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
         self.judged.store(true, Ordering::Relaxed);
         self.principal.may(Permission::Read, Some((id, service.name_of(id).as_ref()))).is_ok()
     }
 
     /// Whether the update of this plan may be told of. A key store that KMS no longer tells of has the name that it had.
-    pub(super) fn sees_update(&self, service: &Service, plan: &Plan) -> bool {
+    pub(crate) fn sees_update(&self, service: &Service, plan: &Plan) -> bool {
         self.judged.store(true, Ordering::Relaxed);
         let name = service.name_of(&plan.key_store);
         let name = name.as_ref().or(Some(&plan.expected.name));
@@ -160,7 +175,7 @@ impl Admitted {
     }
 
     /// Whether what belongs to no key store may be told.
-    pub(super) fn sees_all(&self) -> bool {
+    pub(crate) fn sees_all(&self) -> bool {
         self.judged.store(true, Ordering::Relaxed);
         self.principal.may(Permission::Read, None).is_ok()
     }
@@ -180,7 +195,7 @@ impl Admitted {
 
 impl Service {
     /// The name that KMS told last.
-    pub(super) fn name_of(&self, id: &CustomKeyStoreId) -> Option<CustomKeyStoreName> {
+    pub(crate) fn name_of(&self, id: &CustomKeyStoreId) -> Option<CustomKeyStoreName> {
         Some(self.monitor.sighting(id)?.description.as_ref()?.name.clone())
     }
 }
@@ -217,7 +232,10 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
     let peer = request.extensions().get::<Peer>();
     let certificate = peer.and_then(|peer| peer.certificate.clone());
     let address = peer.map(|peer| peer.address.ip());
-    let recognised = service.callers.recognise(request.headers(), certificate.as_deref(), service.clock.now()).await;
+    let recognised = match request.extensions().get::<SignedIn>() {
+        Some(SignedIn(principal)) => Ok(Arc::clone(principal)),
+        None => service.callers.recognise(request.headers(), certificate.as_deref(), service.clock.now()).await,
+    };
     let (principal, response) = match recognised {
         Ok(principal) => {
             let response = match service.limits.principal(&principal.name) {

@@ -12,7 +12,8 @@ use super::problem::{Problem, ProblemDocument};
 use super::updates::{order, order_refused, taken};
 use super::view::UpdateView;
 use super::{Service, precondition};
-use crate::driver::OrderError;
+use crate::driver::{OrderError, Seen};
+use crate::id::UpdateId;
 use crate::metrics::Denial;
 use crate::update::{ApprovalDigest, Consent, Denied};
 
@@ -53,16 +54,27 @@ pub(super) async fn approve(
     members.finish();
     let Some(digest) = digest.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(faults)) };
     let consent = Consent { by: &authorized.by, digest: &digest, outage_acknowledged };
-    service.driver.approve(id, &consent, seen).await.map_err(|error| {
+    consents(&service, id, &consent, seen).await?;
+    taken(&service, id).await
+}
+
+/// Records a person's yes; whatever denies it is counted.
+pub(crate) async fn consents(
+    service: &Service,
+    id: UpdateId,
+    consent: &Consent<'_>,
+    seen: Seen,
+) -> Result<(), Problem> {
+    service.driver.approve(id, consent, seen).await.map_err(|error| {
         if let OrderError::Denied(denied) = &error {
             service.metrics.denied(Denial::of(denied));
         }
         order_refused(&error)
-    })?;
-    taken(&service, id).await
+    })
 }
 
-fn digest(text: &str) -> Result<ApprovalDigest, &'static str> {
+/// Reads what is agreed to.
+pub(crate) fn digest(text: &str) -> Result<ApprovalDigest, &'static str> {
     let fits = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if fits { Ok(ApprovalDigest::stated(text)) } else { Err("must be 64 lower-case hexadecimal digits") }
 }

@@ -84,7 +84,7 @@ pub(super) async fn list(
 }
 
 /// A line as the caller may see it.
-fn shown(service: &Service, caller: &Admitted, text: &str, filtered: bool) -> Option<String> {
+pub(crate) fn shown(service: &Service, caller: &Admitted, text: &str, filtered: bool) -> Option<String> {
     let Ok(line) = Line::parse(text) else {
         // Whoever may see everything sees what is damaged, too.
         return caller.sees_all().then(|| text.to_owned());
@@ -143,6 +143,6 @@ fn no_evidence(error: &EvidenceError) -> Problem {
     }
 }
 
-fn failed(error: JournalError) -> Problem {
+pub(crate) fn failed(error: JournalError) -> Problem {
     order_refused(&OrderError::Journal(error))
 }

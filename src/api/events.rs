@@ -30,7 +30,7 @@ use crate::update::Recorded;
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn follow(
+pub(crate) async fn follow(
     State(service): State<Arc<Service>>,
     Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,

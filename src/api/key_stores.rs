@@ -130,11 +130,11 @@ pub(super) async fn keys(
     })))
 }
 
-fn sighting(service: &Service, id: &str) -> Result<Arc<Sighting>, Problem> {
+pub(crate) fn sighting(service: &Service, id: &str) -> Result<Arc<Sighting>, Problem> {
     CustomKeyStoreId::parse(id).ok().and_then(|id| service.monitor.sighting(&id)).ok_or_else(no_such_key_store)
 }
 
-pub(super) fn no_such_key_store() -> Problem {
+pub(crate) fn no_such_key_store() -> Problem {
     let detail = "no key store of this id is configured, and KMS told of none; see GET /v1/key-stores";
     Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::StatusCode;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Service;
 use super::access::Admitted;
@@ -16,7 +16,7 @@ use super::updates::{KeyStoreQuery, authorize, read, refused, update_request};
 use crate::check::Report;
 use crate::driver::{ExamineError, Extra, GivenCredential, UpdateRequest};
 use crate::id::ReportId;
-use crate::key_store::{ProxyCredential, XksProxyUriEndpoint};
+use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksProxyUriEndpoint};
 use crate::preflight::{Candidate, CandidateKeys, OfferedCredential};
 use crate::render;
 use crate::update::{Plan, Round};
@@ -39,28 +39,36 @@ pub(super) async fn run(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let (key_store, map) = read(&service, query, request).await?;
+    let report = examine(&service, &admitted, map, key_store).await?;
+    Ok(Json(render::json::report(&report)))
+}
+
+/// Probes what was asked for, if the caller may.
+pub(crate) async fn examine(
+    service: &Service,
+    admitted: &Admitted,
+    map: Map<String, Value>,
+    key_store: Option<CustomKeyStoreId>,
+) -> Result<Arc<Report>, Problem> {
     let (asked, extra) = request::preflight(map, key_store)?;
     let authorized = match &asked {
         // Anybody's host, perhaps with a configured credential: not for those who have to do with some key stores only.
-        AskedPreflight::Free(_) => admitted.on_all(&service)?,
-        AskedPreflight::KeyStore(asked) => authorize(&service, &admitted, asked)?,
+        AskedPreflight::Free(_) => admitted.on_all(service)?,
+        AskedPreflight::KeyStore(asked) => authorize(service, admitted, asked)?,
     };
-    fits_into_a_request(&service, &extra)?;
-    let report = match asked {
+    fits_into_a_request(service, &extra)?;
+    match asked {
         AskedPreflight::Free(free) => {
-            let candidate = candidate(&service, *free)?;
-            service.examiner.candidate(&candidate, None, &extra).await.map_err(|error| not_examined(&error))?
+            let candidate = candidate(service, *free)?;
+            service.examiner.candidate(&candidate, None, &extra).await.map_err(|error| not_examined(&error))
         }
-        AskedPreflight::KeyStore(asked) if changes_nothing(&service, &asked) => {
-            present(&service, &asked, &extra).await?
-        }
+        AskedPreflight::KeyStore(asked) if changes_nothing(service, &asked) => present(service, &asked, &extra).await,
         AskedPreflight::KeyStore(asked) => {
-            let request = update_request(&service, &asked, &authorized, None);
-            let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
-            planned(&service, &plan, &request, &extra).await?
+            let request = update_request(service, &asked, &authorized, None);
+            let plan = service.driver.plan(&request).await.map_err(|error| refused(service, error))?;
+            planned(service, &plan, &request, &extra).await
         }
-    };
-    Ok(Json(render::json::report(&report)))
+    }
 }
 
 /// A report by its id, as long as it is kept.
@@ -77,7 +85,13 @@ pub(super) async fn one(
     Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let found = ReportId::parse(&id).ok().and_then(|id| {
+    let report = kept(&service, &admitted, &id)?;
+    Ok(Json(render::json::report(&report)))
+}
+
+/// The report of this id, if it is kept and the caller may see it.
+pub(crate) fn kept(service: &Service, admitted: &Admitted, id: &str) -> Result<Arc<Report>, Problem> {
+    let found = ReportId::parse(id).ok().and_then(|id| {
         let monitored = || {
             service.monitor.sightings().iter().find_map(|sighting| {
                 let report = sighting.reports().into_iter().find(|report| report.id == id)?;
@@ -87,13 +101,11 @@ pub(super) async fn one(
         service.examiner.find_of(id).or_else(monitored)
     });
     // What the caller may not see is as good as not there.
-    let seen =
-        found.filter(|(of, _)| of.as_ref().map_or_else(|| admitted.sees_all(), |id| admitted.sees(&service, id)));
-    let report = seen.map(|(_, report)| report).ok_or_else(|| {
+    let seen = found.filter(|(of, _)| of.as_ref().map_or_else(|| admitted.sees_all(), |id| admitted.sees(service, id)));
+    seen.map(|(_, report)| report).ok_or_else(|| {
         let detail = "no report of this id is kept; only the latest are, and none outlives the process";
         Problem::new(StatusCode::NOT_FOUND, "no_such_report", detail)
-    })?;
-    Ok(Json(render::json::report(&report)))
+    })
 }
 
 /// The report on a plan.

@@ -16,11 +16,11 @@ use crate::key_store::CustomKeyStoreId;
 
 /// One fault of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// Where, as a JSON pointer (RFC 6901) into the body.
-    pub(super) pointer: String,
+    pub(crate) pointer: String,
     /// What is wrong there; never the value, which may be a secret.
-    pub(super) detail: String,
+    pub(crate) detail: String,
 }
 
 /// A problem document.
@@ -53,7 +53,7 @@ pub(super) struct ProblemDocument {
 
 /// Why a request is not answered as asked.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     document: Box<ProblemDocument>,
     retry_after: Option<Duration>,
@@ -63,7 +63,7 @@ pub(super) struct Problem {
 
 impl Problem {
     /// A problem; `reason` is a word for programs and never changes its meaning.
-    pub(super) fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
         let document = ProblemDocument {
             kind: format!("urn:xks-preflight:problem:{reason}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
@@ -79,7 +79,7 @@ impl Problem {
     }
 
     /// 422 with every fault of the body.
-    pub(super) fn invalid(errors: Vec<Fault>) -> Self {
+    pub(crate) fn invalid(errors: Vec<Fault>) -> Self {
         let count = errors.len();
         let plural = if count == 1 { "fault" } else { "faults" };
         let detail = format!("the body has {count} {plural}; each is named under errors");
@@ -89,12 +89,12 @@ impl Problem {
     }
 
     /// 404 for a path that leads nowhere.
-    pub(super) fn no_such_path() -> Self {
+    pub(crate) fn no_such_path() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_such_path", "nothing is served under this path; see /openapi.json")
     }
 
     /// What happened, for people.
-    pub(super) fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         &self.document.detail
     }
 
@@ -105,18 +105,28 @@ impl Problem {
         self
     }
 
+    /// After how long to ask again.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Every fault of what was sent.
+    pub(crate) fn faults(&self) -> &[Fault] {
+        &self.document.errors
+    }
+
     /// The key store that it is about, where that is known.
     pub(super) fn about(&self) -> Option<&CustomKeyStoreId> {
         self.about.as_ref()
     }
 
     /// The status of the answer.
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The word for programs.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         self.document.reason
     }
 

@@ -19,7 +19,7 @@ use super::view::{self, UpdateView};
 use super::{Service, approvals, body, preflights};
 use crate::access::Permission;
 use crate::chain::Chain;
-use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, UpdateRecord, UpdateRequest};
+use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, Submitted, UpdateRecord, UpdateRequest};
 use crate::id::UpdateId;
 use crate::journal::{Idempotency, JournalError};
 use crate::key_store::CustomKeyStoreId;
@@ -62,14 +62,8 @@ pub(super) async fn submit(
         Some(value) => Some(request::idempotency_key(admitted.name(), value.to_str().unwrap_or_default())?),
     };
     let (key_store, map) = read(&service, query, request).await?;
-    let asked = request::change(map, key_store)?;
-    let authorized = authorize(&service, &admitted, &asked)?;
-    if asked.options.break_glass.is_some() {
-        admitted.also(&service, Permission::BreakGlass, &asked.key_store)?;
-    }
-    let idempotency = key.map(|key| Idempotency { key, request_digest: asked.digest.clone() });
-    let request = update_request(&service, &asked, &authorized, idempotency);
-    if asked.dry_run {
+    let (request, dry_run) = wanted(&service, &admitted, map, key_store, key)?;
+    if dry_run {
         let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
         let report = preflights::planned(&service, &plan, &request, &Extra::default()).await?;
         let report = render::json::report(&report);
@@ -82,6 +76,29 @@ pub(super) async fn submit(
     let headers = [(header::LOCATION, HeaderValue::try_from(location).ok()), (header::ETAG, Some(etag(&record)))];
     let headers: HeaderMap = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     Ok((status, headers, Json(UpdateView::from(&record))).into_response())
+}
+
+/// What is asked for, if the caller may ask for it, and whether for a plan only.
+fn wanted(
+    service: &Service,
+    admitted: &Admitted,
+    map: Map<String, Value>,
+    key_store: Option<CustomKeyStoreId>,
+    key: Option<String>,
+) -> Result<(UpdateRequest, bool), Problem> {
+    let asked = request::change(map, key_store)?;
+    let authorized = authorize(service, admitted, &asked)?;
+    if asked.options.break_glass.is_some() {
+        admitted.also(service, Permission::BreakGlass, &asked.key_store)?;
+    }
+    let idempotency = key.map(|key| Idempotency { key, request_digest: asked.digest.clone() });
+    Ok((update_request(service, &asked, &authorized, idempotency), asked.dry_run))
+}
+
+/// Begins an update, if the caller may.
+pub(crate) async fn ask(service: &Service, admitted: &Admitted, map: Map<String, Value>) -> Result<Submitted, Problem> {
+    let (request, _) = wanted(service, admitted, map, None, None)?;
+    service.driver.submit(request).await.map_err(|error| refused(service, error))
 }
 
 /// Updates of the key stores that the caller may see, newest first.
@@ -109,21 +126,32 @@ pub(super) async fn list(
     let before = before.map_err(|_| wrong("before", "is not the id of an update"))?;
     let limit = query.remove("limit").map_or(Some(20), |text| text.parse().ok().filter(|n| (1..=100).contains(n)));
     let limit = limit.ok_or_else(|| wrong("limit", "must be a whole number from 1 to 100"))?;
+    let records = latest(&service, &admitted, before, limit).await?;
+    let views: Vec<_> = records.iter().map(UpdateView::from).collect();
+    Ok(Json(json!({ "updates": views })))
+}
+
+/// Updates that the caller may see, newest first.
+pub(crate) async fn latest(
+    service: &Service,
+    admitted: &Admitted,
+    mut before: Option<UpdateId>,
+    limit: usize,
+) -> Result<Vec<UpdateRecord>, Problem> {
     let caller = admitted.each();
-    let mut views = Vec::new();
-    let mut before = before;
+    let mut seen: Vec<UpdateRecord> = Vec::new();
     // Pages are filled with what the caller may see, within bounds: one update among very many may need a second request.
     for _ in 0..PAGES {
         let records = service.driver.list(before, limit).await.map_err(|error| order_refused(&error))?;
         before = records.last().map(UpdateRecord::id).or(before);
         let more = records.len() == limit;
-        let shown = records.iter().filter(|record| caller.sees_update(&service, record.state.plan()));
-        views.extend(shown.take(limit - views.len()).map(UpdateView::from));
-        if !more || views.len() == limit {
+        let shown = records.into_iter().filter(|record| caller.sees_update(service, record.state.plan()));
+        seen.extend(shown.take(limit - seen.len()));
+        if !more || seen.len() == limit {
             break;
         }
     }
-    Ok(Json(json!({ "updates": views })))
+    Ok(seen)
 }
 
 /// One update.
@@ -229,13 +257,13 @@ pub(super) async fn removed(
 }
 
 /// The update of this id, if the caller may see it: one that it may not see is as good as not there.
-pub(super) async fn visible(service: &Service, admitted: &Admitted, id: &str) -> Result<UpdateRecord, Problem> {
+pub(crate) async fn visible(service: &Service, admitted: &Admitted, id: &str) -> Result<UpdateRecord, Problem> {
     let record = service.driver.get(update_id(id)?).await.map_err(|error| order_refused(&error))?;
     if admitted.sees_update(service, record.state.plan()) { Ok(record) } else { Err(no_such_update()) }
 }
 
 /// The update that the caller wants something of, and that it may: by the update's key store.
-pub(super) async fn order(service: &Service, admitted: &Admitted, id: &str) -> Result<(UpdateId, Authorized), Problem> {
+pub(crate) async fn order(service: &Service, admitted: &Admitted, id: &str) -> Result<(UpdateId, Authorized), Problem> {
     let record = visible(service, admitted, id).await?;
     let authorized = admitted.on(service, &record.state.plan().key_store)?;
     Ok((record.id(), authorized))
@@ -298,7 +326,7 @@ pub(super) fn parameters(query: AnyQuery, known: &[&str]) -> Result<BTreeMap<Str
     if unknown.is_empty() { Ok(query) } else { Err(Problem::invalid(unknown)) }
 }
 
-pub(super) fn update_id(text: &str) -> Result<UpdateId, Problem> {
+pub(crate) fn update_id(text: &str) -> Result<UpdateId, Problem> {
     UpdateId::parse(text).map_err(|_| no_such_update())
 }
 
@@ -393,7 +421,7 @@ fn unavailable(reason: &'static str, detail: String) -> Problem {
 }
 
 /// Why an update is not shown, or does not obey.
-pub(super) fn order_refused(error: &OrderError) -> Problem {
+pub(crate) fn order_refused(error: &OrderError) -> Problem {
     let detail = Chain(error).to_string();
     match error {
         OrderError::NotNow { .. } => Problem::new(StatusCode::CONFLICT, "not_now", detail),

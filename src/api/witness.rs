@@ -29,15 +29,17 @@ impl Wanted {
     pub(super) fn by(request: &Request) -> Self {
         let (method, path) = (request.method().clone(), request.uri().path());
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let action = match (&method, parts.as_slice()) {
+        // What the page is asked for is the same under a shorter path.
+        let parts = parts.strip_prefix(&["v1"]).unwrap_or(&parts);
+        let action = match (&method, parts) {
             (&Method::GET | &Method::HEAD, _) => Action::Read,
-            (_, ["v1", "preflights"]) => Action::RunPreflight,
-            (_, ["v1", "updates"]) => Action::SubmitUpdate,
-            (_, ["v1", "updates", _, "approve"]) => Action::ApproveUpdate,
-            (_, ["v1", "updates", _, "cancel"]) => Action::CancelUpdate,
-            (_, ["v1", "updates", _, "rollback"]) => Action::RollBackUpdate,
-            (&Method::DELETE, ["v1", "freeze", ..]) => Action::LiftFreeze,
-            (_, ["v1", "freeze", ..]) => Action::Freeze,
+            (_, ["preflights"]) => Action::RunPreflight,
+            (_, ["updates"]) => Action::SubmitUpdate,
+            (_, ["updates", _, "approve"]) => Action::ApproveUpdate,
+            (_, ["updates", _, "cancel"]) => Action::CancelUpdate,
+            (_, ["updates", _, "rollback"]) => Action::RollBackUpdate,
+            (&Method::DELETE, ["freeze", ..]) => Action::LiftFreeze,
+            (_, ["freeze", ..]) => Action::Freeze,
             _ => Action::Administer,
         };
         // Which freeze is lifted is in the query; elsewhere a query may be anything.
@@ -45,8 +47,8 @@ impl Wanted {
             Some(whole) if action == Action::LiftFreeze => whole.as_str(),
             _ => path,
         };
-        let update = match parts.as_slice() {
-            ["v1", "updates", id, ..] => UpdateId::parse(id).ok(),
+        let update = match parts {
+            ["updates", id, ..] => UpdateId::parse(id).ok(),
             _ => None,
         };
         Self { action, update, path: told.chars().take(LONGEST_PATH).collect(), method }

@@ -1,12 +1,34 @@
 //! What is known of each key store at this moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use super::history::History;
-use crate::check::Report;
+use crate::check::{Latency, Report, Verdict};
 use crate::clock::Timestamp;
 use crate::key_store::{CustomKeyStoreId, KeyStore};
+
+/// How many probes are kept in short: at one a minute three quarters of an hour.
+const GLANCES: usize = 48;
+
+/// One probe in short, for charts: full reports are too large to be kept for every point.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// When it began.
+    pub at: Timestamp,
+    /// The slowest attempt on a fresh connection, all stages together; `None` if the network was never used.
+    pub slowest: Option<Duration>,
+    /// What came of it.
+    pub verdict: Verdict,
+}
+
+impl Glance {
+    fn of(report: &Report) -> Self {
+        let cold = Latency::of(&report.evidence.addresses).cold;
+        Self { at: report.started_at(), slowest: (cold.count > 0).then_some(cold.max), verdict: report.verdict() }
+    }
+}
 
 /// What is known of one key store.
 #[derive(Clone, Debug)]
@@ -26,6 +48,7 @@ pub struct Sighting {
     /// When the latest canary of its current settings was made, if there is one.
     pub canary: Option<Timestamp>,
     history: History,
+    glances: VecDeque<Glance>,
 }
 
 impl Sighting {
@@ -39,12 +62,18 @@ impl Sighting {
             not_probed: None,
             canary: None,
             history: History::default(),
+            glances: VecDeque::new(),
         }
     }
 
     /// The latest reports, newest first; failures go further back.
     pub fn reports(&self) -> Vec<Arc<Report>> {
         self.history.reports()
+    }
+
+    /// The latest probes in short, oldest first.
+    pub fn glances(&self) -> impl ExactSizeIterator<Item = &Glance> {
+        self.glances.iter()
     }
 }
 
@@ -105,6 +134,10 @@ impl Board {
     pub(super) fn probed(&self, id: &CustomKeyStoreId, report: Arc<Report>) {
         if let Some(sighting) = self.write().sightings.get_mut(id) {
             let sighting = Arc::make_mut(sighting);
+            sighting.glances.push_back(Glance::of(&report));
+            if sighting.glances.len() > GLANCES {
+                sighting.glances.pop_front();
+            }
             sighting.history.add(report.clone(), self.failures_kept);
             sighting.latest = Some(report);
             sighting.not_probed = None;

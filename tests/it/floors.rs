@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["probe", "listener", "oidc", "aws", "journal/codec", "journal/seal", "journal/sqlite", "journal/postgres"],
     &["preflight", "enumeration", "notary"],
     &["monitor", "driver"],
-    &["api", "kms_endpoint", "metrics", "render", "runbooks"],
+    &["api", "page", "kms_endpoint", "metrics", "render", "runbooks"],
     &["cli", "app", "config", "telemetry", "main"],
 ];
 
@@ -26,6 +26,8 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("kms_endpoint", "metrics", "the endpoint counts its answers"),
     ("api", "render", "the API answers with rendered reports"),
     ("api", "runbooks", "runbooks are served beside the API"),
+    ("page", "api", "the page asks the API's own functions, so that there is one logic and one guard"),
+    ("page", "render", "the page tells a report in the same words"),
     ("cli", "app", "serve runs the app"),
     ("cli", "config", "commands read configuration"),
     ("cli", "telemetry", "commands start logging"),

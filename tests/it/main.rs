@@ -53,6 +53,9 @@ mod matrix;
 /// What our own identity may do, as IAM tells it.
 mod permissions;
 
+/// The page, over real sockets: who may see it, what its answers forbid, what it does with hostile text.
+mod page;
+
 /// The peers that the others talk to.
 mod peers;
 

@@ -1,0 +1,285 @@
+//! The overview: every key store at a glance, the worst first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::Query;
+use axum::response::Html;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::frame::{self, Tone, badge};
+use super::session::Visitor;
+use super::{chart, legible};
+use crate::api::problem::Problem;
+use crate::api::updates::order_refused;
+use crate::check::{Latency, Verdict};
+use crate::driver::{OrderError, UpdateRecord};
+use crate::key_store::{Configuration, ConnectionState, CustomKeyStoreId};
+use crate::monitor::Sighting;
+use crate::update::{Freeze, StatusName};
+
+/// What to show of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Wanted {
+    /// Part of a name, an id or an endpoint.
+    q: String,
+    /// One standing alone.
+    standing: String,
+}
+
+/// How a key store stands, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Blocked,
+    Inconclusive,
+    Waiting,
+    Ready,
+    Unwatched,
+}
+
+impl Standing {
+    const ALL: [Self; 5] = [Self::Blocked, Self::Inconclusive, Self::Waiting, Self::Ready, Self::Unwatched];
+
+    fn of(sighting: &Sighting) -> Self {
+        match sighting.latest.as_deref().map(crate::check::Report::verdict) {
+            Some(Verdict::Blocked) => Self::Blocked,
+            Some(Verdict::Inconclusive) => Self::Inconclusive,
+            Some(Verdict::Ready) => Self::Ready,
+            None if sighting.watched => Self::Waiting,
+            None => Self::Unwatched,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Inconclusive => "inconclusive",
+            Self::Waiting => "not probed",
+            Self::Ready => "ready",
+            Self::Unwatched => "not watched",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            Self::Blocked => Tone::Bad,
+            Self::Inconclusive | Self::Waiting => Tone::Warn,
+            Self::Ready => Tone::Good,
+            Self::Unwatched => Tone::Still,
+        }
+    }
+}
+
+/// The overview.
+pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Result<Html<String>, Problem> {
+    let service = visitor.service();
+    let open = service.driver.open().await.map_err(|error| order_refused(&error))?;
+    let open: BTreeMap<_, _> = open.iter().map(|record| (record.state.plan().key_store.clone(), record)).collect();
+    let freezes = service.driver.freezes().await.map_err(|error| order_refused(&OrderError::Journal(error)))?;
+    let caller = visitor.admitted.each();
+    let freezes: Vec<_> =
+        freezes.iter().filter(|freeze| freeze.key_store.as_ref().is_none_or(|id| caller.sees(service, id))).collect();
+    let mut sightings = service.monitor.sightings();
+    sightings.retain(|sighting| caller.sees(service, &sighting.id));
+    let failure = service.monitor.describe_failure();
+    let mut rows: Vec<_> = sightings.iter().map(|sighting| (Standing::of(sighting), sighting)).collect();
+    rows.sort_by_key(|(standing, sighting)| (*standing, name(sighting).to_owned()));
+    let count = |standing| rows.iter().filter(|(found, _)| *found == standing).count();
+    let shown: Vec<_> = rows.iter().filter(|(standing, sighting)| wanted.fits(*standing, sighting)).collect();
+    let body = html! {
+        div data-refresh="10" {
+            div.head {
+                h1 { "Key stores" }
+                p.muted {
+                    (rows.len()) " in " (service.surroundings.region.as_str())
+                    @if let Some(at) = sightings.iter().filter_map(|s| s.described_at).max() {
+                        ", read from KMS " (legible::instant(at, visitor.now))
+                    }
+                }
+            }
+            @if let Some(failure) = &failure {
+                div.notice.warn { p { strong { "KMS cannot be read. " } "What it told before is shown. " (legible::paragraph(failure)) } }
+            }
+            @for freeze in &freezes { (frozen(freeze, &visitor)) }
+            ul.tiles {
+                @for standing in Standing::ALL {
+                    @let count = count(standing);
+                    @if count > 0 || matches!(standing, Standing::Ready | Standing::Blocked) {
+                        li {
+                            a href=(format!("/?standing={}", standing.word().replace(' ', "+")))
+                                aria-current=[(wanted.standing == standing.word()).then_some("true")] {
+                                strong { (count) } (badge(if count == 0 { Tone::Still } else { standing.tone() }, standing.word()))
+                            }
+                        }
+                    }
+                }
+                @if !open.is_empty() {
+                    li { a href="/updates" { strong { (open.len()) } (badge(Tone::Busy, "open updates")) } }
+                }
+            }
+            (finder(&wanted, shown.len(), rows.len()))
+            @if rows.is_empty() {
+                div.empty {
+                    h2 { "No key store yet" }
+                    p { "KMS told of none in this account and Region, and none is configured. Name those to watch in the configuration:" }
+                    pre { code { "[[key_stores]]\nid = \"cks-…\"\ncredential = \"proxy\"" } }
+                }
+            } @else if shown.is_empty() {
+                div.empty { h2 { "Nothing found" } p { "No key store fits. " a href="/" { "Show all" } } }
+            } @else {
+                (table(&visitor, &shown, &open))
+            }
+        }
+    };
+    Ok(frame::page(&visitor, "/", "Key stores", &body))
+}
+
+impl Wanted {
+    fn fits(&self, standing: Standing, sighting: &Sighting) -> bool {
+        let q = self.q.trim().to_lowercase();
+        let holds = |text: &str| text.to_lowercase().contains(&q);
+        let endpoint = sighting.description.as_ref().and_then(|store| store.xks()).map(|xks| xks.endpoint.to_string());
+        (self.standing.is_empty() || self.standing == standing.word())
+            && (q.is_empty()
+                || holds(name(sighting))
+                || holds(&sighting.id.to_string())
+                || endpoint.as_deref().is_some_and(holds))
+    }
+}
+
+fn finder(wanted: &Wanted, shown: usize, all: usize) -> Markup {
+    html! {
+        form.finder method="get" action="/" role="search" {
+            label.hidden for="q" { "Find by name, id or endpoint" }
+            input #q type="search" name="q" value=(wanted.q) placeholder="Find by name, id or endpoint" maxlength="200";
+            @if !wanted.standing.is_empty() { input type="hidden" name="standing" value=(wanted.standing); }
+            button type="submit" { "Find" }
+            @if shown < all { span.muted { (shown) " of " (all) " · " a href="/" { "show all" } } }
+        }
+    }
+}
+
+fn frozen(freeze: &Freeze, visitor: &Visitor) -> Markup {
+    html! {
+        div.notice.warn {
+            p {
+                strong {
+                    "No change may begin of "
+                    @match &freeze.key_store { Some(id) => code { (id) }, None => "any key store" }
+                    ". "
+                }
+                (legible::paragraph(&freeze.reason)) " – frozen by " (legible::line(&freeze.by)) ", "
+                (legible::instant(freeze.since, visitor.now))
+                @match freeze.until {
+                    Some(until) => { ", ends " (legible::instant(until, visitor.now)) },
+                    None => ", until it is lifted",
+                }
+            }
+        }
+    }
+}
+
+/// The name that KMS told, or nothing.
+fn name(sighting: &Sighting) -> &str {
+    sighting.description.as_ref().map_or("", |store| store.name.as_str())
+}
+
+type Row<'a> = (Standing, &'a Arc<Sighting>);
+
+fn table(visitor: &Visitor, rows: &[&Row<'_>], open: &BTreeMap<CustomKeyStoreId, &UpdateRecord>) -> Markup {
+    html! {
+        table.stores {
+            caption.hidden { "Key stores, the worst first" }
+            thead {
+                tr {
+                    th scope="col" { "Key store" }
+                    th scope="col" { "Connection" }
+                    th scope="col" { "Latest verdict" }
+                    th.number scope="col" { "Slowest" }
+                    th scope="col" { "Against 250 ms" }
+                    th scope="col" { "Probed" }
+                }
+            }
+            tbody { @for (standing, sighting) in rows { (row(visitor, *standing, sighting, open.get(&sighting.id).copied())) } }
+        }
+    }
+}
+
+fn row(visitor: &Visitor, standing: Standing, sighting: &Sighting, open: Option<&UpdateRecord>) -> Markup {
+    let report = sighting.latest.as_deref();
+    let decisive = report.and_then(|report| report.decisive().or_else(|| report.not_ready()));
+    let slowest = report.map(|report| Latency::of(&report.evidence.addresses).cold).filter(|cold| cold.count > 0);
+    html! {
+        tr {
+            th scope="row" {
+                a href=(format!("/key-stores/{}", sighting.id)) {
+                    @if name(sighting).is_empty() { (sighting.id) } @else { (legible::line(name(sighting))) }
+                }
+                span.sub { code { (sighting.id) } }
+                @if let Some(record) = open {
+                    span.sub { a href=(format!("/updates/{}", record.id())) { (status(record.state.status().status)) } }
+                }
+            }
+            td data-label="Connection" {
+                @match &sighting.description {
+                    Some(store) => { (connection(&store.state)) span.sub { (kind(&store.configuration)) } },
+                    None => span.muted { "KMS tells of no such store" },
+                }
+            }
+            td data-label="Latest verdict" {
+                (badge(standing.tone(), standing.word()))
+                @if let Some(finding) = decisive {
+                    span.sub { code { (finding.check.id) } }
+                } @else if let Some(why) = &sighting.not_probed {
+                    span.sub { (legible::line(why)) }
+                }
+            }
+            td.number data-label="Slowest" {
+                @match slowest { Some(cold) => (legible::milliseconds(cold.max)), None => span.muted { "–" } }
+            }
+            td data-label="Against 250 ms" { (chart::sparkline(sighting.glances())) }
+            td data-label="Probed" {
+                @match report { Some(report) => (legible::instant(report.started_at(), visitor.now)), None => span.muted { "–" } }
+            }
+        }
+    }
+}
+
+/// KMS's word for the connection.
+pub(super) fn connection(state: &ConnectionState) -> Markup {
+    let tone = match state {
+        ConnectionState::Connected => Tone::Good,
+        ConnectionState::Connecting | ConnectionState::Disconnecting => Tone::Busy,
+        ConnectionState::Disconnected => Tone::Warn,
+        ConnectionState::Failed(_) | ConnectionState::Unrecognized(_) => Tone::Bad,
+    };
+    html! {
+        (badge(tone, state.name()))
+        @if let ConnectionState::Failed(code) = state { span.sub { code { (legible::line(code.as_str())) } } }
+    }
+}
+
+fn kind(configuration: &Configuration) -> &'static str {
+    match configuration {
+        Configuration::Xks(xks) => match xks.connectivity {
+            crate::key_store::Connectivity::PublicEndpoint => "external, public endpoint",
+            crate::key_store::Connectivity::VpcEndpointService { .. } => "external, VPC endpoint service",
+        },
+        Configuration::CloudHsm(_) => "CloudHSM cluster",
+        Configuration::Unrecognized { .. } => "of an unknown type",
+    }
+}
+
+/// An update's status.
+pub(super) fn status(status: StatusName) -> Markup {
+    let tone = match status {
+        StatusName::Planned | StatusName::Preflighting | StatusName::Running | StatusName::RollingBack => Tone::Busy,
+        StatusName::AwaitingApproval => Tone::Warn,
+        StatusName::Blocked | StatusName::Stuck => Tone::Bad,
+        StatusName::Verified => Tone::Good,
+        StatusName::Refused | StatusName::RolledBack | StatusName::Abandoned => Tone::Still,
+    };
+    badge(tone, &status.as_str().replace('_', " "))
+}

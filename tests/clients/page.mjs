@@ -1,0 +1,163 @@
+// A visitor of the page in Debian's Chromium: `page.mjs FLOW`, with ORIGIN, TOKEN and SHOTS in the environment.
+//
+// Every flow fails on an error in the console, on anything that the content security policy stops, and on a request that
+// fails. What it saw is printed as one line of JSON.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const { ORIGIN, TOKEN, SHOTS } = process.env;
+const BOUND = 60_000;
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const [flow, ...parameters] = process.argv.slice(2);
+
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  // Tests may run as root in a container, which has no user namespaces to spare.
+  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+});
+
+const faults = [];
+
+// A window of its own, with everything that goes wrong in it noted.
+const visit = async (options = {}) => {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(BOUND);
+  await context.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
+  });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    // A form that is shown again is an answer 422, which the browser calls an error.
+    if (message.type() === "error" && !/status of 4(22|01)/.test(message.text())) faults.push(`${page.url()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => faults.push(`${page.url()}: ${error.message}`));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(ORIGIN)) faults.push(`another host: ${request.url()}`);
+  });
+  return page;
+};
+
+const signIn = async (page, path = "/") => {
+  await page.goto(`${ORIGIN}${path}`);
+  await page.getByLabel("Token").fill(TOKEN);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+};
+
+// axe-core runs in the page; the policy that forbids scripts from elsewhere does not concern the debugger.
+const axed = async (page, where) => {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  for (const violation of violations.filter(({ impact }) => impact === "serious" || impact === "critical")) {
+    for (const node of violation.nodes.slice(0, 3)) {
+      faults.push(`${where}: axe ${violation.impact} ${violation.id}: ${node.target.join(" ")}: ${node.failureSummary.replaceAll("\n", " ")}`);
+    }
+  }
+  return violations.length;
+};
+
+const flows = {
+  // Every page that is named, in both themes, wide and narrow.
+  async look(...pages) {
+    let looked = 0;
+    for (const colorScheme of ["light", "dark"]) {
+      for (const [name, viewport] of [["wide", { width: 1280, height: 900 }], ["narrow", { width: 390, height: 844 }]]) {
+        const page = await visit({ colorScheme, viewport });
+        for (const named of pages) {
+          const [title, path] = named.split("=", 2).length === 2 ? [named.slice(0, named.indexOf("=")), named.slice(named.indexOf("=") + 1)] : [named, named];
+          if (title === "sign-in") await page.goto(`${ORIGIN}${path}`);
+          else if (looked === 0 || page.url().includes("/sign-in")) await signIn(page, path);
+          else await page.goto(`${ORIGIN}${path}`);
+          const where = `${title} ${colorScheme} ${name}`;
+          await axed(page, where);
+          const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          if (wider > 0) faults.push(`${where}: ${wider} pixels wider than the window`);
+          await page.screenshot({ path: join(SHOTS, `${title}-${colorScheme}-${name}.png`), fullPage: true });
+          looked += 1;
+        }
+        await page.context().close();
+      }
+    }
+    return { looked };
+  },
+
+  // Drops the console's file on the form, pre-flights, and reads what came of it.
+  async preflight(keyStore, endpoint, file) {
+    const page = await visit();
+    await signIn(page, `/preflights?key_store=${keyStore}`);
+    const transfer = await page.evaluateHandle((text) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([text], "proxy.json", { type: "application/json" }));
+      return transfer;
+    }, readFileSync(file, "utf8"));
+    await page.dispatchEvent("[data-drop]", "drop", { dataTransfer: transfer });
+    await page.getByText("fields are filled in").waitFor();
+    const secret = await page.getByLabel("Raw secret access key").inputValue();
+    await page.getByLabel("Endpoint", { exact: true }).fill("https://not a host");
+    await page.getByRole("button", { name: "Pre-flight" }).click();
+    // Refused: the form comes back with everything but the secret.
+    await page.getByText("Not taken.").waitFor();
+    const kept = await page.getByLabel("Access key id").inputValue();
+    const emptied = await page.getByLabel("Raw secret access key").inputValue();
+    await axed(page, "a refused form");
+    await page.screenshot({ path: join(SHOTS, "preflight-refused.png"), fullPage: true });
+    await page.getByLabel("Endpoint", { exact: true }).fill(endpoint);
+    await page.getByLabel("Raw secret access key").fill(secret);
+    await page.getByRole("button", { name: "Pre-flight" }).click();
+    await page.getByRole("region", { name: "Verdict" }).waitFor();
+    const text = await page.locator("main").innerText();
+    const leaks = (await page.content()).includes(secret);
+    return { kept, emptied, leaks, url: new URL(page.url()).pathname, text };
+  },
+
+  // Gives an order about an update and watches, without loading the page anew, until it shows a status.
+  async order(update, order, status) {
+    const page = await visit();
+    await signIn(page, `/updates/${update}`);
+    let loads = 0;
+    page.on("load", () => (loads += 1));
+    await page.locator(`#order-${order} > summary`).click();
+    const known = page.locator(`#order-${order} input[type=checkbox]`);
+    if ((await known.count()) > 0) await known.check();
+    await axed(page, `the question ${order}`);
+    await page.screenshot({ path: join(SHOTS, `order-${order}.png`), fullPage: true });
+    await page.locator(`#order-${order} button[type=submit]`).click();
+    await page.locator("[data-update] [role=status]", { hasText: status }).waitFor();
+    await page.screenshot({ path: join(SHOTS, `order-${order}-done.png`), fullPage: true });
+    return { loads, text: await page.locator("main").innerText() };
+  },
+
+  // What a visitor may press on a page.
+  async buttons(path) {
+    const page = await visit();
+    await signIn(page, path);
+    return { buttons: await page.locator("main button, main summary.button, main a.button").allInnerTexts(), text: await page.locator("main").innerText() };
+  },
+
+  // By keyboard alone: the first stop skips to the content, the toggle changes the theme and it stays.
+  async keyboard() {
+    const page = await visit({ colorScheme: "light" });
+    await signIn(page);
+    await page.goto(`${ORIGIN}/`);
+    await page.keyboard.press("Tab");
+    const first = await page.evaluate(() => document.activeElement.textContent);
+    await page.keyboard.press("Enter");
+    const skipped = await page.evaluate(() => document.activeElement.id);
+    await page.locator("[data-theme-toggle]").focus();
+    await page.keyboard.press("Space");
+    await page.reload();
+    return { first, skipped, theme: await page.evaluate(() => document.documentElement.dataset.theme) };
+  },
+};
+
+try {
+  const seen = await flows[flow](...parameters);
+  console.log(JSON.stringify({ ...seen, faults }));
+} catch (error) {
+  console.log(JSON.stringify({ faults: [...faults, String(error)] }));
+} finally {
+  await browser.close();
+}

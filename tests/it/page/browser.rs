@@ -1,0 +1,153 @@
+//! The page in Debian's Chromium, driven by `tests/clients/page.mjs`: flows clicked through, no errors in the console,
+//! nothing that the content security policy stops, nothing serious for axe-core, and screenshots for people.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::daemon::stage::{BOUND, Daemon, NEW, Stage, TOKEN, until};
+use crate::kms_endpoint::expired;
+
+const VIEWER: &str = "xkspf_ViewerTokenDoNotLeak01234567890123456789012";
+const APPROVER: &str = "xkspf_ApproverTokenDoNotLeak0123456789012345678901";
+
+/// Where screenshots go; `None` outside `tests/run`, where there is no browser.
+fn shots() -> Option<PathBuf> {
+    let output = std::env::var_os("XKS_TEST_OUTPUT").map(PathBuf::from)?;
+    let shots = output.join("page");
+    std::fs::create_dir_all(&shots).unwrap();
+    Some(shots)
+}
+
+/// Runs a flow and gives what it saw; whatever went wrong in the browser fails.
+async fn flow(shots: &Path, daemon: &Daemon, token: &str, arguments: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.mjs");
+    let run = Command::new("node")
+        .arg(script)
+        .args(arguments)
+        .env("ORIGIN", format!("http://{}", daemon.address))
+        .env("TOKEN", token)
+        .env("SHOTS", shots)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ran = tokio::time::timeout(BOUND * 4, run).await.unwrap().unwrap();
+    let (stdout, stderr) = (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());
+    let seen: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    assert_eq!(seen["faults"], json!([]), "{arguments:?}: {:#}", seen["faults"]);
+    seen
+}
+
+fn text(seen: &Value) -> &str {
+    seen["text"].as_str().unwrap()
+}
+
+/// Until the monitor has a report of the key store; the id of the latest.
+async fn probed(daemon: &Daemon, stage: &Stage) -> String {
+    let path = format!("/v1/key-stores/{}", stage.key_store);
+    until(BOUND, "the key store is probed", || async {
+        !daemon.call("GET", &path, None).await.json()["latest"].is_null()
+    })
+    .await;
+    daemon.call("GET", &path, None).await.json()["latest"]["report"].as_str().unwrap().to_owned()
+}
+
+/// Until an update shows this status.
+async fn reaches(daemon: &Daemon, id: &str, status: &str) {
+    until(BOUND, status, || async {
+        daemon.call("GET", &format!("/v1/updates/{id}"), None).await.json()["status"] == status
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_fit_to_be_looked_at_in_both_themes_wide_and_narrow() {
+    let Some(shots) = shots() else { return };
+    let stage = Stage::guarded("page-look", "one", &[("viewer", VIEWER, "viewer")]).await;
+    let daemon = Daemon::start(&stage, None).await;
+    let report = probed(&daemon, &stage).await;
+    let waiting = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    reaches(&daemon, &waiting, "awaiting_approval").await;
+    stage.new.set_fault(expired()).await;
+    let asked = json!({ "CustomKeyStoreId": stage.key_store, "XksProxyUriEndpoint": NEW });
+    let blocked = daemon.call("POST", "/v1/preflights", Some(&asked)).await.json();
+    let pages = [
+        "sign-in=/sign-in".to_owned(),
+        "overview=/".to_owned(),
+        format!("key-store=/key-stores/{}", stage.key_store),
+        format!("report-ready=/preflights/{report}"),
+        format!("report-blocked=/preflights/{}", blocked["id"].as_str().unwrap()),
+        "updates=/updates".to_owned(),
+        format!("update=/updates/{waiting}"),
+        format!("preflight=/preflights?key_store={}", stage.key_store),
+        "checks=/checks".to_owned(),
+        "audit=/audit".to_owned(),
+        "missing=/key-stores/cks-unknown".to_owned(),
+    ];
+    let arguments: Vec<&str> = ["look"].into_iter().chain(pages.iter().map(String::as_str)).collect();
+    let seen = flow(&shots, &daemon, TOKEN, &arguments).await;
+    assert_eq!(seen["looked"], 4 * pages.len(), "{seen}");
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_candidate_is_blocked_through_the_form_and_its_secret_is_not_shown_again() {
+    let Some(shots) = shots() else { return };
+    let stage = Stage::new("page-preflight").await;
+    let daemon = Daemon::start(&stage, None).await;
+    stage.new.set_fault(expired()).await;
+    let file = stage.directory.join("proxy.secret.json");
+    let seen = flow(&shots, &daemon, TOKEN, &["preflight", &stage.key_store, NEW, file.to_str().unwrap()]).await;
+    assert_eq!((&seen["emptied"], &seen["leaks"]), (&json!(""), &json!(false)), "{seen}");
+    assert_ne!(seen["kept"], "", "{seen}");
+    assert!(seen["url"].as_str().unwrap().starts_with("/preflights/"), "{seen}");
+    assert!(text(&seen).contains("tls.validity") && text(&seen).contains("XksProxyUriUnreachableException"), "{seen}");
+    assert!(stage.mutating_calls().is_empty());
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_clicked_and_the_page_follows_to_verified() {
+    let Some(shots) = shots() else { return };
+    let people = [("approver", APPROVER, "approver"), ("viewer", VIEWER, "viewer")];
+    let stage = Stage::guarded("page-approve", "one", &people).await;
+    let daemon = Daemon::start(&stage, None).await;
+    let update = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    reaches(&daemon, &update, "awaiting_approval").await;
+    let path = format!("/updates/{update}");
+    // Who only looks, and who asked for it, find no button that approves.
+    let viewer = flow(&shots, &daemon, VIEWER, &["buttons", &path]).await;
+    assert_eq!(viewer["buttons"], json!([]), "{viewer}");
+    let author = flow(&shots, &daemon, TOKEN, &["buttons", &path]).await;
+    assert!(author["buttons"].to_string().contains("Cancel") && !author["buttons"].to_string().contains("Approve"));
+    let seen = flow(&shots, &daemon, APPROVER, &["order", &update, "approve", "verified"]).await;
+    assert!(text(&seen).contains("The new settings are in force"), "{seen}");
+    assert_eq!(stage.mutations(), ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"]);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_cancelled_by_a_click_and_changes_nothing() {
+    let Some(shots) = shots() else { return };
+    let stage = Stage::guarded("page-cancel", "one", &[("approver", APPROVER, "approver")]).await;
+    let daemon = Daemon::start(&stage, None).await;
+    let update = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    reaches(&daemon, &update, "awaiting_approval").await;
+    let seen = flow(&shots, &daemon, TOKEN, &["order", &update, "cancel", "abandoned"]).await;
+    assert!(text(&seen).contains("stopped it before anything was changed"), "{seen}");
+    assert!(stage.mutating_calls().is_empty());
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keyboard_suffices_and_the_theme_is_kept() {
+    let Some(shots) = shots() else { return };
+    let stage = Stage::new("page-keyboard").await;
+    let daemon = Daemon::start(&stage, None).await;
+    let seen = flow(&shots, &daemon, TOKEN, &["keyboard"]).await;
+    assert_eq!((&seen["first"], &seen["skipped"]), (&json!("Skip to the content"), &json!("main")), "{seen}");
+    assert_eq!(seen["theme"], "dark", "{seen}");
+    daemon.terminate().await;
+}
