@@ -3,10 +3,10 @@
 use axum::response::Html;
 use maud::{Markup, html};
 
-use super::frame::{self, Tone, badge};
+use super::frame;
 use super::report::in_kms_words;
 use super::session::Visitor;
-use crate::check::{CATALOGUE, Check, Level, Stage};
+use crate::check::{CATALOGUE, Check, Stage};
 
 /// All checks, stage by stage.
 pub(super) async fn show(visitor: Visitor) -> Html<String> {
@@ -29,14 +29,9 @@ pub(super) async fn show(visitor: Visitor) -> Html<String> {
 }
 
 fn one(check: &Check) -> Markup {
-    let tone = match check.level {
-        Level::Must => Tone::Bad,
-        Level::Should => Tone::Warn,
-        Level::Advice => Tone::Still,
-    };
     html! {
         article.finding id=(check.id) {
-            h3 { (badge(tone, check.level.as_str())) code { (check.id) } }
+            h3 { span.badge.level { (check.level.as_str()) } code { (check.id) } }
             p { (check.title) }
             @if let Some(kms) = &check.kms { p.muted { (in_kms_words(kms)) } }
             p.remedy { strong { "To do: " } (check.remedy) }

@@ -26,7 +26,8 @@ pub(super) fn sparkline<'a>(glances: impl ExactSizeIterator<Item = &'a Glance>) 
     }
     let step = (WIDTH - 6.0) / (count.max(2) - 1) as f64;
     let height = |ms: f64| HEIGHT - 2.0 - ms.min(CEILING_MS) / CEILING_MS * (HEIGHT - 4.0);
-    let (mut line, mut marks, mut bad, mut slowest, mut latest) = (String::new(), Vec::new(), 0, 0.0_f64, None);
+    let (mut line, mut marks, mut end) = (String::new(), Vec::new(), None);
+    let (mut bad, mut slowest, mut latest) = (0, 0.0_f64, None);
     for (at, glance) in glances.enumerate() {
         let x = 3.0 + at as f64 * step;
         let y = glance.slowest.map(|took| height(in_ms(took)));
@@ -34,6 +35,7 @@ pub(super) fn sparkline<'a>(glances: impl ExactSizeIterator<Item = &'a Glance>) 
             // Writing to a String cannot fail.
             let _ = write!(line, "{}{x:.1} {y:.1}", if line.is_empty() { "M" } else { "L" });
         }
+        end = y.map(|y| (x, y));
         slowest = slowest.max(glance.slowest.map(in_ms).unwrap_or_default());
         latest = glance.slowest;
         if glance.verdict != Verdict::Ready {
@@ -50,8 +52,9 @@ pub(super) fn sparkline<'a>(glances: impl ExactSizeIterator<Item = &'a Glance>) 
     html! {
         svg.spark role="img" aria-label=(label) viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) width=(WIDTH) height=(HEIGHT) {
             title { (label) }
-            line.limit x1="0" x2=(WIDTH) y1=(format!("{limit:.1}")) y2=(format!("{limit:.1}")) {}
+            line.limit x1="0" x2=(WIDTH) y1=(format!("{limit:.1}")) y2=(format!("{limit:.1}")) vector-effect="non-scaling-stroke" {}
             path.line d=(line) {}
+            @if let Some((x, y)) = end { circle.now cx=(format!("{x:.1}")) cy=(format!("{y:.1}")) r="2.5" {} }
             @for (x, y) in &marks {
                 path.mark d=(format!("M{:.1} {:.1}l5 5m0-5l-5 5", x - 2.5, y - 2.5)) {}
             }
@@ -109,6 +112,7 @@ mod tests {
         let drawn = sparkline(glances.iter()).into_string();
         assert!(drawn.contains("d=\"M3.0 27.0L66.0 2.0\""), "{drawn}");
         assert_eq!(drawn.matches("class=\"mark\"").count(), 2);
+        assert!(!drawn.contains("circle"), "the latest probe has nothing to show");
         assert!(drawn.contains("latest none, highest 90000 ms, KMS's limit is 250 ms; 2 not ready"), "{drawn}");
     }
 }

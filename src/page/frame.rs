@@ -75,7 +75,7 @@ fn document(title: &str, theme: Option<&str>, top: &Markup, body: &Markup) -> Ma
                     }
                 }
                 main #main tabindex="-1" { (body) }
-                footer { "xks-preflight " (version) " · " a href="/openapi.json" { "API" } " · " a href="/metrics" { "Metrics" } }
+                footer { "xks-preflight " (version) " · " a href="/runbooks" { "Runbooks" } " · " a href="/openapi.json" { "API" } " · " a href="/metrics" { "Metrics" } }
             }
         }
     }
@@ -158,7 +158,8 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let has_page =
         response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    if problem.is_some() || ((status.is_client_error() || status.is_server_error()) && !has_page) {
+    // A form that is shown again says itself what is wrong with it.
+    if !has_page && (problem.is_some() || status.is_client_error() || status.is_server_error()) {
         response = told(problem.as_ref(), status, &method, &path, &whole, theme);
     }
     protect(response.headers_mut());
@@ -180,7 +181,7 @@ fn told(
     if path == "/sign-in" {
         return (status, Html(sign_in::page(theme, "/", Some(&detail)).into_string())).into_response();
     }
-    if status == StatusCode::UNAUTHORIZED && *method == Method::GET {
+    if status == StatusCode::UNAUTHORIZED && matches!(*method, Method::GET | Method::HEAD) {
         let next: String = form_urlencoded::byte_serialize(whole.as_bytes()).collect();
         return Redirect::to(&format!("/sign-in?next={next}")).into_response();
     }

@@ -120,7 +120,7 @@ fn trend(sighting: &Sighting) -> Markup {
             h2 { "Slowest attempt of each probe" }
             (chart::sparkline(glances))
             p.muted {
-                @if count > 0 { "The last " (count) " probes; the dashed line is KMS's limit of 250 ms, a cross is a probe that was not ready." }
+                @if count > 0 { @if count == 1 { "One probe" } @else { "The last " (count) " probes" } "; the dashed line is KMS's limit of 250 ms, a cross is a probe that was not ready." }
                 @else { "Nothing to draw yet." }
             }
         }
@@ -134,11 +134,10 @@ fn history(visitor: &Visitor, sighting: &Sighting) -> Markup {
             section aria-label="History" {
                 h2.over { "History" }
                 p.muted.over { "Failures are kept longer than successes." }
-                div.tablewrap tabindex="0" role="region" aria-label="History of reports" {
-                    table {
-                        thead { tr { th scope="col" { "Probed" } th scope="col" { "Verdict" } th scope="col" { "Because of" } th.number scope="col" { "Slowest" } } }
-                        tbody { @for report in &reports { (past(visitor, report)) } }
-                    }
+                table.stores {
+                    caption.hidden { "Reports, newest first" }
+                    thead { tr { th scope="col" { "Probed" } th scope="col" { "Verdict" } th scope="col" { "Because of" } th.number scope="col" { "Slowest" } } }
+                    tbody { @for report in &reports { (past(visitor, report)) } }
                 }
             }
         }
@@ -150,16 +149,16 @@ fn past(visitor: &Visitor, report: &Report) -> Markup {
     let because = report.decisive().or_else(|| report.not_ready());
     html! {
         tr {
-            td { a href=(format!("/preflights/{}", report.id)) { (legible::instant(report.started_at(), visitor.now)) } }
-            td { (report::verdict_badge(report.verdict())) }
-            td {
+            th scope="row" { a href=(format!("/preflights/{}", report.id)) { (legible::instant(report.started_at(), visitor.now)) } }
+            td data-label="Verdict" { (report::verdict_badge(report.verdict())) }
+            td data-label="Because of" {
                 @match because {
                     Some(finding) => code { (finding.check.id) },
                     None if report.warnings().next().is_some() => (badge(Tone::Warn, "warnings")),
                     None => span.muted { "–" },
                 }
             }
-            td.number { @if cold.count > 0 { (legible::milliseconds(cold.max)) } @else { "–" } }
+            td.number data-label="Slowest" { @if cold.count > 0 { (legible::milliseconds(cold.max)) } @else { "–" } }
         }
     }
 }

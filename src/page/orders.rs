@@ -21,13 +21,14 @@ pub(super) fn card(visitor: &Visitor, record: &UpdateRecord) -> Markup {
     let (approve, change) = (may(Permission::Approve), may(Permission::Change));
     let awaiting = state.status().status == StatusName::AwaitingApproval;
     let begun = matches!(state.phase(), Phase::Running(_));
-    let stage = match state.phase() {
+    let rotation = match state.phase() {
         Phase::Rotating(rotating) => Some(rotating.stage()),
         _ => None,
     };
-    let not_begun = !begun && stage.is_none() && !matches!(state.phase(), Phase::RollingBack(_) | Phase::Concluded(_));
+    let not_begun =
+        !begun && rotation.is_none() && !matches!(state.phase(), Phase::RollingBack(_) | Phase::Concluded(_));
     let can_go_back = begun && matches!(plan.rollback, Rollback::Restore(_));
-    let shown = (awaiting && approve) || (change && (not_begun || can_go_back || stage.is_some()));
+    let shown = (awaiting && approve) || (change && (not_begun || can_go_back || rotation.is_some()));
     html! {
         @if awaiting { (waiting(record, approve)) }
         @if shown {
@@ -44,12 +45,12 @@ pub(super) fn card(visitor: &Visitor, record: &UpdateRecord) -> Markup {
                             @if matches!(plan.disruption, Disruption::Disconnect { .. }) { "The keys stay out of use until that is done." } }
                     }, "danger"))
                 }
-                @if change && matches!(stage, Some(Stage::AwaitRemoval { .. } | Stage::ProveRefused { .. })) {
+                @if change && matches!(rotation, Some(Stage::AwaitRemoval { .. } | Stage::ProveRefused { .. })) {
                     (ask(visitor, record, "removed", "It is removed", "The former credential is removed", &html! {
                         p { "The daemon looks at once whether every address refuses it." }
                     }, "primary"))
                 }
-                @if change && stage.is_some() {
+                @if change && rotation.is_some() {
                     (ask(visitor, record, "cancel", "Stop watching", "Leave the former credential as it is", &html! {
                         p { "The new credential stays in force. That the former one is refused will not be proven." }
                     }, "danger"))

@@ -162,8 +162,8 @@ fn open(report: &Report, finding: &Finding) -> Markup {
     html! {
         article.finding {
             h3 { (badge(tone, level.as_str())) (id(finding)) (place(finding)) }
-            p { (finding.check.title) }
-            p.detail { (legible::paragraph(&detail(finding))) }
+            p.muted { "Wanted: " (finding.check.title) }
+            p.detail { "Found: " (legible::paragraph(&detail(finding))) }
             @if let Some(kms) = &finding.kms { p.muted { (in_kms_words(kms)) } }
             p.remedy { strong { "To do: " } (finding.remedy()) }
             p.cite { (finding.check.citation.source) ", " (finding.check.citation.section) }

@@ -27,6 +27,7 @@ use crate::api::access::{Admitted, SignedIn};
 use crate::api::problem::Problem;
 use crate::clock::Timestamp;
 use crate::key_store::CustomKeyStoreId;
+use crate::listener::Peer;
 
 /// A working day: whoever comes back tomorrow signs in again.
 pub(super) const LONGEST: Duration = Duration::from_hours(8);
@@ -172,8 +173,21 @@ pub(super) async fn recognise(State(entrance): State<Arc<Entrance>>, mut request
         && let Some(principal) = entrance.principal(request.headers())
     {
         request.extensions_mut().insert(SignedIn(principal));
+    } else if presents_nothing(&entrance, &request) {
+        // Nobody tried anything yet: that is no refusal for the trail, and no failure that counts against an address.
+        return Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "sign in first").into_response();
     }
     next.run(request).await
+}
+
+/// Whether there is nothing to recognise anybody by, where somebody must be recognised.
+fn presents_nothing(entrance: &Entrance, request: &Request) -> bool {
+    let certificate = request.extensions().get::<Peer>().is_some_and(|peer| peer.certificate.is_some());
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    looks
+        && !certificate
+        && !request.headers().contains_key(header::AUTHORIZATION)
+        && !entrance.service.callers.is_empty()
 }
 
 /// An order must come from a page of ours: browsers say where it comes from.

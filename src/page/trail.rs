@@ -57,7 +57,7 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
                 label.hidden for="of-store" { "Only of this key store" }
                 input #of-store name="key_store" value=(wanted.key_store) placeholder="cks-…" maxlength="64" spellcheck="false";
                 label.hidden for="of-update" { "Only of this update" }
-                input #of-update name="update" value=(wanted.update) placeholder="upd_…" maxlength="64" spellcheck="false";
+                input #of-update name="update" value=(wanted.update) placeholder="update-…" maxlength="64" spellcheck="false";
                 button type="submit" { "Show" }
                 @if filtered { a href="/audit" { "Show all" } }
             }
@@ -95,9 +95,9 @@ fn line(visitor: &Visitor, text: &str) -> Markup {
             td data-label="What" { div { (entry.action.as_str().replace('_', " ")) span.sub { (legible::paragraph(&entry.message)) } } }
             td data-label="Decision" { (badge(tone, word)) }
             td data-label="About" {
-                div {
-                    @if let Some(update) = &entry.update { a href=(format!("/updates/{update}")) { "update" } " " }
-                    @if let Some(id) = &entry.key_store { a href=(format!("/key-stores/{id}")) { code { (id) } } }
+                div.about {
+                    @if let Some(update) = &entry.update { a href=(format!("/updates/{update}")) { "the update" } }
+                    @if let Some(id) = &entry.key_store { span.sub { a href=(format!("/key-stores/{id}")) { code { (id) } } } }
                     @if entry.update.is_none() && entry.key_store.is_none() { span.muted { "–" } }
                 }
             }

@@ -35,7 +35,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
     let standing = record.state.status();
     let is_final = standing.status.is_final();
     let title = format!("Update of {}", plan.expected.name.as_str());
-    let latest = looks(&record).last().cloned();
+    let latest = looks(&record).next_back().cloned();
     let body = html! {
         div {
             p.notice.busy data-stale hidden role="status" { "The update has gone on while you were deciding; load the page anew to see how." }
@@ -47,7 +47,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                     p.muted {
                         "Asked for by " (legible::line(&plan.requested_by)) " " (legible::instant(plan.created_at, now))
                         " · key store " a href=(format!("/key-stores/{}", plan.key_store)) { code { (plan.key_store) } }
-                        @if !is_final && plan.expires_at > now { " · the plan may begin for " (legible::instant(plan.expires_at, now)) }
+                        @if !is_final && plan.expires_at > now { " · the plan expires " (legible::instant(plan.expires_at, now)) }
                     }
                 }
                 (progress(&record))
@@ -67,7 +67,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
 }
 
 /// What its pre-flights said, oldest first.
-fn looks(record: &UpdateRecord) -> impl Iterator<Item = &PreflightSummary> {
+fn looks(record: &UpdateRecord) -> impl DoubleEndedIterator<Item = &PreflightSummary> {
     record.events.iter().filter_map(|recorded| match &recorded.event {
         Event::PreflightFinished { summary, .. } | Event::Watched { summary, .. } => Some(summary),
         _ => None,
@@ -89,11 +89,11 @@ fn stages(record: &UpdateRecord) -> Vec<(&'static str, Reached)> {
     let events = || record.events.iter().map(|recorded| &recorded.event);
     let preflight = |round: Round| {
         let begun = events().any(|event| matches!(event, Event::PreflightStarted { round: r } if *r == round));
-        let ended = events().filter_map(|event| match event {
+        let mut ended = events().rev().filter_map(|event| match event {
             Event::PreflightFinished { round: r, summary } if *r == round => Some(summary.verdict),
             _ => None,
         });
-        match ended.last() {
+        match ended.next() {
             Some(Verdict::Ready) => Reached::Done,
             Some(_) => Reached::Stopped,
             None if begun => Reached::Now,
@@ -163,35 +163,8 @@ fn progress(record: &UpdateRecord) -> Markup {
 
 fn ending(record: &UpdateRecord) -> Markup {
     let state = &record.state;
-    let notice = |tone: Tone, heading: &str, why: &str, instruction: Option<&str>| {
-        html! {
-            div class=(format!("notice {}", tone.class())) {
-                p { strong { (heading) } " " (legible::paragraph(why)) }
-                @if let Some(instruction) = instruction { p { strong { "To do: " } (legible::paragraph(instruction)) } }
-            }
-        }
-    };
     match state.ending() {
-        None => match state.phase() {
-            Phase::Rotating(rotating) => {
-                let former = state.plan().former_credential.as_ref().map(|former| former.access_key_id.to_string());
-                let former = former.unwrap_or_default();
-                let (heading, why) = match rotating.stage() {
-                    Stage::Propagate { .. } => {
-                        ("Leave both credentials at the proxy.", "KMS may use the former one as well.".to_owned())
-                    }
-                    Stage::AwaitRemoval { .. } => (
-                        "Remove the former credential.",
-                        format!("Take access key id {former} away at every proxy, then say so below."),
-                    ),
-                    Stage::ProveRefused { .. } => {
-                        ("Nothing to do.", format!("Whether access key id {former} is refused is being tried."))
-                    }
-                };
-                notice(Tone::Busy, heading, &why, rotating.trouble())
-            }
-            _ => html! {},
-        },
+        None => html! { @if let Phase::Rotating(rotating) = state.phase() { (rotation(state, rotating)) } },
         Some(Ending::Verified) => {
             notice(Tone::Good, "Verified.", "The new settings are in force and were probed once more.", None)
         }
@@ -208,6 +181,34 @@ fn ending(record: &UpdateRecord) -> Markup {
             notice(Tone::Bad, "The former credential is not proven refused.", why, Some(instruction))
         }
     }
+}
+
+fn notice(tone: Tone, heading: &str, why: &str, instruction: Option<&str>) -> Markup {
+    html! {
+        div class=(format!("notice {}", tone.class())) {
+            p { strong { (heading) } " " (legible::paragraph(why)) }
+            @if let Some(instruction) = instruction { p { strong { "To do: " } (legible::paragraph(instruction)) } }
+        }
+    }
+}
+
+/// What a rotation waits for.
+fn rotation(state: &State, rotating: &Rotating) -> Markup {
+    let former = state.plan().former_credential.as_ref().map(|former| former.access_key_id.to_string());
+    let former = former.unwrap_or_default();
+    let (heading, why) = match rotating.stage() {
+        Stage::Propagate { .. } => {
+            ("Leave both credentials at the proxy.", "KMS may use the former one as well.".to_owned())
+        }
+        Stage::AwaitRemoval { .. } => (
+            "Remove the former credential.",
+            format!("Take access key id {former} away at every proxy, then say so below."),
+        ),
+        Stage::ProveRefused { .. } => {
+            ("Nothing to do.", format!("Whether access key id {former} is refused is being tried."))
+        }
+    };
+    notice(Tone::Busy, heading, &why, rotating.trouble())
 }
 
 /// The plan as a difference.

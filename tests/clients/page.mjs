@@ -30,8 +30,8 @@ const visit = async (options = {}) => {
   });
   const page = await context.newPage();
   page.on("console", (message) => {
-    // A form that is shown again is an answer 422, which the browser calls an error.
-    if (message.type() === "error" && !/status of 4(22|01)/.test(message.text())) faults.push(`${page.url()}: ${message.text()}`);
+    // A form that is shown again is an answer 422, and a page that is not there 404: the browser calls both an error.
+    if (message.type() === "error" && !/status of 4(22|04)/.test(message.text())) faults.push(`${page.url()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => faults.push(`${page.url()}: ${error.message}`));
   page.on("request", (request) => {

@@ -65,9 +65,13 @@ async fn a_session_begins_with_a_token_and_ends_with_the_visitor() {
     let daemon = Daemon::start(&stage, None).await;
     let stranger = ask(&daemon, "GET /?q=pay", &[], &[]).await;
     assert_eq!((stranger.status, stranger.header("location")), (303, Some("/sign-in?next=%2F%3Fq%3Dpay")));
+    let looked = daemon.call("GET", "/v1/audit", None).await;
+    assert!(!looked.body.contains("authenticate"), "who has tried nothing was refused nothing: {}", looked.body);
     let wrong = sign_in(&daemon, "xkspf_notatokenofthisplace", "/").await;
     assert_eq!((wrong.status, wrong.header("set-cookie")), (401, None));
     assert!(wrong.body.contains("Not signed in"), "{}", wrong.body);
+    let noted = daemon.call("GET", "/v1/audit", None).await;
+    assert!(noted.body.contains("authenticate") && noted.body.contains("POST /sign-in"), "{}", noted.body);
 
     let entered = sign_in(&daemon, TOKEN, "/?q=pay").await;
     assert_eq!((entered.status, entered.header("location")), (303, Some("/?q=pay")));

@@ -72,8 +72,8 @@ if (live) {
   const look = () => {
     clearTimeout(timer);
     timer = setTimeout(async () => {
-      await refresh("[data-events]");
-      const now = document.querySelector("[data-events]");
+      await refresh("[data-update]");
+      const now = document.querySelector("[data-update]");
       const waiting = Number(now?.dataset.seen) < seen;
       const notice = document.querySelector("[data-stale]");
       if (notice) notice.hidden = !waiting;

@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
+use xks_preflight::sandbox::fault::Fault;
+use xks_preflight::sandbox::proxy::Fleet;
 
 use crate::daemon::stage::{BOUND, Daemon, NEW, Stage, TOKEN, until};
-use crate::kms_endpoint::expired;
 
 const VIEWER: &str = "xkspf_ViewerTokenDoNotLeak01234567890123456789012";
 const APPROVER: &str = "xkspf_ApproverTokenDoNotLeak0123456789012345678901";
@@ -19,6 +20,10 @@ fn shots() -> Option<PathBuf> {
     let shots = output.join("page");
     std::fs::create_dir_all(&shots).unwrap();
     Some(shots)
+}
+
+fn expired() -> Fault {
+    "certificate-expired".parse().unwrap()
 }
 
 /// Runs a flow and gives what it saw; whatever went wrong in the browser fails.
@@ -138,6 +143,25 @@ async fn an_update_is_cancelled_by_a_click_and_changes_nothing() {
     let seen = flow(&shots, &daemon, TOKEN, &["order", &update, "cancel", "abandoned"]).await;
     assert!(text(&seen).contains("stopped it before anything was changed"), "{seen}");
     assert!(stage.mutating_calls().is_empty());
+    daemon.terminate().await;
+}
+
+/// What a proxy may say of itself: markup that would run, writing turned around, and very much of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_text_of_a_proxy_is_shown_as_text_and_cut_short() {
+    let Some(shots) = shots() else { return };
+    let stage = Stage::new("page-hostile").await;
+    let vendor =
+        format!("<script>console.error('ran')</script><img src=x onerror=alert(1)>\u{202e}{}", "A".repeat(2_000));
+    stage.old.set_fleet(Fleet { xks_proxy_vendor: vendor, ..Fleet::default() });
+    let daemon = Daemon::start(&stage, None).await;
+    probed(&daemon, &stage).await;
+    let seen = flow(&shots, &daemon, TOKEN, &["buttons", &format!("/key-stores/{}", stage.key_store)]).await;
+    assert!(
+        text(&seen).contains("<script>console.error('ran')</script><img src=x onerror=alert(1)>\u{fffd}AAA"),
+        "{seen}"
+    );
+    assert!(text(&seen).contains("more characters") && !text(&seen).contains(&"A".repeat(200)), "{seen}");
     daemon.terminate().await;
 }
 
