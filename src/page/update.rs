@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::driver::{OrderError, UpdateRecord};
 use crate::key_store::{Configuration, Connectivity, CredentialSource, Member};
 use crate::update::{
-    ApprovalRule, Direction, Disruption, Ending, Event, Phase, Plan, PreflightSummary, Recorded, Rollback, Round,
-    Stage, StatusName, StepOutcome,
+    ApprovalRule, Direction, Disruption, Ending, Event, Phase, Plan, PreflightSummary, Recorded, Rollback, Rotating,
+    Round, Stage, State, StatusName, StepOutcome,
 };
 
 /// The names under which events are streamed.
