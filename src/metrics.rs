@@ -20,7 +20,7 @@ use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
 
 pub use counted::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter};
 pub use encode::Exposition;
-pub use scene::{KeyCounts, OpenUpdate, Scene};
+pub use scene::{KeyCounts, OpenRotation, OpenUpdate, Scene};
 
 use crate::check::{Report, Verdict};
 use crate::key_store::CustomKeyStoreId;
@@ -98,6 +98,8 @@ metrics! {
     UPDATES = Counter "updates_total" ["outcome"] "Concluded updates by outcome.";
     UPDATE_OPEN = Gauge "update_open" ["key_store", "status"] "Updates that have not concluded.";
     UPDATE_DISCONNECTED = Histogram "update_disconnected_seconds" [] "How long a key store was not CONNECTED because of an update, its keys being unavailable.";
+    ROTATION_STEP = Gauge "rotation_step" ["key_store", "step"] "1 for the step that the rotation of a credential is in after its update, 0 for the others.";
+    ROTATION_REMOVAL_AWAITED = Gauge "rotation_removal_awaited_seconds" ["key_store"] "For how long somebody is to remove the former credential of a rotation at the proxy; 0 while nobody is.";
     GATE_DENIALS = Counter "gate_denials_total" ["reason"] "Updates that were not allowed to change anything, and requests that were refused to their caller, by reason.";
     BREAK_GLASS = Counter "break_glass_total" ["key_store"] "Updates that pass by approval, freeze and windows because somebody broke the glass.";
     BREAK_GLASS_OPEN = Gauge "break_glass_open" ["key_store"] "Such updates that have not concluded.";

@@ -11,10 +11,13 @@ use serde_json::{Value, json};
 use super::Service;
 use super::problem::{Problem, ProblemDocument};
 use crate::chain::Chain;
+use crate::clock::Timestamp;
+use crate::driver::UpdateRecord;
 use crate::key_store::CustomKeyStoreId;
-use crate::metrics::{KeyCounts, OpenUpdate, Scene};
+use crate::metrics::{KeyCounts, OpenRotation, OpenUpdate, Scene};
 use crate::monitor::Sighting;
 use crate::render;
+use crate::update::{Event, Phase};
 
 /// The process answers.
 pub(super) async fn alive() -> &'static str {
@@ -34,6 +37,16 @@ pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'stati
     Ok("ok\n")
 }
 
+/// Where a rotation is, and for how long somebody is waited for.
+fn rotation(record: &UpdateRecord, now: Timestamp) -> Option<OpenRotation> {
+    let Phase::Rotating(rotating) = record.state.phase() else { return None };
+    let awaited = record.events.iter().find(|recorded| matches!(recorded.event, Event::RemovalAwaited { .. }));
+    Some(OpenRotation {
+        stage: rotating.stage(),
+        removal_awaited: awaited.map(|recorded| now.seconds_since(recorded.at).max(0.0)),
+    })
+}
+
 /// Prometheus' text format, or OpenMetrics when that is asked for.
 pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: HeaderMap) -> Result<Response, Problem> {
     let open = service.driver.open().await.unwrap_or_else(|error| {
@@ -46,6 +59,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
             key_store: record.state.plan().key_store.clone(),
             status: record.state.status().status,
             breaks_glass: record.state.plan().break_glass.is_some(),
+            rotation: rotation(record, service.clock.now()),
         })
         .collect();
     let freezes = service.driver.freezes().await.unwrap_or_else(|error| {

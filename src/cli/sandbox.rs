@@ -21,8 +21,8 @@ use crate::config::Config;
 use crate::kms_endpoint::NewKmsCredential;
 use crate::sandbox::proxy::WallClock;
 use crate::sandbox::scenario::{
-    ACCESS_KEY_ID, Actor, FORSAKEN_SERVICE, PRESENT_CLUSTER, REGION, RELATED_CLUSTER, SERVICE, STRANGE_CLUSTER,
-    Scenario, Secrets, TEST_KEY, URI_PATH,
+    ACCESS_KEY_ID, Actor, FORSAKEN_SERVICE, NEXT_ACCESS_KEY_ID, PRESENT_CLUSTER, REGION, RELATED_CLUSTER, SERVICE,
+    STRANGE_CLUSTER, Scenario, Secrets, TEST_KEY, URI_PATH,
 };
 
 /// Options of `sandbox`.
@@ -109,6 +109,7 @@ fn random<const N: usize>() -> [u8; N] {
 fn secrets() -> Secrets {
     Secrets {
         proxy_secret: STANDARD.encode(random::<33>()),
+        next_proxy_secret: STANDARD.encode(random::<33>()),
         aws_access_key_id: "AKIASANDBOXKMSCALLER".to_owned(),
         aws_secret_access_key: STANDARD.encode(random::<30>()),
         kmsuser_password: STANDARD.encode(random::<18>()),
@@ -164,6 +165,10 @@ endpoint_url = "{cloudhsm}"
 [credentials.proxy]
 console_file = "proxy.secret.json"
 
+# What it is to be rotated to; the proxies accept both.
+[credentials.next]
+console_file = "next.secret.json"
+
 [[key_stores]]
 id = "{key_store}"
 credential = "proxy"
@@ -178,6 +183,12 @@ interval = "5s"
 
 [update]
 poll_interval = "250ms"
+
+# A real KMS takes five minutes, and a daemon before one does not start with less.
+[update.rotation]
+propagation_wait = "5s"
+least_propagation_wait = "5s"
+watch_interval = "1s"
 
 [[kms_credentials]]
 name = "your-aws-client"
@@ -229,7 +240,10 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token, client
     for Actor { endpoint, address, about, .. } in scenario.actors.iter() {
         let _ = writeln!(text, "  {endpoint:<38} {address}   {about}");
     }
-    let _ = writeln!(text, "  all with access key id {ACCESS_KEY_ID}, path {URI_PATH}\n");
+    let _ = writeln!(
+        text,
+        "  all with access key id {ACCESS_KEY_ID}, and {NEXT_ACCESS_KEY_ID} beside it; path {URI_PATH}\n"
+    );
     for (name, about) in [
         (SERVICE, "VPC endpoint service of candidate.xks.example.com"),
         (FORSAKEN_SERVICE, "the same, but KMS is no longer among its principals"),
@@ -241,6 +255,7 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token, client
     let _ = writeln!(
         text,
         "  curl -X PUT {0}/proxies/current -d listener-closed   makes a proxy misbehave, an empty body makes it well;\n  \
+         curl -X DELETE {0}/proxies/current/credentials/{ACCESS_KEY_ID}   makes it refuse a credential;\n  \
          curl {0}/faults   lists all faults\n",
         scenario.control_url()
     );
@@ -323,6 +338,16 @@ fn commands(scenario: &Scenario, program: &str) -> Vec<(&'static str, String)> {
             to_cluster(STRANGE_CLUSTER),
         ),
         ("Give it a related one, and follow it to `verified`", to_cluster(RELATED_CLUSTER)),
+        (
+            "Rotate the proxy's credential: KMS has the new one, and now you must remove the former one, exit code 3",
+            format!("{program} update apply --key-store {store} --credential-source next --rotate --wait | tee $SANDBOX/rotation"),
+        ),
+        (
+            "Remove it at the proxy and say so; followed to `verified`: it is proven refused",
+            format!(
+                "curl -s -X DELETE {control}/proxies/candidate/credentials/{ACCESS_KEY_ID}; {program} update removed $(grep -om1 'update-[0-9a-f-]*' $SANDBOX/rotation) --wait"
+            ),
+        ),
         (
             "Look at the metrics",
             "curl -s $XKS_PREFLIGHT_SERVER/metrics | grep -E '^xks_preflight_(probe_success|preflights_total|updates_total|canary)'".to_owned(),

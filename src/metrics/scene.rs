@@ -10,12 +10,13 @@ use prometheus::{GaugeVec, Opts, Registry};
 use super::{
     AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
     CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO,
-    KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, UPDATE_OPEN, WAIVER_END,
+    KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP,
+    UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
 use crate::monitor::Sighting;
-use crate::update::StatusName;
+use crate::update::{Stage, StatusName};
 use crate::xks::{EkmHealth, HealthStatus};
 
 /// Everything that gauges are projected from.
@@ -46,6 +47,17 @@ pub struct OpenUpdate {
     pub status: StatusName,
     /// Whether it passes by approval, freeze and windows.
     pub breaks_glass: bool,
+    /// Of a rotation after its update.
+    pub rotation: Option<OpenRotation>,
+}
+
+/// A rotation whose update is verified.
+#[derive(Clone, Debug)]
+pub struct OpenRotation {
+    /// Where it is.
+    pub stage: Stage,
+    /// For how long a person is to remove the former credential, in seconds.
+    pub removal_awaited: Option<f64>,
 }
 
 /// The KMS keys of one key store.
@@ -89,7 +101,13 @@ impl Scene {
         let frozen = canvas.gauge(&FROZEN)?;
         // From zero on, so that alerts have something to compare with.
         frozen.with_label_values(&[""]);
+        let step = canvas.gauge(&ROTATION_STEP)?;
+        let awaited = canvas.gauge(&ROTATION_REMOVAL_AWAITED)?;
         for sighting in &self.sightings {
+            for name in Stage::NAMES {
+                step.with_label_values(&[sighting.id.as_str(), name]);
+            }
+            awaited.with_label_values(&[sighting.id.as_str()]);
             broken.with_label_values(&[sighting.id.as_str()]);
             frozen.with_label_values(&[sighting.id.as_str()]);
         }
@@ -97,6 +115,11 @@ impl Scene {
             frozen.with_label_values(&[key_store.as_ref().map_or("", CustomKeyStoreId::as_str)]).set(1.0);
         }
         for update in &self.open_updates {
+            if let Some(rotation) = &update.rotation {
+                let key_store = update.key_store.as_str();
+                step.with_label_values(&[key_store, rotation.stage.as_str()]).set(1.0);
+                awaited.with_label_values(&[key_store]).set(rotation.removal_awaited.unwrap_or(0.0));
+            }
             if update.breaks_glass {
                 broken.with_label_values(&[update.key_store.as_str()]).inc();
             }

@@ -39,6 +39,9 @@ pub const URI_PATH: &str = "/sandbox/kms/xks/v1";
 /// The access key id of every proxy's credential.
 pub const ACCESS_KEY_ID: &str = "SANDBOXPROXYACCESSKEYID";
 
+/// The access key id of a second credential, which every proxy accepts as well: what the first is rotated to.
+pub const NEXT_ACCESS_KEY_ID: &str = "SANDBOXNEXTACCESSKEYID";
+
 /// The external key that is there for tests.
 pub const TEST_KEY: &str = "xks-preflight-test";
 
@@ -125,6 +128,8 @@ pub enum ScenarioError {
 pub struct Secrets {
     /// `RawSecretAccessKey` of the proxies' credential; 43 to 64 characters.
     pub proxy_secret: String,
+    /// The same of the second one.
+    pub next_proxy_secret: String,
     /// The AWS access key id that the simulated KMS knows.
     pub aws_access_key_id: String,
     /// Its secret.
@@ -192,7 +197,9 @@ impl Scenario {
         let ca_file = directory.join("ca.pem");
         write(&ca_file, pki.root_pem().as_bytes())?;
         let console_file = directory.join("proxy.secret.json");
-        write(&console_file, console(secrets).as_bytes())?;
+        write(&console_file, console(ACCESS_KEY_ID, &secrets.proxy_secret).as_bytes())?;
+        let next = console(NEXT_ACCESS_KEY_ID, &secrets.next_proxy_secret);
+        write(&directory.join("next.secret.json"), next.as_bytes())?;
         let mut actors = Vec::new();
         let port = |number| first_port.map_or(0, |first| first.saturating_add(number));
         for (role, number) in ROLES.iter().zip(1..) {
@@ -215,7 +222,8 @@ impl Scenario {
         Ok(Self { kms, key_store, cloudhsm_key_store, services, actors, control, ca_file, console_file })
     }
 
-    /// Where proxies are told to misbehave: `PUT /proxies/NAME` with faults in the body, `GET /faults`.
+    /// Where proxies are told to misbehave: `PUT /proxies/NAME` with faults in the body, `GET /faults`; and to forget a
+    /// credential: `DELETE /proxies/NAME/credentials/ID`.
     pub fn control_url(&self) -> String {
         format!("http://{}", self.control.address)
     }
@@ -237,7 +245,9 @@ async fn start_proxy(
     let mut settings = ProxySettings::new(Arc::clone(pki), Arc::clone(clock), host.as_str(), URI_PATH);
     settings.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     REGION.clone_into(&mut settings.region);
-    settings.credentials = Credentials::default().with(ACCESS_KEY_ID, secrets.proxy_secret.clone());
+    settings.credentials = Credentials::default()
+        .with(ACCESS_KEY_ID, secrets.proxy_secret.clone())
+        .with(NEXT_ACCESS_KEY_ID, secrets.next_proxy_secret.clone());
     let seed = if role.own_keys { role.name } else { "shared" };
     settings.keys = KEYS
         .iter()
@@ -295,8 +305,8 @@ async fn start_kms(
 }
 
 /// The proxy configuration file that the KMS console takes.
-fn console(secrets: &Secrets) -> String {
-    let credential = json!({ "AccessKeyId": ACCESS_KEY_ID, "RawSecretAccessKey": secrets.proxy_secret });
+fn console(access_key_id: &str, secret: &str) -> String {
+    let credential = json!({ "AccessKeyId": access_key_id, "RawSecretAccessKey": secret });
     json!({ "XksProxyUriPath": URI_PATH, "XksProxyAuthenticationCredential": credential }).to_string()
 }
 

@@ -139,6 +139,16 @@ async fn a_rotation_ends_verified_when_the_former_credential_is_refused_everywhe
     let waiting = scene.at_step(&id, "await_removal").await;
     assert!(told(&waiting).contains(&format!("remove access key id {FORMER_ID}")), "{waiting:#}");
     assert_eq!(scene.in_force(), NEW_ID);
+    let metrics = scene.daemon.call("GET", "/metrics", None).await.body;
+    let store = &scene.stage.key_store;
+    for (step, value) in [("propagate", 0), ("await_removal", 1), ("prove_refused", 0)] {
+        let sample = format!("xks_preflight_rotation_step{{key_store=\"{store}\",step=\"{step}\"}} {value}\n");
+        assert!(metrics.contains(&sample), "{sample}{metrics}");
+    }
+    assert!(
+        metrics.contains(&format!("xks_preflight_rotation_removal_awaited_seconds{{key_store=\"{store}\"}} 0.")),
+        "{metrics}"
+    );
 
     // Said and not done, then done at one of two addresses: told, and it goes on waiting.
     for (left, seen) in [(2, "accepted"), (1, "differs")] {

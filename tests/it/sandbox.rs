@@ -18,7 +18,16 @@ const STORY: &[(i32, &[&str])] = &[
     (0, &["status        verified", "\nDisconnectCustomKeyStore", "\nUpdateCustomKeyStore", "\nConnectCustomKeyStore"]),
     (1, &["cloudhsm.related", "CloudHsmClusterNotRelatedException"]),
     (0, &["CloudHsmClusterId: cluster-present2345 -> cluster-related2345", "status        verified"]),
-    (0, &["xks_preflight_updates_total{outcome=\"blocked\"} 5", "xks_preflight_updates_total{outcome=\"verified\"} 2"]),
+    (
+        0,
+        &[
+            "status        running: await_removal",
+            "remove access key id SANDBOXPROXYACCESSKEYID",
+            "update removed update-",
+        ],
+    ),
+    (0, &["refuses SANDBOXPROXYACCESSKEYID from now on", "status        verified", "proven refused at every address"]),
+    (0, &["xks_preflight_updates_total{outcome=\"blocked\"} 5", "xks_preflight_updates_total{outcome=\"verified\"} 3"]),
 ];
 
 /// A running sandbox, with the story it told.

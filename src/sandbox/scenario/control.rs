@@ -1,4 +1,4 @@
-//! Lets the reader of the story spoil it: faults of the proxies, set with curl.
+//! Lets the reader of the story act as the proxies' operator, and spoil it: credentials removed and faults set with curl.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, put};
+use axum::routing::{delete, get, put};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -34,6 +34,7 @@ impl Control {
         let router = Router::new()
             .route("/proxies", get(proxies))
             .route("/proxies/{name}", put(spoil))
+            .route("/proxies/{name}/credentials/{id}", delete(forget))
             .route("/faults", get(faults))
             .layer(DefaultBodyLimit::max(LARGEST))
             .with_state(actors);
@@ -69,11 +70,7 @@ async fn spoil(
     Path(name): Path<String>,
     body: String,
 ) -> Result<String, (StatusCode, String)> {
-    let actor = actors.iter().find(|actor| actor.name == name);
-    let actor = actor.ok_or_else(|| {
-        let names: Vec<&str> = actors.iter().map(|actor| actor.name).collect();
-        (StatusCode::NOT_FOUND, format!("there is no proxy {name}; there are {}\n", names.join(", ")))
-    })?;
+    let actor = named(&actors, &name)?;
     let told: Result<Vec<Misbehaviour>, _> = body.split_whitespace().map(str::parse).collect();
     let told = told.map_err(|error| {
         let error = crate::chain::Chain(&error);
@@ -81,6 +78,25 @@ async fn spoil(
     })?;
     actor.proxy.set_faults(told).await;
     Ok(state(actor))
+}
+
+/// Makes a proxy refuse a credential that it has accepted.
+async fn forget(
+    State(actors): State<Actors>,
+    Path((name, access_key_id)): Path<(String, String)>,
+) -> Result<String, (StatusCode, String)> {
+    if named(&actors, &name)?.proxy.remove_credential(&access_key_id) {
+        Ok(format!("{name:<16} refuses {access_key_id} from now on\n"))
+    } else {
+        Err((StatusCode::NOT_FOUND, format!("{name} does not accept {access_key_id} anyway\n")))
+    }
+}
+
+fn named<'a>(actors: &'a Actors, name: &str) -> Result<&'a Actor, (StatusCode, String)> {
+    actors.iter().find(|actor| actor.name == name).ok_or_else(|| {
+        let names: Vec<&str> = actors.iter().map(|actor| actor.name).collect();
+        (StatusCode::NOT_FOUND, format!("there is no proxy {name}; there are {}\n", names.join(", ")))
+    })
 }
 
 fn state(actor: &Actor) -> String {

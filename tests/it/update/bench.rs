@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
-use xks_preflight::check::{JudgingPolicy, Verdict};
+use xks_preflight::check::{Acceptance, CredentialsSeen, JudgingPolicy, Verdict};
 use xks_preflight::clock::{Clock, SystemClock};
 use xks_preflight::driver::{
     ConfiguredCredentials, Driver, GivenCredential, LeaseTerms, Pace, Parts, PreflightRequest, UpdateRequest, Verifier,
@@ -23,12 +23,16 @@ use xks_preflight::key_store::{
 use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
 use xks_preflight::sandbox::proxy::{Credentials, ProxySettings, SandboxProxy};
-use xks_preflight::update::{Ending, Event, Options, Policy, PreflightSummary, Recorded, Round};
+use xks_preflight::update::{
+    Ending, Event, Options, Policy, PreflightSummary, Recorded, Rotate, RotationPolicy, Round,
+};
 
 pub(crate) const OLD: &str = "https://old.example.com";
 pub(crate) const NEW: &str = "https://new.example.com";
 pub(crate) const PATH: &str = "/kms/xks/v1";
 pub(crate) const KEY_ID: &str = "AKIAI2SFODNN7EXAMPLE";
+/// Accepted by the old proxy as well: for rotations.
+pub(crate) const NEXT_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(crate) const SECRET: &str = "TestSecretDoNotLeakFormerFormerFormerFormerForm";
 pub(crate) const NEW_SECRET: &str = "TestSecretDoNotLeakNewerrNewerrNewerrNewerrNewe";
 /// Longer than anything a test waits for on purpose.
@@ -53,7 +57,8 @@ impl Bench {
             settings.credentials = secrets;
             SandboxProxy::start(settings)
         };
-        let old = start("old.example.com", Credentials::default().with(KEY_ID, SECRET)).await.unwrap();
+        let both = Credentials::default().with(KEY_ID, SECRET).with(NEXT_ID, NEW_SECRET);
+        let old = start("old.example.com", both).await.unwrap();
         let new = start("new.example.com", Credentials::default().with(KEY_ID, SECRET)).await.unwrap();
         let mut settings = KmsSettings::new(clock, "AKIACALLER", "CallerSecretDoNotLeak");
         settings.routes.insert("old.example.com".into(), old.address());
@@ -76,6 +81,11 @@ impl Bench {
     pub(crate) fn shown(&self) -> (String, ConnectionState) {
         let store = self.kms.store(self.store.as_str()).unwrap();
         (store.external().unwrap().endpoint.clone(), store.connection)
+    }
+
+    /// The access key id that KMS has.
+    pub(crate) fn in_force(&self) -> String {
+        self.kms.store(self.store.as_str()).unwrap().external().unwrap().access_key_id.clone()
     }
 
     /// The mutations that reached KMS, whatever it did with them.
@@ -127,6 +137,14 @@ impl Bench {
         }
     }
 
+    /// A rotation to [`NEXT_ID`].
+    pub(crate) fn rotation_request(&self) -> UpdateRequest {
+        let access_key_id = AccessKeyId::parse(NEXT_ID).unwrap();
+        let next = GivenCredential::Inline(ProxyCredential { access_key_id, ..credential(NEW_SECRET) });
+        let options = Options { rotate: Some(Rotate::default()), ..Options::default() };
+        UpdateRequest { change: Change::default(), credential: Some(next), options, ..self.endpoint_request() }
+    }
+
     pub(crate) fn secret_request(&self, secret: &str) -> UpdateRequest {
         let credential = Some(GivenCredential::Inline(credential(secret)));
         UpdateRequest { change: Change::default(), credential, ..self.endpoint_request() }
@@ -149,7 +167,16 @@ pub(crate) async fn aws(url: &str, timeout: Duration) -> AwsKms {
 
 pub(crate) fn quick() -> Policy {
     let settle = Duration::from_millis(60);
-    Policy { settle, pause: Duration::from_millis(5), ..Policy::default() }
+    let look = Duration::from_millis(20);
+    // One look is enough to see the update propagated: how many there are must not hang on the machine.
+    let rotation = RotationPolicy {
+        propagation: look,
+        least_propagation: look,
+        watch_every: look,
+        look_every: look,
+        ..RotationPolicy::default()
+    };
+    Policy { settle, pause: Duration::from_millis(5), rotation, ..Policy::default() }
 }
 
 pub(crate) fn journal(directory: &Path) -> SqliteJournal {
@@ -182,7 +209,11 @@ impl ConfiguredCredentials for Named {
 }
 
 /// Stands where the pre-flight will be and says what it is told, about the settings it is asked about.
-pub(crate) struct Says(Mutex<[Verdict; 3]>);
+pub(crate) struct Says {
+    verdicts: Mutex<[Verdict; 3]>,
+    /// Of the new and the former credential, in the looks of a rotation.
+    looks: [(Acceptance, Acceptance); 2],
+}
 
 impl Says {
     pub(crate) fn ready() -> Arc<Self> {
@@ -191,14 +222,25 @@ impl Says {
 
     /// The verdicts of first, last and verifying pre-flights.
     pub(crate) fn of(verdicts: [Verdict; 3]) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(verdicts)))
+        Self::with_looks(verdicts, [(Acceptance::Accepted, Acceptance::Accepted); 2])
+    }
+
+    /// And what is seen of the new and of the former credential while a rotation propagates, and while the former one is
+    /// to be removed.
+    pub(crate) fn with_looks(verdicts: [Verdict; 3], looks: [(Acceptance, Acceptance); 2]) -> Arc<Self> {
+        Arc::new(Self { verdicts: Mutex::new(verdicts), looks })
     }
 }
 
 #[async_trait]
 impl Verifier for Says {
     async fn preflight(&self, request: PreflightRequest) -> Result<PreflightSummary, String> {
-        let verdicts = *self.0.lock().unwrap();
+        let verdicts = *self.verdicts.lock().unwrap();
+        let (new, former) = match request.round {
+            Round::First | Round::Last | Round::Verification => (Acceptance::Accepted, Acceptance::Accepted),
+            Round::Propagation => self.looks[0],
+            Round::Removal => self.looks[1],
+        };
         let now = SystemClock.now();
         Ok(PreflightSummary {
             report: ReportId::new(&IdSource::from_entropy(), now),
@@ -211,7 +253,7 @@ impl Verifier for Says {
             exception: None,
             message: "as told".into(),
             finished_at: now,
-            credentials: None,
+            credentials: request.plan.rotation.is_some().then_some(CredentialsSeen { new, former }),
         })
     }
 }

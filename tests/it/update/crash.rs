@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
-use xks_preflight::check::Verdict;
+use xks_preflight::check::{Acceptance, Verdict};
 use xks_preflight::clock::Timestamp;
 use xks_preflight::driver::{Driver, UpdateRequest};
 use xks_preflight::id::UpdateId;
@@ -22,7 +22,7 @@ use xks_preflight::key_store::{AccessKeyId, Change, CustomKeyStoreId, CustomKeyS
 use xks_preflight::sandbox::kms::{ConnectionState, KmsFault, Operation};
 use xks_preflight::update::{Ending, Event, Recorded};
 
-use super::bench::{Bench, NEW, OLD, Says, ending, follow, journal};
+use super::bench::{Bench, KEY_ID, NEW, NEXT_ID, OLD, Says, ending, follow, journal};
 use crate::peers::output_directory;
 use crate::postgres::{Database, shared};
 
@@ -36,13 +36,20 @@ struct Row {
     request: fn(&Bench) -> UpdateRequest,
     /// What the first, the last and the verifying pre-flight say.
     verdicts: [Verdict; 3],
+    /// What the looks of a rotation see.
+    looks: [(Acceptance, Acceptance); 2],
     /// What KMS must have applied in the end, in this order and no more.
     mutations: &'static [Operation],
     /// Where it must have ended.
     ended: fn(&Ending) -> bool,
-    /// The endpoint in force at the end, and the name.
-    shown: (&'static str, &'static str),
+    /// The endpoint in force at the end, the name, and the access key id.
+    shown: [&'static str; 3],
 }
+
+const BOTH: (Acceptance, Acceptance) = (Acceptance::Accepted, Acceptance::Accepted);
+const NEW_ALONE: (Acceptance, Acceptance) = (Acceptance::Accepted, Acceptance::Refused);
+const FORMER_ALONE: (Acceptance, Acceptance) = (Acceptance::Refused, Acceptance::Accepted);
+const NEITHER: (Acceptance, Acceptance) = (Acceptance::Refused, Acceptance::Refused);
 
 const ROWS: &[Row] = &[
     Row {
@@ -52,25 +59,55 @@ const ROWS: &[Row] = &[
             UpdateRequest { change: Change { name, ..Change::default() }, ..bench.endpoint_request() }
         },
         verdicts: [Verdict::Ready; 3],
+        looks: [BOTH; 2],
         mutations: &[UPDATE],
         ended: |ending| *ending == Ending::Verified,
-        shown: (OLD, "renamed"),
+        shown: [OLD, "renamed", KEY_ID],
     },
     Row {
         name: "cold",
         request: Bench::endpoint_request,
         verdicts: [Verdict::Ready; 3],
+        looks: [BOTH; 2],
         mutations: &[DISCONNECT, UPDATE, CONNECT],
         ended: |ending| *ending == Ending::Verified,
-        shown: (NEW, "store"),
+        shown: [NEW, "store", KEY_ID],
     },
     Row {
         name: "rollback",
         request: Bench::endpoint_request,
         verdicts: [Verdict::Ready, Verdict::Ready, Verdict::Blocked],
+        looks: [BOTH; 2],
         mutations: &[DISCONNECT, UPDATE, CONNECT, DISCONNECT, UPDATE, CONNECT],
         ended: |ending| matches!(ending, Ending::RolledBack { .. }),
-        shown: (OLD, "store"),
+        shown: [OLD, "store", KEY_ID],
+    },
+    Row {
+        name: "rotation",
+        request: Bench::rotation_request,
+        verdicts: [Verdict::Ready; 3],
+        looks: [BOTH, NEW_ALONE],
+        mutations: &[UPDATE],
+        ended: |ending| *ending == Ending::Verified,
+        shown: [OLD, "store", NEXT_ID],
+    },
+    Row {
+        name: "rotation, new one dies",
+        request: Bench::rotation_request,
+        verdicts: [Verdict::Ready; 3],
+        looks: [BOTH, FORMER_ALONE],
+        mutations: &[UPDATE, UPDATE],
+        ended: |ending| matches!(ending, Ending::RolledBack { .. }),
+        shown: [OLD, "store", KEY_ID],
+    },
+    Row {
+        name: "rotation, both die",
+        request: Bench::rotation_request,
+        verdicts: [Verdict::Ready; 3],
+        looks: [NEITHER; 2],
+        mutations: &[UPDATE],
+        ended: |ending| matches!(ending, Ending::Stuck { .. }),
+        shown: [OLD, "store", NEXT_ID],
     },
 ];
 
@@ -217,8 +254,8 @@ impl Tally {
         self.repeated += u32::try_from(applied.len().saturating_sub(row.mutations.len())).unwrap();
         let store = bench.kms.store(bench.store.as_str()).unwrap();
         self.silently_disconnected += u32::from(store.connection != ConnectionState::Connected && !stuck);
-        let shown = (store.external().unwrap().endpoint.clone(), store.name.clone());
-        if applied != row.mutations || !(row.ended)(ending) || (shown.0.as_str(), shown.1.as_str()) != row.shown {
+        let shown = [store.external().unwrap().endpoint.clone(), store.name.clone(), bench.in_force()];
+        if applied != row.mutations || !(row.ended)(ending) || shown != row.shown {
             self.failures.push(format!("{} {what}: {ending:?}, {shown:?}, {applied:?}", row.name));
         }
     }
@@ -243,7 +280,7 @@ fn end_at(
     let (id, ended) = process.block_on(async {
         let journal = place.journal().await;
         let doomed = Doomed { journal, appends_left: AtomicU64::new(n), when, end: Arc::clone(&end) };
-        let driver = bench.driver(Arc::new(doomed), &Says::of(row.verdicts));
+        let driver = bench.driver(Arc::new(doomed), &Says::with_looks(row.verdicts, row.looks));
         let id = submitted(&driver, row, &bench).await;
         tokio::select! {
             () = end.notified() => (id, true),
@@ -255,7 +292,7 @@ fn end_at(
 
     let process = Runtime::new().unwrap();
     process.block_on(async {
-        let driver = bench.driver(place.journal().await, &Says::of(row.verdicts));
+        let driver = bench.driver(place.journal().await, &Says::with_looks(row.verdicts, row.looks));
         driver.start().await.unwrap();
         let ending = ending(&driver, id).await;
         tally.count(row, &bench, &ending, &format!("ended {when:?} append {n} with fault {fault:?}"));
@@ -278,7 +315,7 @@ async fn submitted(driver: &Driver, row: &Row, bench: &Bench) -> UpdateId {
 fn matrix(database: &str, moments: &[When], place: impl Fn(&Runtime) -> Place) {
     let world = Runtime::new().unwrap();
     let mut table =
-        format!("{:<11} {:<9} {:<11} runs as meant stuck repeated disconnected\n", "journal", "life", "KMS");
+        format!("{:<11} {:<22} {:<11} runs as meant stuck repeated disconnected\n", "journal", "life", "KMS");
     let mut failures = Vec::new();
     for row in ROWS {
         let mut sound = Tally::default();
@@ -298,7 +335,7 @@ fn matrix(database: &str, moments: &[When], place: impl Fn(&Runtime) -> Place) {
         for (kms, tally) in [("sound", sound), ("with faults", faulty)] {
             writeln!(
                 table,
-                "{database:<11} {:<9} {kms:<11} {:>4} {:>8} {:>5} {:>8} {:>12}",
+                "{database:<11} {:<22} {kms:<11} {:>4} {:>8} {:>5} {:>8} {:>12}",
                 row.name, tally.runs, tally.as_meant, tally.stuck, tally.repeated, tally.silently_disconnected
             )
             .unwrap();
