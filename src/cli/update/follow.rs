@@ -60,7 +60,13 @@ impl<'a> Follower<'a> {
             }
             away = shown.is_err();
             match shown {
-                Ok(shown) if ended(text(&shown, "/status")) => return Ok(shown),
+                Ok(shown) if ended(text(&shown, "/status")) => {
+                    // The stream may have been left in the middle. What is missing is only told, so it may fail.
+                    if self.until_person.take().is_some() {
+                        let _ = self.stream(&mut |event| tell(News::Event(event))).await;
+                    }
+                    return Ok(shown);
+                }
                 Ok(shown) if self.until_person.is_some() && awaits_removal(&shown) => return Ok(shown),
                 Err(error) if error.is_final() || losses >= patience.losses => return Err(error),
                 Ok(_) if losses >= patience.losses => {

@@ -218,11 +218,13 @@ async fn a_removal_that_was_told_is_followed_to_its_proof() {
         answer("200 OK", &rotating("prove_refused", 10)),
         stream(&[looked(11)]),
         answer("200 OK", &shown("verified")),
+        stream(&[(12, json!({ "at": "t12", "event": "concluded", "ending": { "ending": "verified" } }))]),
     ])
     .await;
     let (outcome, told) = run(&client, &format!("removed {ID} --wait")).await;
     assert_eq!(outcome.unwrap().exit, Exit::Done);
-    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(told[4], "t12  concluded: verified");
     assert!(asked.await.unwrap()[0].starts_with(&format!("POST /v1/updates/{ID}/removed ")));
 }
 
