@@ -37,6 +37,6 @@ pub use evidence::{EVIDENCE_SCHEMA, Evidence, EvidenceRefused, KeptReport, Prove
 pub use hash::{Hash, InvalidHash, document_hash};
 pub(crate) use line::line_text;
 pub use line::{Head, Line, Unreadable};
-pub use lines::{Subject, entry_of, frozen, report_kept};
+pub use lines::{Subject, entry_of, frozen, lifted, report_kept};
 pub use signature::{Envelope, Forged, PAYLOAD_TYPE, PublicKey, Signature, SigningKey};
-pub use verify::{Broken, Remembered, Verified, Why, verify};
+pub use verify::{Broken, Follower, Remembered, Verified, Why, verify};

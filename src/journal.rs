@@ -22,6 +22,7 @@ mod lease;
 mod orders;
 mod postgres;
 mod seal;
+mod secret;
 mod sqlite;
 mod trail;
 
@@ -42,8 +43,12 @@ pub use lease::{Fence, Leased};
 pub use orders::{LeftOrder, MOST_PATIENCE, OrderAnswer, OrderDesk, OrderId, OrderStanding};
 pub use postgres::{InvalidAddress, PostgresAddress, PostgresJournal, PostgresOptions};
 pub use seal::{SealError, SealingKey};
+pub use secret::SecretPurpose;
 pub use sqlite::{SqliteJournal, SqliteOptions, StoredTrail};
 pub use trail::{AuditTrail, LinesWanted};
+
+/// More than this is never listed at once.
+const LARGEST_PAGE: usize = 1000;
 
 /// The durable record of updates.
 #[async_trait]
@@ -102,34 +107,6 @@ pub trait Journal: Send + Sync {
 
     /// Whether secrets can be kept at all, that is whether a sealing key is configured.
     fn keeps_secrets(&self) -> bool;
-}
-
-/// What a secret is kept for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SecretPurpose {
-    /// The RawSecretAccessKey to change to.
-    NewCredential,
-    /// The RawSecretAccessKey to go back to.
-    FormerCredential,
-    /// The KeyStorePassword to change to.
-    NewPassword,
-    /// The KeyStorePassword to go back to.
-    FormerPassword,
-}
-
-impl SecretPurpose {
-    /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::NewCredential, Self::FormerCredential, Self::NewPassword, Self::FormerPassword];
-
-    /// The word in records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NewCredential => "new_credential",
-            Self::FormerCredential => "former_credential",
-            Self::NewPassword => "new_password",
-            Self::FormerPassword => "former_password",
-        }
-    }
 }
 
 /// A new update.

@@ -124,7 +124,8 @@ impl Notary {
     /// Writes what this program itself did; a failure is logged.
     pub async fn note_own(&self, action: Action, message: impl Into<String>) {
         let now = self.parts.clock.now();
-        self.note_or_tell(&Entry::new(now, Some(By::daemon()), action, Decision::Recorded, message)).await;
+        let entry = Entry::new(now, Some(By::daemon()), action, Decision::Recorded, message);
+        note_or_tell(&*self.parts.trail, &entry).await;
     }
 
     /// Writes a refusal, within bounds.
@@ -239,7 +240,7 @@ impl Notary {
         for (by, count) in counted {
             let message = format!("{count} refusals were not recorded one by one: there were too many in a short time");
             let entry = Entry::new(self.parts.clock.now(), by, Action::LeftOut, Decision::Denied, message);
-            self.note_or_tell(&entry).await;
+            note_or_tell(&*self.parts.trail, &entry).await;
         }
     }
 
@@ -249,13 +250,9 @@ impl Notary {
             Err(error) => tracing::error!(error = %Chain(&error), "head of the audit trail cannot be read"),
         }
     }
-
-    /// Writes a decision that stands already; a failure is logged.
-    pub async fn note_or_tell(&self, entry: &Entry) {
-        note_or_tell(&*self.parts.trail, entry).await;
-    }
 }
 
+/// Writes a decision that stands already; a failure is logged.
 async fn note_or_tell(trail: &dyn AuditTrail, entry: &Entry) {
     if let Err(error) = trail.note(entry).await {
         let (action, decision) = (entry.action.as_str(), entry.decision.as_str());

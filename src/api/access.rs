@@ -249,8 +249,8 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
             Err(wait) => (None, too_often(&service, None, wait).into_response()),
         },
     };
-    if let Some(witnessed) = wanted.answered(&service, principal.as_deref(), &response) {
-        witnessed.write(&service).await;
+    if let Some(refusal) = wanted.answered(principal.as_deref(), &response) {
+        service.notary.refused(refusal).await;
     }
     response
 }

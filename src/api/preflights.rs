@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
 
 use super::Service;
 use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked, AskedPreflight, Free, FreeCredential};
-use super::updates::{KeyStoreQuery, authorize, read, refused, update_request};
+use super::updates::{KeyStoreQuery, authorize, order_refused, read, refused, update_request};
 use crate::check::Report;
-use crate::driver::{ExamineError, Extra, GivenCredential, UpdateRequest};
+use crate::driver::{ExamineError, Extra, GivenCredential, OrderError, UpdateRequest};
 use crate::id::ReportId;
 use crate::key_store::{CustomKeyStoreId, ProxyCredential, XksProxyUriEndpoint};
 use crate::preflight::{Candidate, CandidateKeys, OfferedCredential};
@@ -71,7 +72,7 @@ pub(crate) async fn examine(
     }
 }
 
-/// A report by its id, as long as it is kept.
+/// A report by its id: of an update, as long as the update is in the journal; any other, as long as it is among the latest.
 #[utoipa::path(
     get, path = "/v1/preflights/{id}", tag = "pre-flights", operation_id = "getPreflight",
     params(("id" = String, Path, description = "The report's id")),
@@ -84,12 +85,25 @@ pub(super) async fn one(
     State(service): State<Arc<Service>>,
     Extension(admitted): Extension<Admitted>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let report = kept(&service, &admitted, &id)?;
-    Ok(Json(render::json::report(&report)))
+) -> Result<Response, Problem> {
+    let missing = match kept(&service, admitted.each(), &id) {
+        Ok(report) => return Ok(Json(render::json::report(&report)).into_response()),
+        Err(missing) => missing,
+    };
+    let Ok(id) = ReportId::parse(&id) else { return Err(missing) };
+    let journal = |error| order_refused(&OrderError::Journal(error));
+    let Some((update, document)) = service.notary.trail().report(id).await.map_err(journal)? else {
+        return Err(missing);
+    };
+    let record = service.driver.get(update).await.map_err(|error| order_refused(&error))?;
+    if !admitted.sees_update(&service, record.state.plan()) {
+        return Err(missing);
+    }
+    // As it was kept, to the byte: the audit trail has its SHA-256.
+    Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
 }
 
-/// The report of this id, if it is kept and the caller may see it.
+/// The report of this id, if it is among the latest and the caller may see it.
 pub(crate) fn kept(service: &Service, admitted: &Admitted, id: &str) -> Result<Arc<Report>, Problem> {
     let found = ReportId::parse(id).ok().and_then(|id| {
         let monitored = || {
@@ -103,7 +117,8 @@ pub(crate) fn kept(service: &Service, admitted: &Admitted, id: &str) -> Result<A
     // What the caller may not see is as good as not there.
     let seen = found.filter(|(of, _)| of.as_ref().map_or_else(|| admitted.sees_all(), |id| admitted.sees(service, id)));
     seen.map(|(_, report)| report).ok_or_else(|| {
-        let detail = "no report of this id is kept; only the latest are, and none outlives the process";
+        let detail = "no report of this id is kept: those of updates are, with them; of all others only the latest, and \
+                      none outlives the process";
         Problem::new(StatusCode::NOT_FOUND, "no_such_report", detail)
     })
 }

@@ -1,15 +1,14 @@
-//! What of a request goes into the audit trail: whatever was refused to its caller, and orders that no update's event
-//! tells.
+//! What of a request goes into the audit trail: whatever was refused to its caller. What was ordered is told by whoever
+//! carries it out, in the transaction of its effect.
 
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
-use super::Service;
 use super::access::RATE_LIMITED;
 use super::problem::Problem;
 use crate::access::Principal;
-use crate::audit::{Action, By, Decision, Entry};
+use crate::audit::{Action, By};
 use crate::id::UpdateId;
 use crate::notary::Refusal;
 
@@ -55,19 +54,9 @@ impl Wanted {
     }
 
     /// What is worth a line, once the answer is known. Bad input is no decision.
-    pub(super) fn answered(
-        self,
-        service: &Service,
-        principal: Option<&Principal>,
-        response: &Response,
-    ) -> Option<Witnessed> {
+    pub(super) fn answered(self, principal: Option<&Principal>, response: &Response) -> Option<Refusal> {
         let Self { method, path, action, update } = self;
-        let by = principal.map(By::from);
-        let Some(problem) = response.extensions().get::<Problem>() else {
-            let ordered = action == Action::LiftFreeze && response.status().is_success();
-            let entry = || Entry::new(service.clock.now(), by, action, Decision::Allowed, format!("{method} {path}"));
-            return ordered.then(entry).map(Witnessed::Ordered);
-        };
+        let problem = response.extensions().get::<Problem>()?;
         let reads = action == Action::Read;
         let refused = match problem.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
@@ -80,26 +69,9 @@ impl Wanted {
             StatusCode::UNPROCESSABLE_ENTITY => !reads && problem.reason() != "invalid_body",
             _ => false,
         };
-        refused.then(|| {
-            let action = if by.is_none() { Action::Authenticate } else { action };
-            let message = format!("{method} {path}: {}: {}", problem.reason(), problem.detail());
-            Witnessed::Refused(Refusal { by, action, key_store: problem.about().cloned(), update, message })
-        })
-    }
-}
-
-/// What goes into the trail.
-#[derive(Debug)]
-pub(super) enum Witnessed {
-    Refused(Refusal),
-    Ordered(Entry),
-}
-
-impl Witnessed {
-    pub(super) async fn write(self, service: &Service) {
-        match self {
-            Self::Refused(refusal) => service.notary.refused(refusal).await,
-            Self::Ordered(entry) => service.notary.note_or_tell(&entry).await,
-        }
+        let by = principal.map(By::from);
+        let action = if by.is_none() { Action::Authenticate } else { action };
+        let message = || format!("{method} {path}: {}: {}", problem.reason(), problem.detail());
+        refused.then(|| Refusal { by, action, key_store: problem.about().cloned(), update, message: message() })
     }
 }

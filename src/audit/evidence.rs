@@ -65,6 +65,8 @@ pub struct Proven {
     pub mutations: Vec<(Step, String, Option<String>)>,
     /// Pre-flights whose report was not kept.
     pub without_report: Vec<ReportId>,
+    /// Lines of the trail that put their event in other words than this version: another one wrote them.
+    pub reworded: Vec<u64>,
 }
 
 /// Why a bundle proves nothing.
@@ -134,7 +136,7 @@ impl Evidence {
         if subject != named {
             return Err(EvidenceRefused::OtherPlan);
         }
-        self.follow_chain(&subject)?;
+        let reworded = self.follow_chain(&subject)?;
         let without_report = self.check_reports()?;
         let approved_by = self.events.iter().filter_map(|recorded| match &recorded.event {
             Event::ApprovalGiven { by, .. } => Some(by.clone()),
@@ -160,12 +162,14 @@ impl Evidence {
             status: state.status().status.as_str(),
             mutations: mutations.collect(),
             without_report,
+            reworded,
             evidence: self,
         })
     }
 
-    /// Every line is in its place, every event has its line, and no line is about anything else.
-    fn follow_chain(&self, subject: &Subject) -> Result<(), EvidenceRefused> {
+    /// Every line is in its place, every event has its line, and no line is about anything else. Gives those lines whose
+    /// words are other than this version's.
+    fn follow_chain(&self, subject: &Subject) -> Result<Vec<u64>, EvidenceRefused> {
         let Some(first) = self.lines.first() else { return Err(EvidenceRefused::NoLine(1)) };
         let before = Head { sequence: first.sequence.saturating_sub(1), hash: first.previous };
         let last = verify(before, self.lines.iter().map(ToString::to_string), None)?.head;
@@ -177,20 +181,25 @@ impl Evidence {
         if let Some((line, _)) = shown.iter().find(|(_, entry)| entry.update != Some(subject.update)) {
             return Err(EvidenceRefused::ForeignLine(*line));
         }
+        let same_version = self.version == env!("CARGO_PKG_VERSION");
+        let mut reworded = Vec::new();
         for recorded in &self.events {
             let Some(expected) = entry_of(subject, recorded) else { continue };
             let of_event = |(_, entry): &&(u64, &Entry)| entry.event == Some(recorded.sequence);
             let (line, found) = shown.iter().find(of_event).ok_or(EvidenceRefused::NoLine(recorded.sequence))?;
             // Another version may put the same thing in other words.
-            let said = Entry { message: found.message.clone(), ..expected };
-            if said != **found {
+            let said = Entry { message: found.message.clone(), ..expected.clone() };
+            if said != **found || (same_version && expected != **found) {
                 return Err(EvidenceRefused::OtherLine { line: *line, event: recorded.sequence });
+            }
+            if expected != **found {
+                reworded.push(*line);
             }
         }
         let events = self.events.len() as u64;
         match shown.iter().find(|(_, entry)| entry.event.is_some_and(|event| event == 0 || event > events)) {
             Some((_, entry)) => Err(EvidenceRefused::Gap(entry.event.unwrap_or_default())),
-            None => Ok(()),
+            None => Ok(reworded),
         }
     }
 

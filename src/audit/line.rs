@@ -15,6 +15,9 @@ pub enum Unreadable {
     /// It says the same in other bytes than this program writes.
     #[error("not in the form in which lines are written")]
     NotCanonical,
+    /// Longer than any line that is written.
+    #[error("longer than any line that is written")]
+    TooLong,
 }
 
 /// The last line of a chain: whoever keeps it can tell later whether the chain still leads there.

@@ -137,6 +137,15 @@ pub fn frozen(freeze: &Freeze) -> Entry {
     Entry { key_store: freeze.key_store.clone(), ..entry }
 }
 
+/// What the trail says of a freeze that somebody lifts before its end.
+pub fn lifted(freeze: &Freeze, by: &str, at: Timestamp) -> Entry {
+    let of = if freeze.key_store.is_some() { "the key store" } else { "every key store" };
+    let message =
+        format!("changes of {of} may begin again; {} had frozen it at {}: {}", freeze.by, freeze.since, freeze.reason);
+    let entry = Entry::new(at, Some(By::named(by)), Action::LiftFreeze, Decision::Allowed, message);
+    Entry { key_store: freeze.key_store.clone(), ..entry }
+}
+
 fn planned(plan: &Plan) -> String {
     let members: Vec<&str> = plan.change.members().into_iter().map(Member::as_str).collect();
     let steps: Vec<&str> = plan.steps.iter().copied().map(Step::as_str).collect();

@@ -124,60 +124,110 @@ pub struct Verified {
     pub withheld: u64,
 }
 
-/// Follows the chain from `start`, which is [`Head::genesis`] for a whole trail, to its end; a remembered head must lie
-/// on it. Empty lines do not count. `Err` says where it is broken first, and how.
+/// Follows a chain line by line. However long the chain is, what is kept is where it was followed to.
+#[derive(Debug)]
+pub struct Follower {
+    verified: Verified,
+    remembered: Option<Remembered>,
+    /// Whether the remembered head was passed.
+    included: bool,
+    /// A number that is missing so far: the lines after it tell whether it was moved or removed.
+    missing: Option<Missing>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    at: u64,
+    expected: u64,
+    found: u64,
+}
+
+impl Follower {
+    /// Before the line after `start`, which is [`Head::genesis`] for a whole trail. A remembered head must lie on the
+    /// chain.
+    pub fn new(start: Head, remembered: Option<Remembered>) -> Self {
+        let included = remembered.is_none_or(|remembered| is_at(start, remembered));
+        Self { verified: Verified { head: start, lines: 0, withheld: 0 }, remembered, included, missing: None }
+    }
+
+    /// Follows the chain to this line. Empty lines do not count. `Err` says where it is broken first, and how.
+    pub fn follow(&mut self, text: &str) -> Result<(), Broken> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        if let Some(Missing { at, expected, found }) = self.missing {
+            let comes_now = Line::parse(text).is_ok_and(|line| line.sequence == expected);
+            return if comes_now { Err(Broken { at, why: Why::Reordered { expected, found } }) } else { Ok(()) };
+        }
+        let at = self.verified.lines + 1;
+        let broken = |why| Err(Broken { at, why });
+        let line = match Line::parse(text) {
+            Ok(line) => line,
+            Err(unreadable) => return broken(Why::Unreadable(unreadable)),
+        };
+        let (expected, found) = (self.verified.head.sequence + 1, line.sequence);
+        if !line.is_intact() {
+            return broken(Why::Changed { sequence: found });
+        }
+        if found < expected {
+            return broken(Why::Repeated { expected, found });
+        }
+        if found > expected {
+            self.missing = Some(Missing { at, expected, found });
+            return Ok(());
+        }
+        if line.previous != self.verified.head.hash {
+            return broken(Why::Replaced { sequence: found });
+        }
+        self.verified.head = line.head();
+        self.verified.lines = at;
+        self.verified.withheld += u64::from(line.entry.is_none());
+        if let Some(remembered) = self.remembered {
+            if remembered.sequence == Some(found) && remembered.hash != line.hash {
+                return broken(Why::MadeAnew { sequence: found });
+            }
+            self.included |= is_at(line.head(), remembered);
+        }
+        Ok(())
+    }
+
+    /// A line so long that none was written so.
+    pub fn too_long(&self) -> Broken {
+        Broken { at: self.verified.lines + 1, why: Why::Unreadable(Unreadable::TooLong) }
+    }
+
+    /// There are no more lines.
+    pub fn finish(self) -> Result<Verified, Broken> {
+        let Self { verified, remembered, included, missing } = self;
+        if let Some(Missing { at, expected, found }) = missing {
+            return Err(Broken { at, why: Why::Removed { first: expected, last: found - 1 } });
+        }
+        match remembered {
+            Some(Remembered { sequence, hash }) if !included => {
+                let why = match sequence {
+                    Some(remembered) if remembered > verified.head.sequence => {
+                        Why::CutOff { last: verified.head.sequence, remembered }
+                    }
+                    Some(_) | None => Why::NotIncluded { hash },
+                };
+                Err(Broken { at: verified.lines + 1, why })
+            }
+            Some(_) | None => Ok(verified),
+        }
+    }
+}
+
+/// Follows the chain over all of these lines; see [`Follower`].
 pub fn verify(
     start: Head,
     lines: impl IntoIterator<Item: AsRef<str>>,
     remembered: Option<Remembered>,
 ) -> Result<Verified, Broken> {
-    let mut verified = Verified { head: start, lines: 0, withheld: 0 };
-    let mut included = remembered.is_none_or(|remembered| is_at(start, remembered));
-    let mut lines = lines.into_iter().filter(|line| !line.as_ref().trim().is_empty());
-    while let Some(text) = lines.next() {
-        let at = verified.lines + 1;
-        let broken = |why| Broken { at, why };
-        let line = Line::parse(text.as_ref()).map_err(|unreadable| broken(Why::Unreadable(unreadable)))?;
-        let (expected, found) = (verified.head.sequence + 1, line.sequence);
-        if !line.is_intact() {
-            return Err(broken(Why::Changed { sequence: found }));
-        }
-        if found != expected {
-            let mut comes_later =
-                || lines.any(|text| Line::parse(text.as_ref()).is_ok_and(|line| line.sequence == expected));
-            return Err(broken(if found < expected {
-                Why::Repeated { expected, found }
-            } else if comes_later() {
-                Why::Reordered { expected, found }
-            } else {
-                Why::Removed { first: expected, last: found - 1 }
-            }));
-        }
-        if line.previous != verified.head.hash {
-            return Err(broken(Why::Replaced { sequence: found }));
-        }
-        verified.head = line.head();
-        verified.lines = at;
-        verified.withheld += u64::from(line.entry.is_none());
-        if let Some(remembered) = remembered {
-            if remembered.sequence == Some(found) && remembered.hash != line.hash {
-                return Err(broken(Why::MadeAnew { sequence: found }));
-            }
-            included |= is_at(line.head(), remembered);
-        }
+    let mut follower = Follower::new(start, remembered);
+    for line in lines {
+        follower.follow(line.as_ref())?;
     }
-    match remembered {
-        Some(Remembered { sequence, hash }) if !included => {
-            let why = match sequence {
-                Some(remembered) if remembered > verified.head.sequence => {
-                    Why::CutOff { last: verified.head.sequence, remembered }
-                }
-                Some(_) | None => Why::NotIncluded { hash },
-            };
-            Err(Broken { at: verified.lines + 1, why })
-        }
-        Some(_) | None => Ok(verified),
-    }
+    follower.finish()
 }
 
 fn is_at(head: Head, remembered: Remembered) -> bool {

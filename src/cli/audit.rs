@@ -201,7 +201,7 @@ fn tell(told: &Result<Verified, Broken>, remembered: Option<Remembered>) -> anyh
 
 /// What a bundle proves, and what it does not.
 fn proves(proven: &Proven) -> String {
-    let Proven { evidence, requested_by, approved_by, status, mutations, without_report } = proven;
+    let Proven { evidence, requested_by, approved_by, status, mutations, without_report, reworded } = proven;
     let mut text = vec![format!(
         "proven, by the signature of the daemon's key and by what it signed:\n\
          - update {} of key store {} was {status} at {} (version {})\n\
@@ -221,7 +221,7 @@ fn proves(proven: &Proven) -> String {
     }
     text.push(format!(
         "- {} reports of its pre-flights are those whose SHA-256 is in the audit trail\n\
-         - its {} events are the lines {} to {} of the audit trail, whose head was then {}\n",
+         - the decisions among its {} events are the lines {} to {} of the audit trail, whose head was then {}\n",
         evidence.reports.len(),
         evidence.events.len(),
         evidence.lines.first().map_or(0, |line| line.sequence),
@@ -230,6 +230,12 @@ fn proves(proven: &Proven) -> String {
     ));
     for report in without_report {
         text.push(format!("not in it: the report {report}\n"));
+    }
+    for line in reworded {
+        text.push(format!(
+            "not proven: that the words of entry {line} mean its event; version {} chose them\n",
+            evidence.version
+        ));
     }
     text.push(
         "not proven: that the daemon told the truth (compare the KMS request ids with CloudTrail), and that this head \

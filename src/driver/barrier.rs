@@ -19,12 +19,12 @@ impl Driver {
 
     /// Ends a freeze before its time; gives it, if there was one in force.
     pub async fn lift(&self, key_store: Option<&CustomKeyStoreId>, by: &str) -> Result<Option<Freeze>, JournalError> {
-        let lifted = self.0.parts.freezes.lift(key_store).await?;
+        let now = self.0.parts.clock.now();
+        let lifted = self.0.parts.freezes.lift(key_store, by, now).await?;
         let key_store = key_store.map_or("all", CustomKeyStoreId::as_str);
         if let Some(Freeze { reason, .. }) = &lifted {
             tracing::warn!(key_store, by, reason, "freeze is lifted");
         }
-        let now = self.0.parts.clock.now();
         Ok(lifted.filter(|freeze| freeze.is_in_force(now)))
     }
 

@@ -23,14 +23,14 @@ use secrecy::SecretString;
 
 use super::codec::{self, EVENT_VERSION};
 use super::seal::{SealError, SealingKey};
-use super::{Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, OpenError, SecretPurpose};
+use super::secret::Obsolete;
+use super::{
+    Created, Fence, Idempotency, Journal, JournalError, LARGEST_PAGE, Leased, NewUpdate, OpenError, SecretPurpose,
+};
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::key_store::{AccessKeyId, CustomKeyStoreId};
 use crate::update::{Ending, Event, Recorded};
-
-/// More than this is never listed at once.
-const LARGEST_PAGE: usize = 1000;
 
 /// How to open the journal.
 #[derive(Debug)]
@@ -270,17 +270,14 @@ impl Inner {
         transaction
             .execute("UPDATE updates SET open = 0, verified = ?2 WHERE id = ?1", params![id, verified])
             .map_err(|error| self.failed(error))?;
-        let obsolete: &[&str] = match ending {
-            Ending::Verified | Ending::Unproven { .. } => &[
+        let obsolete: &[&str] = match Obsolete::after(ending) {
+            Obsolete::AllButTheNewCredential => &[
                 "DELETE FROM secrets WHERE update_id = ?1 AND purpose <> 'new_credential'",
                 "DELETE FROM secrets WHERE update_id IN (SELECT o.id FROM updates o JOIN updates u USING (key_store) \
                  WHERE u.id = ?1 AND o.id <> ?1 AND u.new_access_key_id IS NOT NULL)",
             ],
-            // Whoever sorts it out may need them.
-            Ending::Stuck { .. } => &[],
-            Ending::RolledBack { .. } | Ending::Abandoned { .. } | Ending::Blocked { .. } | Ending::Refused { .. } => {
-                &["DELETE FROM secrets WHERE update_id = ?1"]
-            }
+            Obsolete::None => &[],
+            Obsolete::All => &["DELETE FROM secrets WHERE update_id = ?1"],
         };
         for sql in obsolete {
             transaction.execute(sql, [&id]).map_err(|error| self.failed(error))?;

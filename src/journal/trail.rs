@@ -36,8 +36,8 @@ pub trait AuditTrail: Send + Sync {
     /// The kept reports of an update, oldest first.
     async fn reports(&self, update: UpdateId) -> Result<Vec<(ReportId, String)>, JournalError>;
 
-    /// The kept report of this id.
-    async fn report(&self, report: ReportId) -> Result<Option<String>, JournalError>;
+    /// The kept report of this id, and the update that it belongs to.
+    async fn report(&self, report: ReportId) -> Result<Option<(UpdateId, String)>, JournalError>;
 }
 
 /// Which lines of the trail.

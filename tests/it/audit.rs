@@ -1,5 +1,8 @@
 //! The audit trail and the evidence of updates, through the real daemon and the real command.
 
+mod evidence;
+mod postgres;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -166,54 +169,6 @@ async fn tampered_database(directory: &Path, journal: &Path, head: &str) {
         assert_eq!(ended.code, 1, "{name}: {}{}", ended.out, ended.err);
         assert!(ended.out.contains(words), "{name}: {}", ended.out);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn evidence_is_verified_offline_and_no_changed_one_is() {
-    let scene = Scene::new("evidence").await;
-    let server = scene.server();
-    let key = command(&["audit", "key", "--server", &server]).await;
-    assert_eq!(key.code, 0, "{}", key.err);
-    let key = scene.file("gate.pem", &key.out);
-    let bundle = command(&["audit", "evidence", &scene.id, "--server", &server]).await;
-    assert_eq!(bundle.code, 0, "{}", bundle.err);
-    let bundle = bundle.out;
-    scene.daemon.terminate().await;
-
-    let directory = scene.stage.directory.clone();
-    let judged = async |name: &str, bundle: &str, key: &str| {
-        let file = directory.join(name);
-        fs::write(&file, bundle).unwrap();
-        command(&["audit", "verify-evidence", file.to_str().unwrap(), "--public-key", key]).await
-    };
-    let proven = judged("evidence.json", &bundle, &key).await;
-    assert_eq!(proven.code, 0, "{}{}", proven.out, proven.err);
-    for words in ["was verified at", "3 reports of its pre-flights", "disconnect: done; KMS request id", "not proven:"]
-    {
-        assert!(proven.out.contains(words), "{words}: {}", proven.out);
-    }
-    assert!(!proven.out.contains("unknown"), "{}", proven.out);
-
-    // Whatever is changed in the envelope.
-    let envelope: Value = serde_json::from_str(&bundle).unwrap();
-    let payload = envelope["payload"].as_str().unwrap();
-    let other = if payload.as_bytes()[200] == b'A' { 'B' } else { 'A' };
-    let mut changed = envelope.clone();
-    changed["payload"] = json!(format!("{}{other}{}", &payload[..200], &payload[201..]));
-    let refused = judged("changed.json", &changed.to_string(), &key).await;
-    assert_eq!(refused.code, 1, "{}", refused.out);
-    assert!(refused.out.contains("the signature does not hold"), "{}", refused.out);
-    let mut unsigned = envelope.clone();
-    unsigned["signatures"] = json!([]);
-    assert_eq!(judged("unsigned.json", &unsigned.to_string(), &key).await.code, 1);
-
-    // Signed by somebody else: another key.
-    let other = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
-    let other = scene.stage.directory.join("other.pem").to_str().map(|path| (path.to_owned(), fs::write(path, other)));
-    let refused = judged("other.json", &bundle, &other.unwrap().0).await;
-    assert_eq!(refused.code, 1, "{}", refused.out);
-    assert!(refused.out.contains("signed with key"), "{}", refused.out);
-    assert!(!bundle.contains(SECRET));
 }
 
 /// One request without a token.

@@ -123,6 +123,35 @@ impl Server {
         done(unprivileged(program("pg_ctl")).arg("-D").arg(self.data()).arg("reload"));
     }
 
+    /// Takes TLS from now on, with this certificate; restarts it.
+    pub(crate) fn take_tls(&self, chain_pem: &str, key_pem: &str) {
+        for (name, text) in [("server.crt", chain_pem), ("server.key", key_pem)] {
+            let script = "umask 077; printf %s \"$1\" > \"$2\"";
+            done(unprivileged("sh").args(["-c", script, "sh", text]).arg(self.data().join(name)));
+        }
+        server_setting(&self.data(), "ssl = on");
+        self.stop();
+        self.run_again();
+    }
+
+    /// Lets nobody into this database without TLS.
+    pub(crate) fn refuse_clear_text(&self, database: &Database) {
+        let rule = format!("hostnossl {} all all reject", database.name);
+        let script = "cat \"$2\" > \"$2.old\"; { echo \"$1\"; cat \"$2.old\"; } > \"$2\"";
+        done(unprivileged("sh").args(["-c", script, "sh", &rule]).arg(self.data().join("pg_hba.conf")));
+        self.stop();
+        self.run_again();
+    }
+
+    /// A new, empty database with its tables in a directory of its own, which the server must own.
+    pub(crate) async fn database_in(&self, directory: &Path) -> Database {
+        let database = self.database().await;
+        let any = Database { name: "postgres".into(), ..database.clone() };
+        any.execute(&format!("CREATE TABLESPACE small LOCATION '{}'", directory.display())).await;
+        any.execute(&format!("ALTER DATABASE {} SET TABLESPACE small", database.name)).await;
+        database
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.join("data")
     }

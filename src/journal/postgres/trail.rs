@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
-use super::super::{AuditTrail, JournalError, LinesWanted};
-use super::{Inner, LARGEST_PAGE, PostgresJournal};
+use super::super::{AuditTrail, JournalError, LARGEST_PAGE, LinesWanted};
+use super::{Inner, PostgresJournal};
 use crate::audit::{Entry, Hash, Head, Line, Subject, document_hash, entry_of, line_text, report_kept};
 use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
@@ -59,9 +59,10 @@ impl AuditTrail for PostgresJournal {
         rows.iter().map(read).collect()
     }
 
-    async fn report(&self, report: ReportId) -> Result<Option<String>, JournalError> {
-        let rows = self.0.rows("SELECT body FROM reports WHERE id = $1", &[&report.to_string()]).await?;
-        rows.first().map(|row| self.0.get(row, 0)).transpose()
+    async fn report(&self, report: ReportId) -> Result<Option<(UpdateId, String)>, JournalError> {
+        let rows = self.0.rows("SELECT update_id, body FROM reports WHERE id = $1", &[&report.to_string()]).await?;
+        let read = |row| Ok((self.0.read_id(&self.0.get::<String>(row, 0)?)?, self.0.get(row, 1)?));
+        rows.first().map(read).transpose()
     }
 }
 
@@ -122,7 +123,7 @@ impl Inner {
         Ok(Subject { update, key_store, plan: PlanDigest::stated(&self.get::<String>(row, 1)?) })
     }
 
-    async fn append_line(&self, transaction: &Transaction<'_>, entry: Entry) -> Result<Head, JournalError> {
+    pub(super) async fn append_line(&self, transaction: &Transaction<'_>, entry: Entry) -> Result<Head, JournalError> {
         self.query(transaction, LOCK, &[]).await?;
         let line = Line::following(self.head(&self.query(transaction, LAST, &[]).await?)?, entry);
         let number = i64::try_from(line.sequence).unwrap_or(i64::MAX);

@@ -3,15 +3,13 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
+use super::super::freeze::Stored;
 use super::super::{FreezeKeeper, JournalError};
 use super::{Inner, SqliteJournal};
-use crate::audit::frozen;
+use crate::audit::{frozen, lifted};
 use crate::clock::Timestamp;
 use crate::key_store::CustomKeyStoreId;
 use crate::update::Freeze;
-
-/// In place of a key store's id: no id is empty.
-const ALL: &str = "";
 
 #[async_trait]
 impl FreezeKeeper for SqliteJournal {
@@ -19,17 +17,12 @@ impl FreezeKeeper for SqliteJournal {
         let freeze = freeze.clone();
         self.run(move |inner, connection| {
             let transaction = inner.begin(connection)?;
+            let Stored { key_store, reason, frozen_by, since, until } = Stored::from(&freeze);
             transaction
                 .execute(
                     "INSERT OR REPLACE INTO freezes (key_store, reason, frozen_by, since, until) \
                      VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![
-                        freeze.key_store.as_ref().map_or(ALL, CustomKeyStoreId::as_str),
-                        freeze.reason,
-                        freeze.by,
-                        freeze.since.to_string(),
-                        freeze.until.map(|until| until.to_string()),
-                    ],
+                    params![key_store, reason, frozen_by, since, until],
                 )
                 .map_err(|error| inner.failed(error))?;
             inner.append_line(&transaction, frozen(&freeze))?;
@@ -38,16 +31,24 @@ impl FreezeKeeper for SqliteJournal {
         .await
     }
 
-    async fn lift(&self, key_store: Option<&CustomKeyStoreId>) -> Result<Option<Freeze>, JournalError> {
-        let key_store = key_store.map_or(ALL, CustomKeyStoreId::as_str).to_owned();
+    async fn lift(
+        &self,
+        key_store: Option<&CustomKeyStoreId>,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<Option<Freeze>, JournalError> {
+        let (key_store, by) = (Stored::of(key_store).to_owned(), by.to_owned());
         self.run(move |inner, connection| {
             let transaction = inner.begin(connection)?;
-            let lifted = inner.freezes(&transaction, "WHERE key_store = ?1", [&key_store])?;
+            let found = inner.freezes(&transaction, "WHERE key_store = ?1", [&key_store])?.into_iter().next();
             transaction
                 .execute("DELETE FROM freezes WHERE key_store = ?1", [&key_store])
                 .map_err(|error| inner.failed(error))?;
+            if let Some(freeze) = found.as_ref().filter(|freeze| freeze.is_in_force(at)) {
+                inner.append_line(&transaction, lifted(freeze, &by, at))?;
+            }
             inner.commit(transaction)?;
-            Ok(lifted.into_iter().next())
+            Ok(found)
         })
         .await
     }
@@ -65,24 +66,20 @@ impl Inner {
         parameters: impl rusqlite::Params,
     ) -> Result<Vec<Freeze>, JournalError> {
         let sql = format!("SELECT key_store, reason, frozen_by, since, until FROM freezes {which}");
-        let mut statement = connection.prepare_cached(&sql).map_err(|error| self.failed(error))?;
-        let mut rows = statement.query(parameters).map_err(|error| self.failed(error))?;
-        let mut freezes = Vec::new();
-        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
-            freezes.push(self.freeze_of(row)?);
-        }
-        Ok(freezes)
+        let stored: Vec<Stored> = connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_map(parameters, stored)?.collect())
+            .map_err(|error| self.failed(error))?;
+        stored.into_iter().map(|stored| stored.read().map_err(|error| self.malformed(error))).collect()
     }
+}
 
-    fn freeze_of(&self, row: &Row<'_>) -> Result<Freeze, JournalError> {
-        let text = |index| row.get::<_, String>(index).map_err(|error| self.failed(error));
-        let instant = |text: &str| Timestamp::parse(text).map_err(|error| self.malformed(Box::new(error)));
-        let key_store = match text(0)?.as_str() {
-            ALL => None,
-            id => Some(CustomKeyStoreId::parse(id).map_err(|error| self.malformed(Box::new(error)))?),
-        };
-        let until: Option<String> = row.get(4).map_err(|error| self.failed(error))?;
-        let until = until.map(|until| instant(&until)).transpose()?;
-        Ok(Freeze { key_store, reason: text(1)?, by: text(2)?, since: instant(&text(3)?)?, until })
-    }
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        key_store: row.get(0)?,
+        reason: row.get(1)?,
+        frozen_by: row.get(2)?,
+        since: row.get(3)?,
+        until: row.get(4)?,
+    })
 }

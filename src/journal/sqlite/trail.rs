@@ -5,8 +5,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
-use super::super::{AuditTrail, JournalError, LinesWanted};
-use super::{Inner, LARGEST_PAGE, SqliteJournal};
+use super::super::{AuditTrail, JournalError, LARGEST_PAGE, LinesWanted};
+use super::{Inner, SqliteJournal};
 use crate::audit::{Entry, Hash, Head, Line, Subject, document_hash, entry_of, line_text, report_kept};
 use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
@@ -77,12 +77,14 @@ impl AuditTrail for SqliteJournal {
         .await
     }
 
-    async fn report(&self, report: ReportId) -> Result<Option<String>, JournalError> {
+    async fn report(&self, report: ReportId) -> Result<Option<(UpdateId, String)>, JournalError> {
         self.run(move |inner, connection| {
-            connection
-                .query_row("SELECT body FROM reports WHERE id = ?1", [report.to_string()], |row| row.get(0))
+            let sql = "SELECT update_id, body FROM reports WHERE id = ?1";
+            let found = connection
+                .query_row(sql, [report.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
                 .optional()
-                .map_err(|error| inner.failed(error))
+                .map_err(|error| inner.failed(error))?;
+            found.map(|(update, body)| Ok((inner.read_id(&update)?, body))).transpose()
         })
         .await
     }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use xks_preflight::api::{Callers, router};
 use xks_preflight::clock::{Clock as _, SystemClock};
 use xks_preflight::config::Config;
+use xks_preflight::journal::LinesWanted;
 use xks_preflight::listener::{Connections, Limits, Rate, serve};
 use xks_preflight::oidc::{Issuer, Pace};
 
@@ -316,4 +317,7 @@ async fn nobody_asks_too_often() {
     for line in ["{reason=\"rate_limited\"} 2\n", "{reason=\"unauthenticated\"} 5\n"] {
         assert!(metrics.contains(line), "{line}");
     }
+    let wanted = LinesWanted { limit: 100, ..LinesWanted::default() };
+    let lines = bench.service.notary.trail().lines(&wanted).await.unwrap();
+    assert_eq!(lines.iter().filter(|line| line.contains("rate_limited")).count(), 2, "{lines:#?}");
 }

@@ -78,12 +78,17 @@ impl Stage {
 
     /// With a daemon that signs evidence.
     pub(crate) async fn signing(name: &str) -> Self {
-        let stage =
-            Self::made(name, "[audit]\nsigning_key = { file = \"audit-key.secret\" }", "", None, |store| store).await;
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
-        private(&stage.directory.join("audit-key.secret"));
-        std::fs::write(stage.directory.join("audit-key.secret"), key).unwrap();
+        let stage = Self::new(name).await;
+        stage.with_signing_key();
         stage
+    }
+
+    /// With a daemon that signs evidence from its next start on.
+    pub(crate) fn with_signing_key(&self) {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        private(&self.directory.join("audit-key.secret"));
+        std::fs::write(self.directory.join("audit-key.secret"), key).unwrap();
+        self.reconfigured("[update]\n", "[audit]\nsigning_key = { file = \"audit-key.secret\" }\n[update]\n");
     }
 
     /// With a daemon that may only look.
@@ -94,7 +99,13 @@ impl Stage {
     /// With a key store whose updates need approval, and more people: name, token and role.
     pub(crate) async fn guarded(name: &str, approval: &str, people: &[(&str, &str, &str)]) -> Self {
         let stage = Self::with(name, "", &format!("approval = \"{approval}\"")).await;
-        let file = stage.directory.join("config.toml");
+        stage.with_people(people);
+        stage
+    }
+
+    /// With more people: name, token and role.
+    pub(crate) fn with_people(&self, people: &[(&str, &str, &str)]) {
+        let file = self.directory.join("config.toml");
         let mut configuration = std::fs::read_to_string(&file).unwrap();
         for (name, token, role) in people {
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
@@ -103,7 +114,6 @@ impl Stage {
             configuration = [configuration, lines, format!("sha256 = \"{}\"\n", hash.concat())].join("\n");
         }
         std::fs::write(file, configuration).unwrap();
-        stage
     }
 
     /// With a daemon that also sends what the proxy must refuse.
@@ -130,6 +140,12 @@ impl Stage {
         private(&stage.directory.join("postgres.secret"));
         std::fs::write(stage.directory.join("postgres.secret"), crate::postgres::PASSWORD).unwrap();
         stage
+    }
+
+    /// With its PostgreSQL believed by this authority alone.
+    pub(crate) fn trusting_postgres(&self, authority_pem: &str) {
+        std::fs::write(self.directory.join("postgres-ca.pem"), authority_pem).unwrap();
+        self.reconfigured("lease = \"10s\"", "lease = \"10s\"\npostgres_ca_file = \"postgres-ca.pem\"");
     }
 
     /// With these limits on callers, in place of loose ones.

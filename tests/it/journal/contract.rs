@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
+use xks_preflight::audit::{Action, Decision, Line};
 use xks_preflight::clock::Timestamp;
 use xks_preflight::id::{IdSource, UpdateId};
 use xks_preflight::journal::{
     AuditTrail, Canary, CanaryKeeper, Created, Fence, FreezeKeeper, Idempotency, Journal, JournalError, Leased,
-    NewUpdate, SealError, SealingKey, SecretPurpose,
+    LinesWanted, NewUpdate, SealError, SealingKey, SecretPurpose,
 };
 use xks_preflight::key_store::{
     AccessKeyId, Change, Configuration, ConnectionState, Connectivity, CredentialSource, CustomKeyStoreId,
@@ -333,12 +334,32 @@ pub(crate) async fn freezes_hold_until_they_are_lifted_and_after_a_restart<S: Su
     opened.freezes.freeze(&freeze(None, "all")).await.unwrap();
     opened.freezes.freeze(&freeze(Some(&one), "second")).await.unwrap();
     drop(opened);
-    let Opened { freezes, .. } = subject.open(None).await;
+    let Opened { freezes, trail, .. } = subject.open(None).await;
     assert_eq!(freezes.freezes().await.unwrap(), [freeze(None, "all"), freeze(Some(&one), "second")]);
-    assert_eq!(freezes.lift(Some(&one)).await.unwrap(), Some(freeze(Some(&one), "second")));
-    assert_eq!(freezes.lift(Some(&one)).await.unwrap(), None);
-    assert_eq!(freezes.lift(None).await.unwrap(), Some(freeze(None, "all")));
+    let lift = async |key_store, second| freezes.lift(key_store, "ann", Timestamp::from_unix(second)).await.unwrap();
+    assert_eq!(lift(Some(&one), 5).await, Some(freeze(Some(&one), "second")));
+    assert_eq!(lift(Some(&one), 6).await, None);
+    assert_eq!(lift(None, 7).await, Some(freeze(None, "all")));
     assert_eq!(freezes.freezes().await.unwrap(), []);
+    // One that had ended by itself is only forgotten.
+    freezes.freeze(&freeze(Some(&one), "third")).await.unwrap();
+    assert_eq!(lift(Some(&one), 10).await, Some(freeze(Some(&one), "third")));
+    let lines = trail.lines(&LinesWanted { limit: 100, ..LinesWanted::default() }).await.unwrap();
+    let told = lines.iter().map(|line| Line::parse(line).unwrap().entry.unwrap());
+    let told: Vec<_> =
+        told.map(|entry| (entry.action, entry.by.unwrap().name, entry.key_store, entry.at, entry.decision)).collect();
+    let line = |action, by: &str, key_store: Option<&CustomKeyStoreId>, second| {
+        (action, by.to_owned(), key_store.cloned(), Timestamp::from_unix(second), Decision::Allowed)
+    };
+    let expected = [
+        line(Action::Freeze, "op", Some(&one), 1),
+        line(Action::Freeze, "op", None, 1),
+        line(Action::Freeze, "op", Some(&one), 1),
+        line(Action::LiftFreeze, "ann", Some(&one), 5),
+        line(Action::LiftFreeze, "ann", None, 7),
+        line(Action::Freeze, "op", Some(&one), 1),
+    ];
+    assert_eq!(told, expected);
 }
 
 /// One test of each clause, for this subject.

@@ -1,5 +1,7 @@
 //! The contract, kept by the PostgreSQL journal, and what only a server can show.
 
+mod tls;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

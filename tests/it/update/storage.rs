@@ -11,16 +11,21 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use xks_preflight::audit::{Head, verify};
+use xks_preflight::chain::Chain;
 use xks_preflight::check::Verdict;
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::driver::{Driver, PreflightRequest, Verifier};
 use xks_preflight::id::{IdSource, ReportId};
-use xks_preflight::journal::{Journal, OpenError, OrderDesk as _, SealingKey, SqliteJournal, SqliteOptions};
+use xks_preflight::journal::{
+    AuditTrail as _, Journal, LinesWanted, OpenError, OrderDesk as _, SealingKey, SqliteJournal, SqliteOptions,
+};
 use xks_preflight::sandbox::kms::ConnectionState;
 use xks_preflight::update::{Ending, Event, PreflightSummary, Round};
 
 use super::bench::{BOUND, Bench, NEW, OLD, Says, ending, journal};
 use crate::daemon::stage::until;
+use crate::journal::contract::{new, planned};
 use crate::postgres::{Database, Server, shared};
 
 const COLD: [&str; 3] = ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"];
@@ -136,6 +141,59 @@ async fn a_full_disk_stops_the_update_until_there_is_room() {
     assert_eq!(ending(&driver, id).await, Ending::Verified);
     assert_eq!(bench.calls(), COLD);
     driver.shutdown().await;
+}
+
+/// The disk with the database's tables is full: what fits in the pages that are there is of no help.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_the_database_stops_the_update_until_there_is_room() {
+    let (bench, server, disk) = (Bench::new().await, Server::start(), Disk::mounted("size=24m,mode=0777"));
+    bench.kms.set_delays(NOW, Duration::from_secs(3));
+    let tables = disk.path().join("tables");
+    std::fs::create_dir(&tables).unwrap();
+    owned_by_the_server(&tables);
+    let database = server.database_in(&tables).await;
+    let journal = database.journal(Some(key())).await;
+    // Every row needs a page of its own, so that none finds room in a page that is there.
+    database
+        .execute("ALTER TABLE xks_preflight.events SET (fillfactor = 10); ALTER TABLE xks_preflight.audit SET (fillfactor = 10)")
+        .await;
+    let other = journal.clone();
+    let driver = bench.driver(Arc::new(journal), &Says::ready());
+    let id = driver.submit(bench.endpoint_request()).await.unwrap().id;
+    begun(&bench).await;
+    let filler = disk.path().join("filler");
+    let full = std::fs::write(&filler, vec![1; 32 << 20]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    disconnected(&bench).await;
+    // A new update is refused, and nothing of it is left behind.
+    let another = planned(&IdSource::from_seed(1), "cks-another", 1);
+    let refused = async {
+        loop {
+            match other.create(new(&another, None, "")).await {
+                Err(error) => return Chain(&error).to_string(),
+                Ok(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let told = tokio::time::timeout(BOUND, refused).await.unwrap();
+    assert!(told.contains("No space left on device"), "{told}");
+    assert!(driver.get(id).await.is_ok(), "it can still be read");
+    assert_eq!(other.list(None, 10).await.unwrap(), [id], "all or nothing");
+    assert_eq!(bench.calls(), COLD[..1], "nothing is sent that cannot be recorded");
+    std::fs::remove_file(&filler).unwrap();
+    assert_eq!(ending(&driver, id).await, Ending::Verified);
+    assert_eq!(bench.calls(), COLD);
+    let lines = other.lines(&LinesWanted { limit: 1_000, ..LinesWanted::default() }).await.unwrap();
+    verify(Head::genesis(), &lines, None).unwrap();
+    driver.shutdown().await;
+}
+
+fn owned_by_the_server(directory: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    // Whoever is no administrator runs the server as itself.
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        as_root("chown", &["postgres:postgres"], directory);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) async fn written<S: Subject>(subject: &S) -> (Opened, Plan, Plan) {
     let report = ReportId::new(&ids, at);
     trail.keep_report(at, &About::of(&first), report, "{\"verdict\":\"ready\"}").await.unwrap();
     assert_eq!(trail.reports(first.id).await.unwrap(), [(report, "{\"verdict\":\"ready\"}".to_owned())]);
-    assert!(trail.report(report).await.unwrap().is_some());
+    assert_eq!(trail.report(report).await.unwrap(), Some((first.id, "{\"verdict\":\"ready\"}".to_owned())));
     assert_eq!(trail.reports(second.id).await.unwrap(), []);
     conclude(&**journal, &first, Ending::Abandoned { by: "op".into() }).await;
     (opened, first, second)
