@@ -5,6 +5,7 @@
 //! Nothing is decided here.
 
 mod credentials;
+mod service_manager;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -392,6 +393,7 @@ impl App {
             enumerator: Arc::clone(&enumerator),
             surroundings,
             metrics,
+            past: api::PastUpdates::default(),
             clock: parts.clock,
             open_metrics: address.ip().is_loopback() || callers.is_empty(),
             callers,
@@ -450,6 +452,11 @@ impl App {
         tracing::info!(address = %self.address, resumed, "xks-preflight is running");
         let monitoring = CancellationToken::new();
         let monitor = tokio::spawn(Arc::clone(&self.monitor).run(monitoring.clone()));
+        // The listeners have been open since they were made: whoever connects now is served in a moment.
+        service_manager::ready(&format!("listens on {}, {resumed} updates were under way", self.address));
+        let ended = CancellationToken::new();
+        let attended = service_manager::attend(Arc::clone(&self.monitor), stop.clone(), ended.clone());
+        let attendant = tokio::spawn(attended);
         let enumerating = monitoring.clone();
         let enumerator = tokio::spawn(async move { self.enumerator.run(self.enumerate_every, enumerating).await });
         let noting = CancellationToken::new();
@@ -479,6 +486,8 @@ impl App {
         let _ = enumerator.await;
         noting.cancel();
         let _ = notary.await;
+        ended.cancel();
+        let _ = attendant.await;
         tracing::info!("xks-preflight has drained");
         Ok(())
     }

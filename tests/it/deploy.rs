@@ -1,8 +1,13 @@
 //! What is deployed beside the binary is held against the code: nothing under `deploy/` names what does not exist.
 
+mod chart;
+mod dashboard;
 mod expression;
+mod policies;
 mod rules;
 mod runbooks;
+mod tree;
+mod unit;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -385,9 +385,16 @@ impl Daemon {
     /// Starts it with another configuration file.
     pub(crate) async fn start_with(stage: &Stage, config: &std::path::Path, crash_after: Option<u64>) -> Self {
         let mut command = Command::new(BINARY);
+        command.args(["--log-level", "trace", "serve", "--config"]).arg(config);
+        if let Some(writes) = crash_after {
+            command.args(["--crash-after-journal-writes", &writes.to_string()]);
+        }
+        Self::run(stage, command).await
+    }
+
+    /// Runs a command that becomes the daemon, until it listens.
+    pub(crate) async fn run(stage: &Stage, mut command: Command) -> Self {
         command
-            .args(["--log-level", "trace", "serve", "--config"])
-            .arg(config)
             .env("AWS_ACCESS_KEY_ID", AWS_ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
             .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -395,9 +402,6 @@ impl Daemon {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(writes) = crash_after {
-            command.args(["--crash-after-journal-writes", &writes.to_string()]);
-        }
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut told = String::new();
@@ -554,8 +558,18 @@ impl Daemon {
     }
 
     /// SIGTERM: drains and ends with exit code 0.
-    pub(crate) async fn terminate(mut self) {
+    pub(crate) async fn terminate(self) {
         self.signal("-TERM").await;
+        self.ends_well().await;
+    }
+
+    /// The process that was started.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id().unwrap()
+    }
+
+    /// Waits for the end after a SIGTERM.
+    pub(crate) async fn ends_well(mut self) {
         let status = tokio::time::timeout(BOUND, self.process.wait()).await.unwrap().unwrap();
         assert_eq!(status.code(), Some(0), "SIGTERM drains and ends well");
         self.logs.await.unwrap();

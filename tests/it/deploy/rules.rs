@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use xks_preflight::check::{CATALOGUE, Level};
 
 use super::{deployed, expression, run, said, yaml};
@@ -76,7 +76,7 @@ fn every_alert_has_a_case_that_fires_and_one_that_does_not() {
 fn the_tests_notice_an_alert_that_is_mute_and_one_that_is_hasty() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::copy(deployed(RECORDING), directory.path().join("recording.rules.yml")).unwrap();
-    let (rules, tests) = (yaml(ALERTS), yaml(TESTS));
+    let tests = yaml(TESTS);
     // JSON is YAML.
     let passes = |rules: &Value, alert: &Value| {
         let mut own = tests.clone();
@@ -85,19 +85,18 @@ fn the_tests_notice_an_alert_that_is_mute_and_one_that_is_hasty() {
         std::fs::write(directory.path().join("alerts.test.yml"), own.to_string()).unwrap();
         promtool(directory.path(), &["test", "rules", "alerts.test.yml"]).status.success()
     };
-    for (group, of_group) in rules["groups"].as_array().unwrap().iter().enumerate() {
-        for (index, rule) in of_group["rules"].as_array().unwrap().iter().enumerate() {
-            let alert = &rule["alert"];
-            let mut changed = rules.clone();
-            let mut with = |member: &str, value: &Value| {
-                changed["groups"][group]["rules"][index][member] = value.clone();
-                changed.clone()
-            };
-            assert!(passes(&with("expr", &rule["expr"]), alert));
-            if rule["for"].is_string() {
-                assert!(!passes(&with("for", &"0m".into()), alert), "nobody notices that {alert} is hasty");
-            }
-            assert!(!passes(&with("expr", &"vector(0) > 1".into()), alert), "nobody notices that {alert} is mute");
+    for rule in alerts() {
+        let alert = &rule["alert"];
+        // Alone: the others cost time and tell nothing here.
+        let with = |member: &str, value: &Value| {
+            let mut changed = rule.clone();
+            changed[member] = value.clone();
+            json!({ "groups": [{ "name": "changed", "rules": [changed] }] })
+        };
+        assert!(passes(&with("expr", &rule["expr"]), alert));
+        assert!(!passes(&with("expr", &"vector(0) > 1".into()), alert), "nobody notices that {alert} is mute");
+        if rule["for"].is_string() {
+            assert!(!passes(&with("for", &"0m".into()), alert), "nobody notices that {alert} is hasty");
         }
     }
 }
