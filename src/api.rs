@@ -21,6 +21,7 @@ mod freeze;
 pub(crate) mod key_stores;
 mod openapi;
 mod operations;
+mod past;
 mod precondition;
 pub(crate) mod preflights;
 pub(crate) mod problem;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use callers::Callers;
 pub use openapi::document;
+pub use past::PastUpdates;
 
 use self::access::{Guarded, Needs, On};
 use self::problem::Problem;
@@ -86,6 +88,8 @@ pub struct Service {
     pub notary: Arc<Notary>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// What they tell of earlier updates.
+    pub past: PastUpdates,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Who is known; while nobody is, everybody is let in as [`crate::access::Principal::anonymous`].

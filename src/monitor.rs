@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use board::Board;
-pub use board::{Glance, Sighting};
+pub use board::{Changed, Glance, Sighting};
 pub use canary::Canaries;
 use service_watch::ServiceWatch;
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use super::Service;
+use super::past::Ledger;
 use super::problem::{Problem, ProblemDocument};
 use crate::chain::Chain;
 use crate::clock::Timestamp;
@@ -79,8 +80,22 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         tracing::warn!(error = %Chain(error), "the audit trail is missing from this scrape");
     });
     let audit_entries = audit_entries.ok();
-    let scene =
-        Scene { sightings, open_updates, freezes, waivers, key_counts, configuration_good: true, audit_entries };
+    let ledger = service.past.ledger(&service.driver, &sightings, now).await.unwrap_or_else(|error| {
+        tracing::warn!(error = %Chain(&error), "credential ages and drift are missing from this scrape");
+        Ledger::default()
+    });
+    let Ledger { credentials_set, drifts } = ledger;
+    let scene = Scene {
+        sightings,
+        credentials_set,
+        drifts,
+        open_updates,
+        freezes,
+        waivers,
+        key_counts,
+        configuration_good: true,
+        audit_entries,
+    };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let exposition = service.metrics.expose(&scene, accept).map_err(|error| {
         tracing::error!(error = %Chain(&error), "metrics cannot be exposed, a fault of this program");

@@ -9,11 +9,12 @@ use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{
     AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
-    CONFIG_LAST_RELOAD_SUCCESSFUL, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO,
-    KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP,
-    UPDATE_OPEN, WAIVER_END,
+    CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_SET, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN,
+    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE,
+    ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
+use crate::clock::Timestamp;
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
 use crate::monitor::Sighting;
 use crate::update::{Stage, StatusName};
@@ -30,6 +31,10 @@ pub struct Scene {
     pub freezes: Vec<Option<CustomKeyStoreId>>,
     /// The waivers in force, by the key store that they hold for.
     pub waivers: Vec<(CustomKeyStoreId, Waiver)>,
+    /// When the credential of each external key store was set, as far as is known.
+    pub credentials_set: BTreeMap<CustomKeyStoreId, Timestamp>,
+    /// When settings of a key store last showed that no update of ours made.
+    pub drifts: BTreeMap<CustomKeyStoreId, Timestamp>,
     /// How many KMS keys were found.
     pub key_counts: Vec<KeyCounts>,
     /// Whether the configuration was good when it was last read.
@@ -88,6 +93,12 @@ impl Scene {
         for (key_store, waiver) in &self.waivers {
             let Some(until) = waiver.until else { continue };
             ends.with_label_values(&[key_store.as_str(), &waiver.check]).set(until.unix() as f64);
+        }
+        for (metric, times) in [(&CREDENTIAL_SET, &self.credentials_set), (&DRIFT, &self.drifts)] {
+            let gauge = canvas.gauge(metric)?;
+            for (key_store, at) in times {
+                gauge.with_label_values(&[key_store.as_str()]).set(at.unix() as f64);
+            }
         }
         self.keys(&canvas)?;
         self.descriptions(&canvas)?;

@@ -47,12 +47,36 @@ pub struct Sighting {
     pub not_probed: Option<String>,
     /// When the latest canary of its current settings was made, if there is one.
     pub canary: Option<Timestamp>,
+    /// The last time that KMS showed another name or other settings than before, or the key store no more.
+    pub changed: Option<Changed>,
     history: History,
     glances: VecDeque<Glance>,
 }
 
+/// A change of a key store that was seen between two looks at KMS, whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The look before, which showed the former settings.
+    pub after: Timestamp,
+    /// The look that showed the change.
+    pub at: Timestamp,
+    /// Whether the access key id is another one.
+    pub credential: bool,
+}
+
+impl Changed {
+    /// What is different, if anything; the connection state is no setting.
+    fn between(before: (&KeyStore, Timestamp), now: Option<&KeyStore>, at: Timestamp) -> Option<Self> {
+        let (before, after) = before;
+        let same = now.is_some_and(|now| now.name == before.name && now.configuration == before.configuration);
+        let credential = |store: &KeyStore| store.xks().map(|xks| xks.access_key_id.clone());
+        let other = now.is_some_and(|now| credential(now) != credential(before));
+        (!same).then_some(Self { after, at, credential: other })
+    }
+}
+
 impl Sighting {
-    fn unseen(id: CustomKeyStoreId, watched: bool) -> Self {
+    pub(crate) fn unseen(id: CustomKeyStoreId, watched: bool) -> Self {
         Self {
             id,
             watched,
@@ -61,6 +85,7 @@ impl Sighting {
             latest: None,
             not_probed: None,
             canary: None,
+            changed: None,
             history: History::default(),
             glances: VecDeque::new(),
         }
@@ -114,6 +139,9 @@ impl Board {
         contents.sightings.retain(|id, sighting| sighting.watched || stores.iter().any(|store| store.id == *id));
         for sighting in contents.sightings.values_mut() {
             let sighting = Arc::make_mut(sighting);
+            let now = stores.iter().find(|store| store.id == sighting.id);
+            let before = sighting.description.as_ref().zip(sighting.described_at);
+            sighting.changed = before.and_then(|before| Changed::between(before, now, at)).or(sighting.changed);
             sighting.description = None;
             sighting.described_at = Some(at);
         }
@@ -198,6 +226,27 @@ mod tests {
         assert!(board.get(&id("cks-other")).is_none());
         let left = board.get(&id("cks-watched")).unwrap();
         assert!(left.description.is_none() && left.watched);
+    }
+
+    #[test]
+    fn a_change_is_seen_between_two_looks_and_a_connection_state_is_none() {
+        let board = Board::new([id("cks-watched")].into_iter(), 5);
+        let changed = || board.get(&id("cks-watched")).unwrap().changed;
+        board.described(vec![store("cks-watched")], Timestamp::from_unix(1));
+        let disconnected = KeyStore { state: ConnectionState::Disconnected, ..store("cks-watched") };
+        board.described(vec![disconnected], Timestamp::from_unix(2));
+        assert_eq!(changed(), None);
+        let renamed = KeyStore { name: CustomKeyStoreName::parse("other").unwrap(), ..store("cks-watched") };
+        board.described(vec![renamed.clone()], Timestamp::from_unix(3));
+        let seen = |after, at| {
+            let (after, at) = (Timestamp::from_unix(after), Timestamp::from_unix(at));
+            Some(Changed { after, at, credential: false })
+        };
+        assert_eq!(changed(), seen(2, 3));
+        board.described(vec![renamed], Timestamp::from_unix(4));
+        assert_eq!(changed(), seen(2, 3));
+        board.described(vec![], Timestamp::from_unix(5));
+        assert_eq!(changed(), seen(4, 5));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xks_preflight::access::{Grant, KnownToken, Method, Pattern, Principal, Role, Scope, Token};
-use xks_preflight::api::{Bounds, Callers, Service, router};
+use xks_preflight::api::{Bounds, Callers, PastUpdates, Service, router};
 use xks_preflight::audit::SigningKey;
 use xks_preflight::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
@@ -483,6 +483,7 @@ impl ServiceParts<'_> {
             enumerator,
             surroundings,
             metrics,
+            past: PastUpdates::default(),
             clock,
             callers,
             limits,

@@ -26,7 +26,12 @@ async fn every_metric_of_the_list_is_exposed_as_the_list_says() {
     bench.candidate.set_fault(Fault::AuthenticationFailedException).await;
     let after = bench.until("/metrics", |answer| answer.body.contains("xks_preflight_proxy_errors_total{")).await;
     assert_eq!(after.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-    let exposed = families(&format!("{before}{during}{}", after.body));
+    // The update was ours; what somebody else does is not.
+    let drift = "xks_preflight_drift_timestamp_seconds{";
+    assert!(!after.body.contains(drift), "{}", after.body);
+    assert!(bench.kms.tamper(&bench.store, |store| "renamed".clone_into(&mut store.name)));
+    let drifted = bench.until("/metrics", |answer| answer.body.contains(drift)).await.body;
+    let exposed = families(&format!("{before}{during}{}{drifted}", after.body));
     let listed: Vec<String> = METRICS.iter().map(xks_preflight::metrics::Metric::full_name).collect();
     for name in exposed.keys() {
         assert!(listed.contains(name), "{name} is exposed and not listed");
