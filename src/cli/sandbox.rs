@@ -229,7 +229,7 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token, client
         scenario.kms.endpoint_url(),
         scenario.kms.endpoint_url().trim_end_matches('/')
     );
-    let _ = writeln!(text, "  API, metrics    http://{api}");
+    let _ = writeln!(text, "  page, API       http://{api}   sign in to the page with the token below");
     let _ = writeln!(
         text,
         "  key store       {}   CONNECTED to https://current.xks.example.com{URI_PATH}",

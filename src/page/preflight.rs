@@ -209,8 +209,9 @@ fn field(member: Member, title: &str, example: &str, value: &str) -> Markup {
 fn wrong(problem: &Problem) -> Markup {
     html! {
         div.notice.bad role="alert" tabindex="-1" {
-            p { strong { "Not taken. " } (legible::paragraph(problem.detail())) }
-            @if !problem.faults().is_empty() {
+            @if problem.faults().is_empty() { p { strong { "Not taken. " } (legible::paragraph(problem.detail())) } }
+            @else {
+                p { strong { "Not taken. " } "Mend this:" }
                 ul.faults { @for fault in problem.faults() { li { code { (legible::line(&fault.pointer)) } " " (legible::paragraph(&fault.detail)) } } }
             }
             p.sub { "A secret must be given anew." }

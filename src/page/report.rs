@@ -289,7 +289,7 @@ fn one(certificate: &Certificate, now: Timestamp) -> Markup {
         li {
             p.line {
                 strong { (legible::line(name)) } (badge(tone, word))
-                span.muted { "ends " (legible::instant(certificate.not_after, now)) " · " (certificate.key) }
+                span.muted { @if days < 0.0 { "ended " } @else { "ends " } (legible::instant(certificate.not_after, now)) " · " (certificate.key) }
             }
             @if !certificate.san.is_empty() { p.sub { "for " (legible::line(&certificate.san.join(", "))) } }
             p.sub { "issued by " (legible::line(&certificate.issuer)) }

@@ -222,7 +222,7 @@ fn difference(plan: &Plan) -> Markup {
             @else {
                 div.tablewrap tabindex="0" role="region" aria-label="Changes" {
                     table.diff {
-                        thead { tr { th scope="col" { "Member" } th scope="col" { "Now" } th scope="col" { "Then" } } }
+                        thead { tr { th scope="col" { "Member" } th scope="col" { "Before" } th scope="col" { "After" } } }
                         tbody {
                             @for (member, former, new) in &rows {
                                 tr {
@@ -269,7 +269,7 @@ pub(super) fn outage(plan: &Plan) -> Markup {
                 strong { "every key of the store is out of use" }
                 @if let Some(forecast) = plan.forecast {
                     " for about " (forecast.minutes) " minutes"
-                    @if let Some(keys) = forecast.affected_keys {
+                    @if let Some(keys) = forecast.affected_keys.filter(|keys| keys.found > 0 || !keys.complete) {
                         ", that is " (keys.found) @if !keys.complete { " or more" } " keys"
                     }
                 }
