@@ -1,5 +1,6 @@
 //! Who may call: tokens, client certificates and identity providers, with roles and scopes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -10,10 +11,12 @@ use super::raw::{Section, Taken};
 use super::resolve::{Resolver, all_different, caller_name};
 use super::secret::bounded_file;
 use crate::access::{
-    CertificateName, Grant, KnownCertificate, KnownToken, Method, Pattern, Principal, Role, Scope, TokenHash,
+    CertificateName, Grant, KnownCertificate, KnownToken, Method, Pattern, Permission, Principal, Role, Scope,
+    TokenHash,
 };
 use crate::clock::Timestamp;
 use crate::oidc::{IssuerSettings, KeySet, KeySource, KeyUrl, Pace};
+use crate::update::ApprovalRule;
 
 /// The largest file of published keys, in bytes.
 const MAX_KEYS_BYTES: u64 = 256 * 1024;
@@ -169,6 +172,22 @@ impl Resolver<'_> {
         whole.then_some(all)
     }
 
+    /// The key `approval`: what nobody can give is not asked for. `approvers` as [`approvers`] counts them.
+    pub(super) fn approval(&mut self, section: &mut Section, approvers: Option<usize>) -> Option<ApprovalRule> {
+        let word = section.text("approval")?;
+        let rule = ApprovalRule::parse(&word.value)?;
+        let needed = rule.people();
+        if let Some(there) = approvers.filter(|there| *there < needed) {
+            let people = if needed == 1 { "somebody" } else { "two people" };
+            let why = format!(
+                "needs {people} who may approve, and {there} of [[tokens]], [[client_certificates]] and [[oidc]] may: give \
+                 the role approver (xks-preflight token new --role approver), or no update can begin"
+            );
+            self.faults.add(word.line, &word.path, why);
+        }
+        Some(rule)
+    }
+
     /// The keys `role` and `key_stores`: every role within the same scope.
     pub(super) fn grants(&mut self, section: &mut Section) -> Option<Vec<Grant>> {
         let roles = section.texts("role");
@@ -197,6 +216,25 @@ impl Resolver<'_> {
         let patterns: Vec<Pattern> = patterns.collect();
         (patterns.len() == count).then(|| Scope::from(patterns))
     }
+}
+
+/// How many people may approve something; `None` if that cannot be told, as with the groups of an identity provider.
+pub(super) fn approvers(
+    tokens: Option<&[KnownToken]>,
+    certificates: Option<&[KnownCertificate]>,
+    oidc: Option<&[IssuerSettings]>,
+) -> Option<usize> {
+    let approves = |grant: &Grant| grant.role.allows(Permission::Approve);
+    if oidc?.iter().flat_map(|issuer| &issuer.groups).any(|(_, grant)| approves(grant)) {
+        return None;
+    }
+    let principals = tokens?
+        .iter()
+        .map(|token| &token.principal)
+        .chain(certificates?.iter().map(|certificate| &certificate.principal));
+    let able = principals.filter(|principal| principal.grants.iter().any(approves));
+    // As at the gate, names decide, without regard to case.
+    Some(able.map(|principal| principal.name.to_lowercase()).collect::<BTreeSet<_>>().len())
 }
 
 pub(super) fn instant(text: &str) -> Result<Timestamp, String> {

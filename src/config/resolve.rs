@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::callers;
 use super::fault::{Collector, found};
 use super::files;
 use super::quantity;
@@ -26,7 +27,6 @@ use crate::key_store::{
 };
 use crate::listener::Rate;
 use crate::probe::ResolverSettings;
-use crate::update::ApprovalRule;
 
 /// What resolving needs besides the sections.
 pub(super) struct Resolver<'a> {
@@ -50,6 +50,7 @@ impl Resolver<'_> {
         let has_callers = some(tokens.as_ref().map(Vec::len))
             || some(certificates.as_ref().map(Vec::len))
             || some(oidc.as_ref().map(Vec::len));
+        let approvers = callers::approvers(tokens.as_deref(), certificates.as_deref(), oidc.as_deref());
         let listen =
             root.section("listen").and_then(|section| self.listen(section, has_callers, kms_is_open, first_of_them));
         let http = root.section("http").and_then(|section| self.http(section));
@@ -64,12 +65,13 @@ impl Resolver<'_> {
             credentials.as_ref().map(|named| named.iter().map(|(name, _)| name.clone()).collect());
         let credentials = credentials.and_then(|named| self.credentials(named));
         let region = kms.as_ref().map(|kms| &kms.region);
-        let key_stores = root.sections("key_stores").and_then(|all| self.key_stores(all, names.as_ref(), region));
+        let key_stores =
+            root.sections("key_stores").and_then(|all| self.key_stores(all, names.as_ref(), region, approvers));
         let ids: Option<BTreeSet<CustomKeyStoreId>> =
             key_stores.as_ref().map(|stores| stores.iter().map(|store| store.id.clone()).collect());
         let preflight = root.section("preflight").and_then(|section| self.preflight(section, ids.as_ref()));
         let monitor = root.section("monitor").and_then(|section| self.monitor(section));
-        let update = root.section("update").and_then(|section| self.update(section, ids.as_ref()));
+        let update = root.section("update").and_then(|section| self.update(section, ids.as_ref(), approvers));
         root.finish(self.faults);
         Some(Config {
             listen: listen?,
@@ -297,6 +299,7 @@ impl Resolver<'_> {
         sections: Vec<Section>,
         credentials: Option<&BTreeSet<String>>,
         default_region: Option<&Region>,
+        approvers: Option<usize>,
     ) -> Option<Vec<WatchedKeyStore>> {
         let mut stores: Vec<WatchedKeyStore> = Vec::new();
         let mut whole = true;
@@ -312,7 +315,7 @@ impl Resolver<'_> {
             let has_test_key = section.has("test_key_id");
             let test_key = section.parse("test_key_id", self.faults, rule(ExternalKeyId::parse));
             let prove_every_key = section.text("continuity").is_some_and(|word| word.value == "every_key");
-            let approval = section.text("approval").and_then(|word| ApprovalRule::parse(&word.value));
+            let approval = self.approval(&mut section, approvers);
             let refusals = section.flag("refusals");
             section.finish(self.faults);
             whole &= has_test_key == test_key.is_some();

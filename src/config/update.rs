@@ -7,15 +7,16 @@ use super::resolve::Resolver;
 use super::settings::UpdatePolicy;
 use super::{quantity, window};
 use crate::key_store::CustomKeyStoreId;
-use crate::update::{ApprovalRule, RotationPolicy};
+use crate::update::RotationPolicy;
 
 impl Resolver<'_> {
     pub(super) fn update(
         &mut self,
         mut section: Section,
         stores: Option<&BTreeSet<CustomKeyStoreId>>,
+        approvers: Option<usize>,
     ) -> Option<UpdatePolicy> {
-        let approval = section.text("approval").and_then(|word| ApprovalRule::parse(&word.value));
+        let approval = self.approval(&mut section, approvers);
         let plan_expiry = section.duration("plan_expiry");
         let preflight_expiry = section.duration("preflight_expiry");
         let disconnect_wait = section.duration("disconnect_wait");

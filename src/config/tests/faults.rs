@@ -66,6 +66,14 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[update.rotation]\nleast_propagation_wait = \"0s\"",
         "line 4: update.rotation.least_propagation_wait: must be a duration from \"1s\" to \"1d\", such as \"250ms\", \"30s\" or \"5m\" (found \"0s\")",
     ),
+    (
+        "[update]\napproval = \"one\"",
+        "line 4: update.approval: needs somebody who may approve, and 0 of [[tokens]], [[client_certificates]] and [[oidc]] may: give the role approver (xks-preflight token new --role approver), or no update can begin",
+    ),
+    (
+        "[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\napproval = \"two\"\n[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[tokens]]\nname = \"a\"\nrole = \"admin\"\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
+        "line 6: key_stores[0].approval: needs two people who may approve, and 1 of [[tokens]], [[client_certificates]] and [[oidc]] may: give the role approver (xks-preflight token new --role approver), or no update can begin",
+    ),
     ("[[update]]\n", "line 3: update: must be a table, not array"),
     ("[tokens]\n", "line 3: tokens: must be a list of at most 100 tables, not table"),
     (
