@@ -6,8 +6,11 @@
 pub mod audit;
 pub mod catalogue;
 pub mod check;
+pub mod completions;
 pub mod config;
+pub mod freeze;
 pub mod kms_token;
+pub mod man;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;
@@ -28,7 +31,8 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Debug, Parser)]
 #[command(name = "xks-preflight", version, max_term_width = 110)]
 #[command(after_help = "Exit codes: 0 ready or done, 1 blocked or failed, 2 usage or configuration, 3 inconclusive,\n\
-                        4 refused by policy, lock or missing approval, 5 outcome unknown (stuck).")]
+                        4 refused by policy, lock or missing approval, 5 outcome unknown (stuck).\n\
+                        A daemon that cannot be asked is 3: nothing was judged.")]
 pub struct Cli {
     /// What to log to standard error: error, warn, info, debug, trace, or directives.
     #[arg(long, global = true, env = "XKS_PREFLIGHT_LOG", default_value = "warn", value_name = "LEVEL")]
@@ -64,6 +68,13 @@ enum Command {
     /// Change a key store through the gate of a running daemon.
     #[command(subcommand)]
     Update(Box<update::Command>),
+    /// Stop the beginning of changes at a running daemon, for a time, and lift that again.
+    #[command(subcommand)]
+    Freeze(freeze::Command),
+    /// Print a script that completes this program's command lines in your shell.
+    Completions(completions::Arguments),
+    /// Print the manual page, or write those of every subcommand.
+    Man(man::Arguments),
 }
 
 /// How a command ended, for whoever runs it. The same for every subcommand.
@@ -75,7 +86,7 @@ pub enum Exit {
     Failed,
     /// The command line or the configuration is at fault.
     Usage,
-    /// It could not be told.
+    /// It could not be told, perhaps because nobody could be asked.
     Inconclusive,
     /// Refused by policy, lock or missing approval.
     Refused,
@@ -145,6 +156,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Audit(command) => audit::run(&command),
         Command::Update(command) => update::run(&command),
+        Command::Freeze(command) => freeze::run(&command),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 

@@ -4,7 +4,6 @@
 
 mod source;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -46,7 +45,7 @@ pub enum Command {
         xks-preflight audit verify --server https://gate.example.com\n\n\
         Without --head, lines that were cut off at the end, and a trail that was made anew as a whole, cannot be \
         seen: keep heads where the daemon's administrators cannot change them.\n\
-        Exit codes: 0 intact, 1 broken (the line and how), 2 usage.")]
+        Exit codes: 0 intact, 1 broken (the line and how), 2 usage, 3 the daemon cannot be asked.")]
     Verify {
         /// A file of JSON Lines; without it and --journal, a daemon is asked.
         #[arg(value_name = "FILE", conflicts_with = "journal")]
@@ -117,11 +116,7 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
         .context("cannot start the runtime; the system refuses resources")?;
     match runtime.block_on(carry_out(command)) {
         Err(error) => match error.downcast::<NotFetched>() {
-            Ok(NotFetched::Refused { why, exit }) => {
-                let _ = writeln!(std::io::stderr(), "error: {why}");
-                Ok(exit)
-            }
-            Ok(NotFetched::Usage(usage)) => Err(usage.into()),
+            Ok(not_fetched) => not_fetched.end(),
             Err(error) => Err(error),
         },
         done => done,

@@ -49,7 +49,7 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
     };
     let name = caller_name(name).map_err(|rule| Usage(format!("--name {rule}")))?;
     let now = SystemClock.now();
-    let expires = expires.as_deref().map(|text| end(text, now)).transpose()?;
+    let expires = expires.as_deref().map(|text| end("--expires", text, now)).transpose()?;
     for pattern in key_stores {
         Pattern::parse(pattern).map_err(|rule| Usage(format!("--key-store {rule}")))?;
     }
@@ -80,12 +80,12 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The end of a token: a duration from now, or an instant to come.
-fn end(text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
+/// The end of a token or a freeze: a duration from now, or an instant to come.
+pub(super) fn end(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, Usage> {
     let after = duration(text).filter(|duration| !duration.is_zero()).map(|duration| now.plus(duration));
     let end = after.or_else(|| Timestamp::parse(text).ok()).filter(|end| *end > now);
     end.ok_or_else(|| {
-        Usage("--expires must be a duration such as 90d or 12h, or an RFC 3339 time that is still to come".to_owned())
+        Usage(format!("{option} must be a duration such as 90d or 12h, or an RFC 3339 time that is still to come"))
     })
 }
 
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn ends_are_to_come() {
         let now = Timestamp::parse("2026-11-27T00:00:00Z").unwrap();
-        let told = |text: &str| end(text, now).map(|end| end.to_string()).ok();
+        let told = |text: &str| end("--expires", text, now).map(|end| end.to_string()).ok();
         assert_eq!(told("90d").as_deref(), Some("2027-02-25T00:00:00.000Z"));
         assert_eq!(told("12h").as_deref(), Some("2026-11-27T12:00:00.000Z"));
         assert_eq!(told("2027-01-31T00:00:00+01:00").as_deref(), Some("2027-01-30T23:00:00.000Z"));

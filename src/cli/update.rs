@@ -26,13 +26,13 @@ use serde_json::Value;
 
 pub use self::approve::Approve;
 use self::client::{Call, CallError, Client, Patience};
-pub(super) use self::fetch::{NotFetched, fetch};
+pub(super) use self::fetch::{NotFetched, fetch, send};
 use self::follow::{Follower, News};
 pub use self::request::ChangeOptions;
 use self::result::Purpose;
 use self::server::Server;
 pub(super) use self::server::ServerOptions;
-use self::words::text;
+pub(super) use self::words::{clean, text};
 use super::{Exit, Usage, print};
 use crate::chain::Chain;
 use crate::id::UpdateId;
@@ -87,16 +87,20 @@ pub enum Command {
     #[command(after_help = "Example:\n  xks-preflight update status update-0193... --wait")]
     Status(Order),
     /// Stop an update that has changed nothing yet.
-    #[command(after_help = "Example:\n  xks-preflight update cancel update-0193...")]
-    Cancel(Order),
+    #[command(after_help = "Examples:\n  xks-preflight update cancel update-0193...\n  \
+        xks-preflight update cancel update-0193... --if-match 7\n\n\
+        Without --if-match it is stopped whatever has happened since it was looked at, unless it has begun.")]
+    Cancel(Ordered),
     /// Tell that the former credential of a rotation is removed at every proxy: whether it is refused is proven then.
     #[command(after_help = "Example:\n  xks-preflight update removed update-0193... --wait\n\n\
         Exit codes: 0 proven refused (without --wait: being tried), 2 usage, 3 still accepted somewhere, or not to be \
         told, 4 refused: not to be removed yet, 5 stuck or unknown.")]
-    Removed(Order),
+    Removed(Ordered),
     /// Take an update that has begun back to the former settings.
-    #[command(after_help = "Example:\n  xks-preflight update rollback update-0193... --wait")]
-    Rollback(Order),
+    #[command(after_help = "Examples:\n  xks-preflight update rollback update-0193... --wait\n  \
+        xks-preflight update rollback update-0193... --if-match 12\n\n\
+        Without --if-match it is taken back whatever has happened since it was looked at, unless it is over.")]
+    Rollback(Ordered),
 }
 
 /// An update that exists.
@@ -111,6 +115,27 @@ pub struct Order {
     /// Where.
     #[command(flatten)]
     face: Face,
+}
+
+/// An order to an update.
+#[derive(Debug, Args)]
+pub struct Ordered {
+    /// Which.
+    #[command(flatten)]
+    order: Order,
+    /// Under which condition.
+    #[command(flatten)]
+    condition: Condition,
+}
+
+/// What of an update must have been seen. An update under way moves on all the time, and whoever must stop it has no
+/// time to look again: nothing is taken for granted unless it is asked for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Condition {
+    /// Only if nothing has happened to the update since this event, which is the number in its ETag and the last event
+    /// that status shows.
+    #[arg(long, env = "XKS_PREFLIGHT_IF_MATCH", value_name = "EVENT", value_parser = event_number)]
+    if_match: Option<u64>,
 }
 
 /// Whether to stay.
@@ -128,15 +153,15 @@ pub struct Waiting {
 pub struct Face {
     /// Which daemon.
     #[command(flatten)]
-    server: ServerOptions,
+    pub(super) server: ServerOptions,
     /// The form of the result.
     #[arg(long, env = "XKS_PREFLIGHT_OUTPUT", help_heading = None, value_enum, default_value_t)]
-    output: Output,
+    pub(super) output: Output,
 }
 
 /// The form of the result.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     /// For people.
     #[default]
     Text,
@@ -159,6 +184,8 @@ enum Failure {
     Usage(#[from] Usage),
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error("not approved")]
+    Declined,
     #[error(
         "it is not known whether the daemon has taken the update; the same command with --idempotency-key {key} finds \
          it, or makes it"
@@ -181,6 +208,7 @@ impl Failure {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Call(error) => error.exit(),
+            Self::Declined => Exit::Refused,
             Self::Unanswered { .. } | Self::Unknown { .. } => Exit::Stuck,
         }
     }
@@ -191,9 +219,8 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
     let face = match command {
         Command::Plan { face, .. } | Command::Apply { face, .. } => face,
         Command::Approve(approve) => &approve.order.face,
-        Command::Status(order) | Command::Cancel(order) | Command::Removed(order) | Command::Rollback(order) => {
-            &order.face
-        }
+        Command::Status(order) => &order.face,
+        Command::Cancel(ordered) | Command::Removed(ordered) | Command::Rollback(ordered) => &ordered.order.face,
     };
     if let Command::Plan { .. } | Command::Apply { .. } = command {
         let arguments: Vec<_> = std::env::args_os().collect();
@@ -244,17 +271,17 @@ async fn carry_out(client: &Client, command: &Command, tell: &mut dyn FnMut(&str
             let shown = follow::update(client, &id).await?;
             conclude(client, shown, Purpose::Change, order.waiting, tell).await
         }
-        Command::Cancel(order) => {
-            let shown = give_order(client, order, "cancel").await?;
-            conclude(client, shown, Purpose::Cancel, order.waiting, tell).await
+        Command::Cancel(ordered) => {
+            let shown = give_order(client, ordered, "cancel").await?;
+            conclude(client, shown, Purpose::Cancel, ordered.order.waiting, tell).await
         }
-        Command::Removed(order) => {
-            let shown = give_order(client, order, "removed").await?;
-            conclude(client, shown, Purpose::Change, order.waiting, tell).await
+        Command::Removed(ordered) => {
+            let shown = give_order(client, ordered, "removed").await?;
+            conclude(client, shown, Purpose::Change, ordered.order.waiting, tell).await
         }
-        Command::Rollback(order) => {
-            let shown = give_order(client, order, "rollback").await?;
-            conclude(client, shown, Purpose::Rollback, order.waiting, tell).await
+        Command::Rollback(ordered) => {
+            let shown = give_order(client, ordered, "rollback").await?;
+            conclude(client, shown, Purpose::Rollback, ordered.order.waiting, tell).await
         }
     }
 }
@@ -286,10 +313,10 @@ async fn submit(client: &Client, change: &ChangeOptions, key: &str) -> Result<Va
     })
 }
 
-async fn give_order(client: &Client, order: &Order, name: &str) -> Result<Value, Failure> {
-    let id = known_form(&order.id)?;
+async fn give_order(client: &Client, ordered: &Ordered, name: &str) -> Result<Value, Failure> {
+    let id = known_form(&ordered.order.id)?;
     client
-        .call(Call::post(&format!("/v1/updates/{id}/{name}")))
+        .call(Call::post(&format!("/v1/updates/{id}/{name}")).if_match(ordered.condition.if_match))
         .await
         .map_err(|source| if source.may_have_worked() { Failure::Unknown { id, source } } else { source.into() })
 }
@@ -353,6 +380,13 @@ async fn conclude(
 /// The id, if it can be one: it becomes part of a path.
 fn known_form(id: &str) -> Result<String, Usage> {
     UpdateId::parse(id).map(|id| id.to_string()).map_err(|error| Usage(format!("{id}: {}", Chain(&error))))
+}
+
+/// The number of an event, plain or as an ETag.
+fn event_number(text: &str) -> Result<u64, &'static str> {
+    let number = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| digits).ok_or("must be the number of an event, such as 7")
 }
 
 fn random_key() -> Result<String, Usage> {

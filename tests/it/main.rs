@@ -11,6 +11,9 @@ mod capacity;
 /// CloudHSM key stores: clusters fit and unfit, and the password of kmsuser.
 mod cloudhsm;
 
+/// The command line as people and their shells use it.
+mod command;
+
 /// What other tools make of the faults; `tests/compare` runs it.
 mod compare;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::{Call, Client};
 use super::words::text;
-use super::{Failure, Order, follow, known_form, result};
+use super::{Condition, Failure, Order, follow, known_form, result};
 use crate::cli::Usage;
 
 /// An update to agree to.
@@ -23,6 +23,8 @@ pub struct Approve {
     /// that is part of the question.
     #[arg(long, env = "XKS_PREFLIGHT_ACKNOWLEDGE_OUTAGE")]
     acknowledge_outage: bool,
+    #[command(flatten)]
+    condition: Condition,
 }
 
 /// Agrees, and gives the update as it is then.
@@ -44,9 +46,9 @@ pub(super) async fn approve(client: &Client, approve: &Approve) -> Result<Value,
     };
     let body = json!({ "digest": digest, "acknowledge_outage": outage });
     // What was shown is what is agreed to.
-    let header = seen.map(|seen| ("if-match", format!("\"{seen}\"")));
+    let seen = approve.condition.if_match.or(seen);
     let path = format!("/v1/updates/{id}/approve");
-    let call = Call { header, body: Some(body.to_string().into_bytes()), ..Call::post(&path) };
+    let call = Call { body: Some(body.to_string().into_bytes()), ..Call::post(&path).if_match(seen) };
     client
         .call(call)
         .await
@@ -54,15 +56,15 @@ pub(super) async fn approve(client: &Client, approve: &Approve) -> Result<Value,
 }
 
 /// Shows what is up for approval and waits for a yes.
-fn ask(shown: &str, digest: &str, outage: bool) -> Result<(), Usage> {
+fn ask(shown: &str, digest: &str, outage: bool) -> Result<(), Failure> {
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
     if !stdin.is_terminal() {
-        return Err(Usage("nobody can be asked without a terminal: give --digest".to_owned()));
+        return Err(Usage("nobody can be asked without a terminal: give --digest".to_owned()).into());
     }
     let known = if outage { ", and is the outage known to whoever depends on the keys" } else { "" };
     let _ = write!(stderr, "{shown}\napproval digest {digest}\nIs exactly this to be done{known}? Type yes: ");
     let _ = stderr.flush();
     let mut answer = String::new();
     let _ = stdin.lock().read_line(&mut answer);
-    if answer.trim() == "yes" { Ok(()) } else { Err(Usage("not approved".to_owned())) }
+    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::Declined) }
 }

@@ -58,6 +58,10 @@ pub(super) enum CallError {
     ConnectTimedOut { url: String, within: Duration },
     #[error("the daemon at {url} cannot be trusted; --ca-file names its authority")]
     Tls { url: String, source: std::io::Error },
+    #[error("whoever is at {url} does not speak TLS: is --server right, and is it http:// perhaps?")]
+    NotTls { url: String, source: std::io::Error },
+    #[error("whoever is at {url} does not speak HTTP: is --server right, and is it https:// perhaps?")]
+    NotHttp { url: String, source: hyper::Error },
     #[error("the daemon at {url} did not answer within {} s", within.as_secs())]
     TimedOut { url: String, within: Duration },
     #[error("the connection to {url} broke before the answer was complete")]
@@ -65,14 +69,19 @@ pub(super) enum CallError {
     #[error("the answer from {url} cannot be understood ({why}): is this the address of an xks-preflight daemon?")]
     Foreign { url: String, why: String },
     #[error("{0}")]
-    Problem(Problem),
+    Problem(Box<Problem>),
 }
 
 impl CallError {
     /// Whether the request may have had its effect all the same.
     pub(super) fn may_have_worked(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::ConnectTimedOut { .. } | Self::Tls { .. } => false,
+            // What is no HTTP comes from no daemon, so that none has read it.
+            Self::Connect { .. }
+            | Self::ConnectTimedOut { .. }
+            | Self::Tls { .. }
+            | Self::NotTls { .. }
+            | Self::NotHttp { .. } => false,
             Self::TimedOut { .. } | Self::Lost { .. } | Self::Foreign { .. } => true,
             // Something between the daemon and here.
             Self::Problem(problem) => problem.status.is_server_error() && problem.reason.is_none(),
@@ -89,7 +98,8 @@ impl CallError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Problem(problem) => problem.exit(),
-            _ => Exit::Failed,
+            // Nobody has judged anything: a candidate is not blocked because a daemon is away, and does not pass either.
+            _ => Exit::Inconclusive,
         }
     }
 }
@@ -97,6 +107,7 @@ impl CallError {
 /// A problem document (RFC 9457), or what little an answer without one tells.
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
+    url: String,
     status: StatusCode,
     reason: Option<String>,
     detail: String,
@@ -106,7 +117,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn read(status: StatusCode, body: &[u8], token_sent: bool) -> Self {
+    fn read(url: &str, status: StatusCode, body: &[u8], token_sent: bool) -> Self {
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
         let member = |name: &str| document.get(name).and_then(Value::as_str).map(words::clean);
         let fault = |entry: &Value| {
@@ -115,6 +126,7 @@ impl Problem {
         };
         let errors = document.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         Self {
+            url: url.to_owned(),
             status,
             reason: member("reason"),
             detail: member("detail").or_else(|| member("title")).unwrap_or_default(),
@@ -130,20 +142,22 @@ impl Problem {
         }
         match self.status.as_u16() {
             401 | 403 | 409 | 412 | 423 => Exit::Refused,
-            400..=428 => Exit::Usage,
-            _ => Exit::Failed,
+            // Without a reason it was not this API that answered.
+            400..=428 if self.reason.is_some() => Exit::Usage,
+            _ => Exit::Inconclusive,
         }
     }
 
     /// What to do, in the words of the command line.
     fn advice(&self) -> Option<String> {
         match (self.status, self.reason.as_deref()) {
-            // Its detail says it all.
-            (StatusCode::UNAUTHORIZED, Some("expired_token")) => None,
+            // Its detail says it all, or it is not the daemon's.
+            (_, None) | (StatusCode::UNAUTHORIZED, Some("expired_token")) => None,
             (StatusCode::UNAUTHORIZED, _) if self.token_sent => {
                 Some("the daemon does not know this token; is its hash in the configuration?".to_owned())
             }
             (StatusCode::UNAUTHORIZED, _) => Some(format!("give a token: --token-file, or {TOKEN_VARIABLE}")),
+            (_, Some("stale")) => Some("look at it again; update status tells what --if-match takes".to_owned()),
             (_, Some("outage_not_acknowledged")) => Some("agree to the outage with --acknowledge-outage".to_owned()),
             _ => None,
         }
@@ -152,9 +166,13 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the daemon answers {}", self.status)?;
-        if let Some(reason) = &self.reason {
-            write!(f, ", {reason}")?;
+        match &self.reason {
+            Some(reason) => write!(f, "the daemon answers {}, {reason}", self.status)?,
+            None => write!(
+                f,
+                "{} answers {}, and not in the way of an xks-preflight daemon's API: is --server right?",
+                self.url, self.status
+            )?,
         }
         if !self.detail.is_empty() {
             write!(f, ": {}", self.detail)?;
@@ -190,7 +208,12 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn post(path: &'a str) -> Self {
-        Self { method: Method::POST, path, header: None, body: None }
+        Self { method: Method::POST, ..Self::get(path) }
+    }
+
+    /// Only if nothing has happened to the update since event `seen`.
+    pub(super) fn if_match(self, seen: Option<u64>) -> Self {
+        Self { header: seen.map(|seen| ("if-match", format!("\"{seen}\""))).or(self.header), ..self }
     }
 }
 
@@ -198,6 +221,12 @@ impl<'a> Call<'a> {
 pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
     _connection: AbortOnDropHandle<()>,
+}
+
+/// Whether what came back was no TLS at all, rather than TLS that is not trusted.
+fn speaks_no_tls(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -234,7 +263,13 @@ impl Client {
         let response = timeout(within, sender.send_request(request))
             .await
             .map_err(|_| CallError::TimedOut { url: self.server.url.clone(), within })?
-            .map_err(|source| self.lost(source))?;
+            .map_err(|source| {
+                if source.is_parse() {
+                    CallError::NotHttp { url: self.server.url.clone(), source }
+                } else {
+                    self.lost(source)
+                }
+            })?;
         let status = response.status();
         let answer = Answer { response, _connection: connection };
         if status.is_success() {
@@ -244,7 +279,8 @@ impl Client {
             .await
             .map_err(|_| CallError::TimedOut { url: self.server.url.clone(), within })??;
         if status.is_client_error() || status.is_server_error() {
-            return Err(CallError::Problem(Problem::read(status, &body, self.server.authorization.is_some())));
+            let token_sent = self.server.authorization.is_some();
+            return Err(CallError::Problem(Box::new(Problem::read(&self.server.url, status, &body, token_sent))));
         }
         Err(self.foreign(&format!("status {status}")))
     }
@@ -278,7 +314,13 @@ impl Client {
             None => Ok(Box::new(tcp)),
             Some((connector, name)) => {
                 let tls = connector.connect(name.clone(), tcp).await;
-                Ok(Box::new(tls.map_err(|source| CallError::Tls { url: url(), source })?))
+                Ok(Box::new(tls.map_err(|source| {
+                    if speaks_no_tls(&source) {
+                        CallError::NotTls { url: url(), source }
+                    } else {
+                        CallError::Tls { url: url(), source }
+                    }
+                })?))
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::key_store::ConnectivityKind;
 /// What to change. What is not given stays as it is.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Change")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 pub struct ChangeOptions {
     /// CustomKeyStoreId of the key store.
     #[arg(long, env = "XKS_PREFLIGHT_KEY_STORE", value_name = "ID")]
@@ -66,6 +67,13 @@ pub struct ChangeOptions {
     /// former one for five minutes. By default as the daemon's configuration says.
     #[arg(long, env = "XKS_PREFLIGHT_PROPAGATION_SECONDS", value_name = "SECONDS", requires = "rotate")]
     propagation_seconds: Option<u32>,
+    /// Pass by approval, freeze and maintenance windows, never by a pre-flight. Takes the role admin and a --reason, and is
+    /// loud: in the logs, the audit trail and the metrics.
+    #[arg(long, env = "XKS_PREFLIGHT_BREAK_GLASS", requires = "reason")]
+    break_glass: bool,
+    /// Why the glass is broken, in one line. It becomes part of the plan and its digest.
+    #[arg(long, env = "XKS_PREFLIGHT_REASON", value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -159,6 +167,16 @@ pub(super) fn body(options: &ChangeOptions, dry_run: bool, server: &Server) -> R
     }
     if let Some(seconds) = options.propagation_seconds {
         choices["propagation_seconds"] = json!(seconds);
+    }
+    match &options.reason {
+        Some(reason) if options.break_glass => choices["break_glass"] = json!({ "reason": reason }),
+        // Not that somebody adds the one because the other was there.
+        Some(_) => {
+            let fault = "--reason (or XKS_PREFLIGHT_REASON) is that of a broken glass, and no glass is to be broken: leave \
+                         it out";
+            return Err(Usage(fault.to_owned()));
+        }
+        None => {}
     }
     members.insert("options".to_owned(), choices);
     Ok(Value::Object(members).to_string().into_bytes())
@@ -271,6 +289,18 @@ mod tests {
         let fault = made(&arguments, "http://gate.example.com").unwrap_err();
         assert!(fault.contains("in the clear") && !fault.contains("DoNotLeak"), "{fault}");
         assert!(Line::try_parse_from(["x", "--key-store", "cks-1", "--key-store-password", "DoNotLeak1234"]).is_err());
+    }
+
+    #[test]
+    fn the_glass_is_broken_for_a_reason_and_a_reason_breaks_none() {
+        let change = ["--path", "/b/kms/xks/v1", "--break-glass", "--reason", "the proxy burns"];
+        let body = made(&change, "http://127.0.0.1").unwrap();
+        assert_eq!(body["options"]["break_glass"], json!({ "reason": "the proxy burns" }));
+        let body = made(&change[..2], "http://127.0.0.1").unwrap();
+        assert!(body["options"].get("break_glass").is_none(), "{body}");
+        assert!(Line::try_parse_from(["x", "--key-store", "cks-1"].iter().chain(&change[..3])).is_err());
+        let fault = made(&["--path", "/b/kms/xks/v1", "--reason", "x"], "http://127.0.0.1").unwrap_err();
+        assert!(fault.contains("leave it out"), "{fault}");
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub(super) fn update(update: &Value, report: Option<&Value>, url: &str) -> Strin
         row(&mut out, "what to do", at("/instruction"));
     }
     report_address(&mut out, at("/report"), url);
+    if let Some(seen) = update.get("last_event").and_then(Value::as_u64) {
+        row(&mut out, "last event", &seen.to_string());
+    }
     if at("/status") == "awaiting_approval" {
         let people = if at("/plan/approval") == "two" { "two people other than" } else { "somebody other than" };
         let author = at("/plan/requested_by");

@@ -136,7 +136,7 @@ async fn without_a_daemon_nothing_was_done() {
     asked.await.unwrap();
     let (outcome, _) = run(&client, APPLY).await;
     let failure = outcome.unwrap_err();
-    assert_eq!(failure.exit(), Exit::Failed);
+    assert_eq!(failure.exit(), Exit::Inconclusive, "a candidate is not blocked because nobody is there to judge it");
     assert!(failure.to_string().contains("is the daemon running there"), "{failure}");
 }
 
@@ -155,8 +155,9 @@ async fn problems_are_told_whole_and_have_their_exit_codes() {
         ("422 Unprocessable Entity", reason("outage_not_acknowledged"), Exit::Refused, "--acknowledge-outage"),
         ("422 Unprocessable Entity", invalid, Exit::Usage, "\n  /XksProxyUriPath must end so\n  /b is  odd"),
         ("404 Not Found", reason("no_such_key_store"), Exit::Usage, "no_such_key_store"),
-        ("429 Too Many Requests", reason("busy"), Exit::Failed, "busy"),
-        ("503 Service Unavailable", reason("journal"), Exit::Failed, "journal"),
+        ("429 Too Many Requests", reason("busy"), Exit::Inconclusive, "busy"),
+        ("503 Service Unavailable", reason("journal"), Exit::Inconclusive, "journal"),
+        ("404 Not Found", json!({}), Exit::Inconclusive, "is --server right?"),
         // Not the daemon's words: it may have got the request.
         ("502 Bad Gateway", json!("a proxy"), Exit::Stuck, "--idempotency-key k-1"),
     ] {
@@ -250,4 +251,47 @@ async fn a_rotation_that_is_cancelled_is_followed_to_its_end() {
     .await;
     let (outcome, _) = run(&client, &format!("cancel {ID} --wait")).await;
     assert_eq!(outcome.unwrap().exit, Exit::Done);
+}
+
+#[tokio::test]
+async fn whoever_else_answers_is_told_from_a_daemon() {
+    let (client, _asked) = daemon(vec!["SSH-2.0-OpenSSH_9.2\r\n".to_owned()]).await;
+    let failure = run(&client, APPLY).await.0.unwrap_err();
+    assert!(failure.to_string().contains("does not speak HTTP"), "{failure}");
+    assert_eq!(failure.exit(), Exit::Inconclusive);
+}
+
+#[tokio::test]
+async fn a_daemon_without_tls_is_told_from_one_that_is_not_trusted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let answering = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream
+    });
+    let client = Client { server: Server::parse(&url, None).unwrap(), patience: Patience::default() };
+    let failure = run(&client, APPLY).await.0.unwrap_err();
+    assert!(failure.to_string().contains("does not speak TLS"), "{failure}");
+    assert_eq!(failure.exit(), Exit::Inconclusive);
+    answering.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_seen_is_a_condition_only_where_it_is_asked_for() {
+    for (order, condition) in [
+        (format!("cancel {ID}"), None),
+        (format!("rollback {ID} --if-match 12"), Some("if-match: \"12\"")),
+        (format!("cancel {ID} --if-match \"7\""), Some("if-match: \"7\"")),
+        (format!("approve {ID} --digest d --if-match 7"), Some("if-match: \"7\"")),
+        (format!("approve {ID} --digest d"), None),
+    ] {
+        let (client, asked) = daemon(vec![answer("202 Accepted", &shown("running"))]).await;
+        assert_eq!(run(&client, &order).await.0.unwrap().exit, Exit::Done);
+        let asked = asked.await.unwrap().concat();
+        assert_eq!(asked.lines().find(|line| line.starts_with("if-match")), condition, "{order}");
+    }
+    for bad in ["*", "W/\"7\"", "-1", "+7", ""] {
+        assert!(Line::try_parse_from(["x", "cancel", ID, "--if-match", bad]).is_err(), "{bad}");
+    }
 }
