@@ -300,7 +300,11 @@ impl Life {
         let attempt = self.state.next_attempt(direction, step);
         self.record(Event::StepIntended { direction, step, attempt }).await?;
         // Looked at last of all: recording the intention may have taken long, and by now somebody else may be at work.
+        let closed = self.closed_meanwhile().await;
         let result = match secrets {
+            _ if closed.is_some() => {
+                Err(KmsError::NotSent { operation: step.operation(), why: closed.unwrap_or_default() })
+            }
             Ok(secrets) if self.lease.outlasts_a_call() => writer.carry_out(permit, &secrets).await,
             Ok(_) => Err(KmsError::NotSent { operation: step.operation(), why: "the lease may end meanwhile".into() }),
             Err(why) => Err(KmsError::NotSent { operation: "UpdateCustomKeyStore", why }),
@@ -312,6 +316,15 @@ impl Life {
         tracing::warn!(update = %self.id, %step, "no answer from KMS; looking at the key store instead");
         self.since = Instant::now();
         self.wait(self.inner.parts.pace.interval, orders).await
+    }
+
+    /// Why the first mutation is not sent although it is intended: somebody froze changes while that was being recorded,
+    /// or the hour is over. What has begun goes on.
+    async fn closed_meanwhile(&self) -> Option<String> {
+        match self.inner.barriers_of(&self.state).await {
+            Ok(barriers) => barriers.let_pass(self.state.plan(), self.now()).err().map(|denied| denied.to_string()),
+            Err(error) => Some(format!("whether changes are frozen cannot be read: {}", Chain(&error))),
+        }
     }
 
     /// The secrets of a mutation, or why they cannot be had.

@@ -4,5 +4,6 @@ pub(crate) mod bench;
 mod crash;
 mod faults;
 mod fencing;
+mod freezes;
 mod life;
 mod storage;
