@@ -18,6 +18,7 @@ mod body;
 mod callers;
 pub(crate) mod events;
 mod freeze;
+mod gates;
 pub(crate) mod key_stores;
 mod openapi;
 mod operations;
@@ -26,6 +27,7 @@ mod precondition;
 pub(crate) mod preflights;
 pub(crate) mod problem;
 mod request;
+mod schema;
 pub(crate) mod updates;
 mod view;
 mod witness;
@@ -121,6 +123,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/key-stores/{id}/keys", needs(Read, On::Path), get(key_stores::keys))
         .route("/v1/preflights", needs(Probe, On::Named), post(preflights::run))
         .route("/v1/preflights/{id}", needs(Read, On::Named), get(preflights::one))
+        .route("/v1/gates/status", needs(Probe, On::Named).or_password(), post(gates::status))
+        .route("/v1/gates/analysis", needs(Probe, On::Named).or_password(), post(gates::analysis))
         .route("/v1/freeze", needs(Read, On::Each), get(freeze::list))
         .route("/v1/freeze", needs(Freeze, On::Named), post(freeze::set).delete(freeze::lift))
         .route("/v1/updates", needs(Read, On::Each), get(updates::list))

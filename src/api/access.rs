@@ -33,11 +33,19 @@ pub(crate) struct Needs {
     pub(crate) permission: Permission,
     /// ... on this.
     pub(crate) on: On,
+    /// Whether a token may come as the password of Basic authentication, too.
+    password: bool,
 }
 
 impl Needs {
     pub(crate) const fn new(permission: Permission, on: On) -> Self {
-        Self { permission, on }
+        Self { permission, on, password: false }
+    }
+
+    /// For callers that can set no header, and put a token into their URL. Browsers send such passwords on their own,
+    /// so it must not be possible to change anything by such a route.
+    pub(crate) const fn or_password(self) -> Self {
+        Self { password: true, ..self }
     }
 }
 
@@ -232,9 +240,13 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
     let peer = request.extensions().get::<Peer>();
     let certificate = peer.and_then(|peer| peer.certificate.clone());
     let address = peer.map(|peer| peer.address.ip());
+    let password = guard.needs.password;
     let recognised = match request.extensions().get::<SignedIn>() {
         Some(SignedIn(principal)) => Ok(Arc::clone(principal)),
-        None => service.callers.recognise(request.headers(), certificate.as_deref(), service.clock.now()).await,
+        None => {
+            let now = service.clock.now();
+            service.callers.recognise(request.headers(), certificate.as_deref(), password, now).await
+        }
     };
     let (principal, response) = match recognised {
         Ok(principal) => {

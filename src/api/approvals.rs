@@ -9,6 +9,7 @@ use axum::response::Response;
 use super::access::Admitted;
 use super::body::{self, Members};
 use super::problem::{Problem, ProblemDocument};
+use super::schema::ApprovalBody;
 use super::updates::{order, order_refused, taken};
 use super::view::UpdateView;
 use super::{Service, precondition};
@@ -25,7 +26,7 @@ use crate::update::{ApprovalDigest, Consent, Denied};
         ("id" = String, Path, description = "The update's id"),
         ("If-Match" = Option<String>, Header, description = "The ETag of the update as it was looked at"),
     ),
-    request_body(content = Object, description = "digest: the approval_digest of the update; acknowledge_outage: true, which a change that disconnects the key store needs"),
+    request_body(content = ApprovalBody, description = "digest: the approval_digest of the update; acknowledge_outage: true, which a change that disconnects the key store needs"),
     responses(
         (status = 202, description = "Recorded; the update goes on once enough people have agreed", body = UpdateView),
         (status = 403, description = "author_may_not_approve", body = ProblemDocument, content_type = "application/problem+json"),

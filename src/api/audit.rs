@@ -24,11 +24,11 @@ use crate::notary::EvidenceError;
 #[utoipa::path(
     get, path = "/v1/audit", tag = "audit", operation_id = "listAudit",
     params(
-        ("after" = Option<u64>, Query, description = "Only lines with a greater number"),
-        ("limit" = Option<u64>, Query, description = "At most so many, 1 to 1000; default 100"),
-        ("key_store" = Option<String>, Query, description = "Only lines about this CustomKeyStoreId"),
-        ("update" = Option<String>, Query, description = "Only lines about this update"),
-        ("format" = Option<String>, Query, description = "json, or jsonl for JSON Lines; as Accept: application/x-ndjson"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "Only lines with a greater number"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "At most so many, 1 to 1000; default 100"),
+        ("key_store" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "Only lines about this CustomKeyStoreId"),
+        ("update" = Option<String>, Query, pattern = "^update-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$", description = "Only lines about this update"),
+        ("format" = Option<String>, Query, pattern = "^(json|jsonl)$", description = "json, or jsonl for JSON Lines; as Accept: application/x-ndjson"),
     ),
     responses(
         (status = 200, description = "Members lines, next (after= of the next page, or null at the end) and head (the last line of the whole trail, SEQUENCE:HASH); or the lines alone as JSON Lines", content(
@@ -50,7 +50,9 @@ pub(super) async fn list(
         Problem::invalid(vec![Fault { pointer: format!("?{name}"), detail: detail.to_owned() }])
     };
     let number = |text: Option<String>, default: u64| text.map_or(Some(default), |text| text.parse::<u64>().ok());
-    let after = number(query.remove("after"), 0).ok_or_else(|| wrong("after", "must be a whole number"))?;
+    // Databases count lines in 63 bits.
+    let after = number(query.remove("after"), 0).filter(|after| i64::try_from(*after).is_ok());
+    let after = after.ok_or_else(|| wrong("after", "must be a whole number below 2^63"))?;
     let limit = number(query.remove("limit"), 100).filter(|limit| (1..=1_000).contains(limit));
     let limit = limit.ok_or_else(|| wrong("limit", "must be a whole number from 1 to 1000"))?;
     let key_store = query.remove("key_store").map(|text| CustomKeyStoreId::parse(&text)).transpose();

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::access::{
@@ -34,10 +37,12 @@ impl Callers {
     }
 
     /// Who is calling. A token that is sent counts, and not the certificate of the connection: it was sent on purpose.
+    /// Where a `password` may be sent, a token may be one.
     pub(super) async fn recognise(
         &self,
         headers: &HeaderMap,
         certificate: Option<&ClientCertificate>,
+        password: bool,
         now: Timestamp,
     ) -> Result<Arc<Principal>, Unrecognised> {
         if self.is_empty() {
@@ -48,7 +53,9 @@ impl Callers {
             let certificate = certificate.ok_or(Unrecognised::Unknown("no token and no certificate"))?;
             return Ok(Arc::clone(identify_certificate(&self.certificates, certificate, now)?));
         };
-        let token = sent.to_str().ok().and_then(bearer).ok_or(Unrecognised::Unknown("no bearer token"))?;
+        let basic = sent.to_str().ok().filter(|_| password).and_then(basic);
+        let bearer = sent.to_str().ok().and_then(bearer);
+        let token = bearer.or(basic.as_deref().map(String::as_str)).ok_or(Unrecognised::Unknown("no bearer token"))?;
         if !self.issuers.is_empty() && looks_like_jwt(token) {
             let principal = issuer_of(&self.issuers, token)?.verify(token, now).await?;
             return Ok(Arc::new(principal));
@@ -114,6 +121,14 @@ impl Unrecognised {
     }
 }
 
+/// The password of Basic authentication (RFC 7617), whatever the user is called.
+fn basic(value: &str) -> Option<Zeroizing<String>> {
+    let (scheme, credentials) = value.split_once(' ')?;
+    let decoded = STANDARD.decode(credentials.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let decoded = Zeroizing::new(String::from_utf8(decoded).ok()?);
+    decoded.split_once(':').map(|(_, password)| Zeroizing::new(password.to_owned()))
+}
+
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -160,7 +175,7 @@ mod tests {
         let with = |bits: &[u8; 32]| format!("Bearer {}", Token::from_random(bits).expose());
         let callers = Callers { tokens, ..Callers::default() };
         let who = async |authorization: &str| {
-            let found = callers.recognise(&headers(&[("authorization", authorization)]), None, now).await;
+            let found = callers.recognise(&headers(&[("authorization", authorization)]), None, false, now).await;
             found.map(|principal| principal.name.clone()).map_err(|why| (why.denial(), why.problem().status().as_u16()))
         };
         assert_eq!(who(&with(&[1; 32])).await, Ok("watch".into()));
@@ -169,6 +184,25 @@ mod tests {
         let token = with(&[1; 32]);
         for unknown in [&with(&[4; 32]), &token[..token.len() - 1], "Basic eDp5", "Bearer", "Bearer ", ""] {
             assert_eq!(who(unknown).await, Err((Denial::Unauthenticated, 401)), "{unknown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_a_password_only_where_it_may_be() {
+        let now = Timestamp::from_unix(1_000);
+        let callers = Callers { tokens: vec![known("flagger", Role::Prober, &[1; 32], None)], ..Callers::default() };
+        let token = Token::from_random(&[1; 32]).expose().to_owned();
+        for (credentials, user) in [
+            (format!(":{token}"), true),
+            (format!("x:{token}"), true),
+            (token.clone(), false),
+            (format!("{token}:"), false),
+        ] {
+            let sent = headers(&[("authorization", &format!("Basic {}", STANDARD.encode(credentials)))]);
+            for password in [true, false] {
+                let found = callers.recognise(&sent, None, password, now).await;
+                assert_eq!(found.is_ok(), user && password);
+            }
         }
     }
 
@@ -182,11 +216,11 @@ mod tests {
             ("", false),
         ] {
             let headers = headers(&[("host", host)]);
-            let decided = Callers::default().recognise(&headers, None, Timestamp::from_unix(0)).await;
+            let decided = Callers::default().recognise(&headers, None, false, Timestamp::from_unix(0)).await;
             assert_eq!(decided.is_ok(), allowed, "{host}");
         }
         let cross = headers(&[("host", "localhost"), ("sec-fetch-site", "cross-site")]);
-        let decided = Callers::default().recognise(&cross, None, Timestamp::from_unix(0)).await;
+        let decided = Callers::default().recognise(&cross, None, false, Timestamp::from_unix(0)).await;
         assert_eq!(decided.unwrap_err().denial(), Denial::ForeignOrigin);
     }
 }

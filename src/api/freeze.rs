@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::access::{Admitted, Authorized};
 use super::body::{self, Members};
 use super::problem::{Fault, Problem, ProblemDocument};
+use super::schema::{FreezeBody, Freezes};
 use super::updates::{AnyQuery, order_refused, parameters};
 use super::{Service, request};
 use crate::clock::Timestamp;
@@ -52,7 +53,7 @@ impl From<&Freeze> for FreezeView {
 #[utoipa::path(
     get, path = "/v1/freeze", tag = "freezes", operation_id = "listFreezes",
     responses(
-        (status = 200, description = "Member freezes: each with key_store (null: every one), reason, by, since and until (null: until it is lifted)", body = Object),
+        (status = 200, description = "Member freezes: each with key_store (null: every one), reason, by, since and until (null: until it is lifted)", body = Freezes),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -72,7 +73,7 @@ pub(super) async fn list(
 /// is seen through or taken back all the same.
 #[utoipa::path(
     post, path = "/v1/freeze", tag = "freezes", operation_id = "freeze",
-    request_body(content = Object, description = "reason; key_store: a CustomKeyStoreId, absent means every one; until: when it ends by itself, RFC 3339"),
+    request_body(content = FreezeBody, description = "reason; key_store: a CustomKeyStoreId, absent means every one; until: when it ends by itself, RFC 3339"),
     responses(
         (status = 201, description = "In force", body = FreezeView),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
@@ -107,7 +108,7 @@ pub(super) async fn set(
 /// Lifts a freeze before its time. One of every key store and one of a single key store are lifted each for itself.
 #[utoipa::path(
     delete, path = "/v1/freeze", tag = "freezes", operation_id = "liftFreeze",
-    params(("key_store" = Option<String>, Query, description = "CustomKeyStoreId; absent means the freeze of every key store")),
+    params(("key_store" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "CustomKeyStoreId; absent means the freeze of every key store")),
     responses(
         (status = 200, description = "The freeze that was lifted", body = FreezeView),
         (status = 404, description = "not_frozen: there was none", body = ProblemDocument, content_type = "application/problem+json"),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Service;
 use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
+use super::schema::{KeyStores, Reports};
 use super::updates::{AnyQuery, order_refused, parameters};
 use super::view::{KeyStoreView, OpenUpdateView};
 use crate::enumeration::Progress;
@@ -22,7 +23,7 @@ use crate::render;
 #[utoipa::path(
     get, path = "/v1/key-stores", tag = "key stores", operation_id = "listKeyStores",
     responses(
-        (status = 200, description = "Member key_stores: every key store; describe_failure: why KMS could not be read, or null", body = Object),
+        (status = 200, description = "Member key_stores: every key store; describe_failure: why KMS could not be read, or null", body = KeyStores),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -73,7 +74,7 @@ pub(super) async fn one(
     get, path = "/v1/key-stores/{id}/reports", tag = "key stores", operation_id = "listReports",
     params(("id" = String, Path, description = "CustomKeyStoreId")),
     responses(
-        (status = 200, description = "Member reports: reports of schema xks-preflight/report/1", body = Object),
+        (status = 200, description = "Member reports: reports of schema xks-preflight/report/1", body = Reports),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -92,7 +93,7 @@ pub(super) async fn reports(
     params(
         ("id" = String, Path, description = "CustomKeyStoreId"),
         ("after" = Option<String>, Query, description = "Only keys whose ARN comes after this one"),
-        ("limit" = Option<u64>, Query, description = "At most so many keys, 1 to 10000; default 1000"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "At most so many keys, 1 to 10000; default 1000"),
     ),
     responses(
         (status = 200, description = "Members found: how many keys of the key store are known; denied: how many keys of account and Region could not be described because AWS denies it, any of which may be in the key store; incomplete: why not all keys were looked at, or null; at: when they were; progress: of the sweep under way or the latest; keys: arn and external_key_id; next: the value of after for the next keys, or null", body = Object),

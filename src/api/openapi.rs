@@ -5,7 +5,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{approvals, audit, events, freeze, key_stores, operations, preflights, problem, updates, view};
+use super::{approvals, audit, events, freeze, gates, key_stores, operations, preflights, problem, updates, view};
 
 /// Adds the schemes that the document's `security` names.
 struct Schemes;
@@ -17,6 +17,9 @@ impl Modify for Schemes {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let description = "A token as the password of any user, for callers that can set no header; on gates alone.";
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(description)).build();
+        components.add_security_scheme("basic", SecurityScheme::Http(scheme));
         let description = "A certificate of listen.client_ca_file with a name under client_certificates.";
         let scheme =
             SecurityScheme::MutualTls { description: Some(description.to_owned()), deprecated: None, extensions: None };
@@ -35,6 +38,8 @@ impl Modify for Schemes {
         key_stores::keys,
         preflights::run,
         preflights::one,
+        gates::status,
+        gates::analysis,
         updates::submit,
         updates::list,
         updates::one,

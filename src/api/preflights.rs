@@ -13,6 +13,7 @@ use super::Service;
 use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked, AskedPreflight, Free, FreeCredential};
+use super::schema::PreflightBody;
 use super::updates::{KeyStoreQuery, authorize, order_refused, read, refused, update_request};
 use crate::check::Report;
 use crate::driver::{ExamineError, Extra, GivenCredential, OrderError, UpdateRequest};
@@ -26,8 +27,8 @@ use crate::update::{Plan, Round};
 /// settings (no CustomKeyStoreId). Changes nothing.
 #[utoipa::path(
     post, path = "/v1/preflights", tag = "pre-flights", operation_id = "runPreflight",
-    params(("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is")),
-    request_body(content = Object, description = "KMS's own member names, as for POST /v1/updates; Region for free-standing settings; options.refusals sends requests that the proxy must refuse; options.capacity with rate (requests per second) and seconds puts load on a candidate that is ready, if preflight.capacity_allow names its host"),
+    params(("CustomKeyStoreId" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "Of a console file that is posted as it is")),
+    request_body(content = PreflightBody, description = "KMS's own member names, as for POST /v1/updates; Region for free-standing settings; options.refusals sends requests that the proxy must refuse; options.capacity with rate (requests per second) and seconds puts load on a candidate that is ready, if preflight.capacity_allow names its host"),
     responses(
         (status = 200, description = "The report, schema xks-preflight/report/1, whatever its verdict", body = Object),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),

@@ -15,6 +15,7 @@ use super::access::{Admitted, Authorized};
 use super::precondition::{self, etag};
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked};
+use super::schema::{ChangeBody, SubmitAnswer, UpdateOptions, Updates};
 use super::view::{self, UpdateView};
 use super::{Service, approvals, body, preflights};
 use crate::access::Permission;
@@ -41,13 +42,13 @@ pub(super) type KeyStoreQuery = AnyQuery;
 #[utoipa::path(
     post, path = "/v1/updates", tag = "updates", operation_id = "submitUpdate",
     params(
-        ("CustomKeyStoreId" = Option<String>, Query, description = "Of a console file that is posted as it is"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key finds the same update"),
+        ("CustomKeyStoreId" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "Of a console file that is posted as it is"),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", description = "A repeated request with this key finds the same update"),
     ),
-    request_body(content = Object, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, rotate (true: the credential alone changes, and the former one is proven refused in the end), propagation_seconds (of a rotation: 300 or more), break_glass (reason), former_credential, former_password"),
+    request_body(content = ChangeBody<UpdateOptions>, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, rotate (true: the credential alone changes, and the former one is proven refused in the end), propagation_seconds (of a rotation: 300 or more), break_glass (reason), former_credential, former_password"),
     responses(
         (status = 202, description = "Taken; Location leads to it", body = UpdateView),
-        (status = 200, description = "The update that the same request made before, or for a dry run members plan and report", body = Object),
+        (status = 200, description = "The update that the same request made before, or for a dry run members plan and report", body = SubmitAnswer),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -105,11 +106,11 @@ pub(crate) async fn ask(service: &Service, admitted: &Admitted, map: Map<String,
 #[utoipa::path(
     get, path = "/v1/updates", tag = "updates", operation_id = "listUpdates",
     params(
-        ("before" = Option<String>, Query, description = "Only updates older than this one"),
-        ("limit" = Option<u64>, Query, description = "At most so many, 1 to 100; default 20"),
+        ("before" = Option<String>, Query, pattern = "^update-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$", description = "Only updates older than this one"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 100, description = "At most so many, 1 to 100; default 20"),
     ),
     responses(
-        (status = 200, description = "Member updates", body = Object),
+        (status = 200, description = "Member updates", body = Updates),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]

@@ -32,7 +32,7 @@ impl Wanted {
         let parts = parts.strip_prefix(&["v1"]).unwrap_or(&parts);
         let action = match (&method, parts) {
             (&Method::GET | &Method::HEAD, _) => Action::Read,
-            (_, ["preflights"]) => Action::RunPreflight,
+            (_, ["preflights"] | ["gates", _]) => Action::RunPreflight,
             (_, ["updates"]) => Action::SubmitUpdate,
             (_, ["updates", _, "approve"]) => Action::ApproveUpdate,
             (_, ["updates", _, "cancel"]) => Action::CancelUpdate,

@@ -7,6 +7,7 @@ mod callers;
 mod capacity;
 mod connections;
 mod documents;
+mod gates;
 mod refusals;
 mod scrape;
 mod updates;

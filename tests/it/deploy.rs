@@ -3,6 +3,7 @@
 mod chart;
 mod dashboard;
 mod expression;
+mod pipelines;
 mod policies;
 mod rules;
 mod runbooks;

@@ -48,6 +48,8 @@ async fn every_role_may_do_what_its_permissions_say() {
         ("GET", format!("/v1/key-stores/{}", bench.store), vec![1, 2, PROBER, APPROVER, ADMIN, HERE, BOTH]),
         ("GET", "/metrics".to_owned(), vec![1, 2, PROBER, APPROVER, ADMIN]),
         ("POST", "/v1/preflights".to_owned(), vec![2, PROBER, APPROVER, ADMIN, ELSEWHERE, HERE, BOTH]),
+        ("POST", "/v1/gates/status".to_owned(), vec![2, PROBER, APPROVER, ADMIN, ELSEWHERE, HERE, BOTH]),
+        ("POST", "/v1/gates/analysis".to_owned(), vec![2, PROBER, APPROVER, ADMIN, ELSEWHERE, HERE, BOTH]),
         ("POST", "/v1/updates".to_owned(), vec![2, ADMIN, ELSEWHERE, HERE, BOTH]),
         ("POST", format!("/v1/updates/{none}/cancel"), vec![2, ADMIN, ELSEWHERE, HERE, BOTH]),
         ("POST", format!("/v1/updates/{none}/removed"), vec![2, ADMIN, ELSEWHERE, HERE, BOTH]),

@@ -112,6 +112,21 @@ async fn two_approvals_are_of_two_people() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_that_fails_after_its_approval_is_blocked_all_the_same() {
+    let bench = bench("api-approve-last", ApprovalRule::One).await;
+    let (path, shown) = proposed(&bench, &bench.operator).await;
+    bench.candidate.set_fault(xks_preflight::sandbox::fault::Fault::CertificateExpired).await;
+    let right = json!({ "digest": shown.json()["approval_digest"], "acknowledge_outage": true });
+    let taken = send(&bench, &token(APPROVER), &format!("{path}/approve"), &right, &[]).await;
+    assert_eq!(taken.status, 202, "{}", taken.body);
+    let update = ended(&bench, &path).await;
+    assert_eq!((&update["status"], &update["approved_by"]), (&json!("blocked"), &json!(["approve"])), "{update}");
+    assert_eq!(update["exception"], "XksProxyUriUnreachableException", "{update}");
+    assert_ne!(update["report"], shown.json()["report"], "a report of its own says why");
+    assert!(bench.mutations().is_empty(), "{:?}", bench.mutations());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_plan_is_refused_and_cannot_be_approved() {
     let short = Policy { approval: ApprovalRule::One, plan_valid_for: Duration::from_secs(10), ..policy() };
     let bench = Bench::with_policy("api-expired", short).await;

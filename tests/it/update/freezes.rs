@@ -33,8 +33,13 @@ impl FreezeKeeper for Meanwhile {
         self.keeper.freeze(freeze).await
     }
 
-    async fn lift(&self, key_store: Option<&CustomKeyStoreId>) -> Result<Option<Freeze>, JournalError> {
-        self.keeper.lift(key_store).await
+    async fn lift(
+        &self,
+        key_store: Option<&CustomKeyStoreId>,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<Option<Freeze>, JournalError> {
+        self.keeper.lift(key_store, by, at).await
     }
 
     async fn freezes(&self) -> Result<Vec<Freeze>, JournalError> {
