@@ -65,6 +65,9 @@ mod peers;
 /// Signed tokens of identity providers: real keys, from real servers, and everything that can be wrong with either.
 mod oidc;
 
+/// schemathesis against the daemon's own description.
+mod openapi;
+
 /// PostgreSQL servers that the others use.
 mod postgres;
 
