@@ -3,9 +3,9 @@
 use super::*;
 use crate::id::IdSource;
 use crate::key_store::{
-    AccessKeyId, AccountId, CloudHsmClusterId, CloudHsmConfiguration, ConnectionErrorCode, CredentialSource,
-    CustomKeyStoreName, ProxyCredential, RawSecretAccessKey, VpcEndpointServiceName, XksConfiguration,
-    XksProxyUriEndpoint, XksProxyUriPath,
+    AccessKeyId, AccountId, CloudHsmClusterId, CloudHsmConfiguration, ConnectionErrorCode, Connectivity,
+    ConnectivityKind, CredentialSource, CustomKeyStoreName, ProxyCredential, RawSecretAccessKey,
+    VpcEndpointServiceName, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
 };
 
 fn store(connectivity: Connectivity) -> KeyStore {
