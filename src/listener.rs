@@ -1,4 +1,5 @@
-//! Connections of every face: HTTP/1.1, with TLS where configured, bounded in number and in the time a head may take.
+//! Connections of every face: HTTP/1.1, with TLS where configured, bounded in number, in the time a head may take and in
+//! the time a peer may not read.
 
 mod limits;
 
@@ -17,6 +18,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,7 +41,7 @@ pub struct Peer {
 pub struct Connections {
     /// At once; further ones wait in the system's queue.
     pub most: usize,
-    /// For TLS and the head of a request.
+    /// For TLS and the head of a request, and for how long a peer may take nothing of an answer.
     pub head: Duration,
     /// TLS; without it plain HTTP is spoken.
     pub tls: Option<Arc<ServerConfig>>,
@@ -121,7 +123,10 @@ where
         request.extensions_mut().insert(peer.clone());
         router.call(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    // A peer that never reads would hold its place for ever: hyper waits for it without a bound.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(head));
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,11 +1,17 @@
 //! Callers that are slow or many, and the end of the service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use xks_preflight::api::Bounds;
+use xks_preflight::listener::{Connections, serve};
 
 use super::bench::{BOUND, Bench, NEW};
 
@@ -28,6 +34,37 @@ async fn a_caller_that_sends_no_head_or_no_body_is_dropped() {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_never_reads_gives_its_place_back() {
+    const LARGE: usize = 32 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, asked) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let large = {
+        let asked = Arc::clone(&asked);
+        move || {
+            asked.notify_one();
+            async { "x".repeat(LARGE) }
+        }
+    };
+    let router = Router::new().route("/large", get(large)).route("/small", get(|| async { "small" }));
+    let connections = Connections { most: 1, head: Duration::from_millis(300), tls: None, grace: BOUND };
+    let served = tokio::spawn(serve(listener, router, connections, stop.clone()));
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let mut deaf = TcpStream::connect(address).await.unwrap();
+    deaf.write_all(get("/large").as_bytes()).await.unwrap();
+    tokio::time::timeout(BOUND, asked.notified()).await.unwrap();
+    // The only place is taken now, and given back although nobody hangs up.
+    let mut other = TcpStream::connect(address).await.unwrap();
+    other.write_all(get("/small").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(BOUND, other.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.ends_with("small"), "{answer}");
+    drop(deaf);
+    stop.cancel();
+    assert!(tokio::time::timeout(BOUND, served).await.unwrap().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
