@@ -21,7 +21,7 @@ mod tests;
 mod token;
 
 pub use certificate::{CertificateName, CertificateRefused, ClientCertificate, KnownCertificate, identify_certificate};
-pub use principal::{Forbidden, Grant, KeyStoreName, Method, Principal};
+pub use principal::{Forbidden, Grant, KeyStoreName, Method, Principal, is_name};
 pub use role::{Permission, Role};
 pub use scope::{InvalidPattern, Pattern, Scope};
 pub use token::{InvalidTokenHash, KnownToken, Token, TokenHash, TokenRefused, identify, identify_hash};

@@ -29,7 +29,7 @@ pub use keys::Pace;
 pub use source::{InvalidKeyUrl, KeySource, KeyUrl};
 
 use self::keys::Keys;
-use crate::access::{Grant, Method, Principal};
+use crate::access::{self, Grant, Method, Principal};
 use crate::clock::Timestamp;
 
 /// How far clocks may be apart: tokens live for minutes to hours, machines that keep time are seconds apart.
@@ -138,9 +138,7 @@ impl Issuer {
 
     fn principal(&self, claims: &Map<String, Value>) -> Result<Principal, JwtRefused> {
         let name = claims.get(&self.settings.principal_claim).and_then(Value::as_str).ok_or(JwtRefused::Claims)?;
-        // It stands in the journal and in logs.
-        let fits = (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-        if !fits || name.trim() != name {
+        if name.chars().count() > LONGEST_NAME || !access::is_name(name) {
             return Err(JwtRefused::Claims);
         }
         let groups: BTreeSet<&str> = match claims.get(&self.settings.groups_claim) {

@@ -7,6 +7,15 @@ use serde::Serialize;
 use super::{Permission, Role, Scope};
 use crate::key_store::{CustomKeyStoreId, CustomKeyStoreName};
 
+/// Whether a text may name a principal: letters and digits of any script, ASCII's signs, and spaces inside.
+///
+/// The two-person rule compares names, and people read them in the trail. So nothing that is not seen is taken (control and
+/// format characters, as in `ann` followed by U+200B), nor letters put together from parts, which look like others.
+pub fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
+    !text.is_empty() && text.trim() == text && text.chars().all(fits)
+}
+
 /// By what a principal was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,5 +171,33 @@ impl fmt::Display for Forbidden {
             write!(f, "{}{grant}", if at > 0 { "; " } else { "" })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_is_seen() {
+        for name in
+            ["ann", "Ann Müller", "auth0|5f7c8ec7", "CN=ops,O=Example \"A\"", "spiffe://a/b", "李四", "x@y.example"]
+        {
+            assert!(is_name(name), "{name}");
+        }
+        for text in [
+            "",
+            " ann",
+            "ann ",
+            "ann\u{200b}",
+            "ann\u{202e}",
+            "an\tn",
+            "an\u{0}n",
+            "Mu\u{308}ller",
+            "a\u{a0}b",
+            "\u{feff}ann",
+        ] {
+            assert!(!is_name(text), "{text:?}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use super::settings::{
     PreflightSettings, VpcSettings, WatchedKeyStore,
 };
 use super::waiver;
+use crate::access;
 use crate::audit::SigningKey;
 use crate::key_store::{
     AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
@@ -404,12 +405,12 @@ impl Resolver<'_> {
     }
 }
 
-/// The name of a caller: 1 to 64 printable characters, so that it can stand in the journal and in logs.
+/// The name of a caller, 64 characters at most; see [`access::is_name`].
 pub(crate) fn caller_name(text: &str) -> Result<&str, String> {
-    if text.trim() == text && (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+    if text.chars().count() <= 64 && access::is_name(text) {
         Ok(text)
     } else {
-        Err("must be 1 to 64 characters without control characters and without space around them".to_owned())
+        Err("must be 1 to 64 letters, digits, spaces and signs such as .-_@, without space around them".to_owned())
     }
 }
 
