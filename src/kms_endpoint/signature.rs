@@ -198,7 +198,8 @@ impl<'a> Authorization<'a> {
             rest.ok_or_else(|| incomplete(format!("Unsupported AWS 'algorithm': only {ALGORITHM} is taken here.")))?;
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
         for part in rest.split(',') {
-            let (name, value) = part.trim().split_once('=').unwrap_or((part, ""));
+            // Spaces alone: a tab is another text than the client signed.
+            let (name, value) = part.trim_matches(' ').split_once('=').unwrap_or((part, ""));
             let place = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed_headers,
