@@ -246,7 +246,8 @@ fn request_digest(map: &Map<String, Value>, key_store: Option<&CustomKeyStoreId>
 /// The `Idempotency-Key` of a request, made the caller's own.
 pub(super) fn idempotency_key(caller: &str, value: &str) -> Result<String, Problem> {
     if (1..=255).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(format!("{caller}/{value}"))
+        // As a list, so that no two callers share a key whatever their names contain.
+        Ok(json!([caller, value]).to_string())
     } else {
         let detail = "must be 1 to 255 visible ASCII characters".to_owned();
         Err(Problem::invalid(vec![Fault { pointer: "Idempotency-Key".to_owned(), detail }]))
