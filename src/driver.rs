@@ -25,6 +25,7 @@ mod follow;
 mod in_force;
 mod lease;
 mod perform;
+mod records;
 mod recover;
 mod replicas;
 
@@ -317,6 +318,7 @@ pub struct Driver(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
+    records: records::Records,
     news: broadcast::Sender<(UpdateId, Recorded)>,
     orders: Mutex<HashMap<UpdateId, mpsc::Sender<Order>>>,
     tasks: TaskTracker,
@@ -335,6 +337,7 @@ impl Driver {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
             parts,
+            records: records::Records::default(),
             news: broadcast::channel(1024).0,
             orders: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -417,23 +420,26 @@ impl Driver {
     }
 
     /// An update's record.
-    pub async fn get(&self, id: UpdateId) -> Result<UpdateRecord, OrderError> {
-        let events = self.0.parts.journal.load(id).await.map_err(OrderError::Journal)?;
-        let state = State::replay(events.iter().map(|recorded| &recorded.event)).map_err(OrderError::Record)?;
-        let state = state.ok_or(OrderError::Journal(JournalError::NotFound(id)))?;
-        Ok(UpdateRecord { state, events })
+    pub async fn get(&self, id: UpdateId) -> Result<Arc<UpdateRecord>, OrderError> {
+        let found = self.0.records(&[id]).await?.pop();
+        found.ok_or(OrderError::Journal(JournalError::NotFound(id)))
     }
 
     /// Updates, newest first, older than `before`, at most `limit`.
-    pub async fn list(&self, before: Option<UpdateId>, limit: usize) -> Result<Vec<UpdateRecord>, OrderError> {
+    pub async fn list(&self, before: Option<UpdateId>, limit: usize) -> Result<Vec<Arc<UpdateRecord>>, OrderError> {
         let ids = self.0.parts.journal.list(before, limit).await.map_err(OrderError::Journal)?;
-        self.records(ids).await
+        self.0.records(&ids).await
     }
 
     /// The updates that have not concluded, oldest first.
-    pub async fn open(&self) -> Result<Vec<UpdateRecord>, OrderError> {
+    pub async fn open(&self) -> Result<Vec<Arc<UpdateRecord>>, OrderError> {
         let ids = self.0.parts.journal.open_updates().await.map_err(OrderError::Journal)?;
-        self.records(ids).await
+        self.0.records(&ids).await
+    }
+
+    /// The open update of a key store, if there is one.
+    pub async fn open_of(&self, key_store: &CustomKeyStoreId) -> Result<Option<Arc<UpdateRecord>>, OrderError> {
+        self.0.open_of(key_store).await
     }
 
     /// What has happened and will happen to an update after event number `after`; ends with its conclusion or this
@@ -492,14 +498,6 @@ impl Driver {
             Owner { by: plan.requested_by.clone(), since: plan.created_at }
         });
         SubmitError::Locked { update, owner }
-    }
-
-    async fn records(&self, ids: Vec<UpdateId>) -> Result<Vec<UpdateRecord>, OrderError> {
-        let mut records = Vec::with_capacity(ids.len());
-        for id in ids {
-            records.push(self.get(id).await?);
-        }
-        Ok(records)
     }
 
     async fn order(&self, id: UpdateId, event: Event, seen: Seen) -> Result<(), OrderError> {

@@ -88,6 +88,10 @@ pub trait Journal: Send + Sync {
     /// All events of an update, in order.
     async fn load(&self, update: UpdateId) -> Result<Vec<Recorded>, JournalError>;
 
+    /// What was recorded of each of these updates after its event of this number (0: everything), in order; of an update
+    /// that is not there nothing is.
+    async fn news(&self, known: &[(UpdateId, u64)]) -> Result<Vec<Vec<Recorded>>, JournalError>;
+
     /// The updates that have not concluded, oldest first.
     async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError>;
 

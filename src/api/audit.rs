@@ -127,7 +127,7 @@ pub(super) async fn evidence(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let record = visible(&service, &admitted, &id).await?;
-    let envelope = service.notary.evidence(record.events).await.map_err(|error| no_evidence(&error))?;
+    let envelope = service.notary.evidence(record.events.clone()).await.map_err(|error| no_evidence(&error))?;
     Ok(Json(envelope).into_response())
 }
 

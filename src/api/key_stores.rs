@@ -66,7 +66,10 @@ pub(super) async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<KeyStoreView>, Problem> {
     let sighting = sighting(&service, &id)?;
-    Ok(Json(view(&sighting, &open_updates(&service).await?)))
+    let open = service.driver.open_of(&sighting.id).await.map_err(|error| order_refused(&error))?;
+    let mut view = KeyStoreView::from(&*sighting);
+    view.open_update = open.map(|open| OpenUpdateView::of(&open, service.clock.now()));
+    Ok(Json(view))
 }
 
 /// The latest reports of one key store, newest first; failures go further back than successes.

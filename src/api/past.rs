@@ -58,7 +58,7 @@ impl PastUpdates {
             updates
         } else {
             let records = driver.list(None, UPDATES).await?;
-            let updates: Arc<Vec<PastUpdate>> = Arc::new(records.iter().map(PastUpdate::of).collect());
+            let updates: Arc<Vec<PastUpdate>> = Arc::new(records.iter().map(|record| PastUpdate::of(record)).collect());
             *self.read.write().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&updates)));
             updates
         };

@@ -76,7 +76,7 @@ pub(super) async fn submit(
     let location = format!("/v1/updates/{}", submitted.id);
     let headers = [(header::LOCATION, HeaderValue::try_from(location).ok()), (header::ETAG, Some(etag(&record)))];
     let headers: HeaderMap = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    Ok((status, headers, Json(UpdateView::from(&record))).into_response())
+    Ok((status, headers, Json(UpdateView::from(&*record))).into_response())
 }
 
 /// What is asked for, if the caller may ask for it, and whether for a plan only.
@@ -128,7 +128,7 @@ pub(super) async fn list(
     let limit = query.remove("limit").map_or(Some(20), |text| text.parse().ok().filter(|n| (1..=100).contains(n)));
     let limit = limit.ok_or_else(|| wrong("limit", "must be a whole number from 1 to 100"))?;
     let records = latest(&service, &admitted, before, limit).await?;
-    let views: Vec<_> = records.iter().map(UpdateView::from).collect();
+    let views: Vec<_> = records.iter().map(|record| UpdateView::from(&**record)).collect();
     Ok(Json(json!({ "updates": views })))
 }
 
@@ -138,13 +138,13 @@ pub(crate) async fn latest(
     admitted: &Admitted,
     mut before: Option<UpdateId>,
     limit: usize,
-) -> Result<Vec<UpdateRecord>, Problem> {
+) -> Result<Vec<Arc<UpdateRecord>>, Problem> {
     let caller = admitted.each();
-    let mut seen: Vec<UpdateRecord> = Vec::new();
+    let mut seen: Vec<Arc<UpdateRecord>> = Vec::new();
     // Pages are filled with what the caller may see, within bounds: one update among very many may need a second request.
     for _ in 0..PAGES {
         let records = service.driver.list(before, limit).await.map_err(|error| order_refused(&error))?;
-        before = records.last().map(UpdateRecord::id).or(before);
+        before = records.last().map(|record| record.id()).or(before);
         let more = records.len() == limit;
         let shown = records.into_iter().filter(|record| caller.sees_update(service, record.state.plan()));
         seen.extend(shown.take(limit - seen.len()));
@@ -171,7 +171,7 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     let record = visible(&service, &admitted, &id).await?;
     let barred = service.driver.barred(&record).await.map_err(|error| order_refused(&OrderError::Journal(error)))?;
-    let mut view = UpdateView::from(&record);
+    let mut view = UpdateView::from(&*record);
     view.waiting_for = barred.map(|denied| denied.to_string());
     Ok(([(header::ETAG, etag(&record))], Json(view)).into_response())
 }
@@ -258,7 +258,7 @@ pub(super) async fn removed(
 }
 
 /// The update of this id, if the caller may see it: one that it may not see is as good as not there.
-pub(crate) async fn visible(service: &Service, admitted: &Admitted, id: &str) -> Result<UpdateRecord, Problem> {
+pub(crate) async fn visible(service: &Service, admitted: &Admitted, id: &str) -> Result<Arc<UpdateRecord>, Problem> {
     let record = service.driver.get(update_id(id)?).await.map_err(|error| order_refused(&error))?;
     if admitted.sees_update(service, record.state.plan()) { Ok(record) } else { Err(no_such_update()) }
 }
@@ -295,7 +295,7 @@ pub(super) fn authorize(service: &Service, admitted: &Admitted, asked: &Asked) -
 
 pub(super) async fn taken(service: &Service, id: UpdateId) -> Result<Response, Problem> {
     let record = service.driver.get(id).await.map_err(|error| order_refused(&error))?;
-    Ok((StatusCode::ACCEPTED, [(header::ETAG, etag(&record))], Json(UpdateView::from(&record))).into_response())
+    Ok((StatusCode::ACCEPTED, [(header::ETAG, etag(&record))], Json(UpdateView::from(&*record))).into_response())
 }
 
 /// Query and body of a request that may carry a console file.

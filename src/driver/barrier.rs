@@ -38,6 +38,9 @@ impl Driver {
 
     /// What keeps the update from its first mutation at this moment although nothing is missing any more.
     pub async fn barred(&self, record: &UpdateRecord) -> Result<Option<Denied>, JournalError> {
+        if !record.state.lacks_nothing() {
+            return Ok(None);
+        }
         let barriers = self.0.barriers_of(&record.state).await?;
         Ok(record.state.barred(self.0.parts.clock.now(), &barriers))
     }

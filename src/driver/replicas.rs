@@ -135,7 +135,8 @@ impl Driver {
                 let record = self.get(update).await?;
                 seen.is(record.last_event())?;
                 let status = record.state.status();
-                let why = record.state.apply(&event).err().map_or("the replica that drives it refused", |no| no.why);
+                let why =
+                    record.state.clone().apply(&event).err().map_or("the replica that drives it refused", |no| no.why);
                 Err(OrderError::NotNow { status, why })
             }
         }

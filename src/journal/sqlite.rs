@@ -1,7 +1,8 @@
 //! The journal in one SQLite file.
 //!
 //! Write-ahead log with `synchronous = FULL`: a commit that returned is on disk. One process holds the file, by a lock
-//! on a file beside it; within the process one connection writes, off the runtime's threads.
+//! on a file beside it; within the process one connection writes, off the runtime's threads. Another one reads, so that
+//! whoever looks does not wait for the disk of whoever records.
 
 mod canary;
 mod freeze;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use secrecy::SecretString;
 
 use super::codec::{self, EVENT_VERSION};
@@ -52,6 +53,8 @@ pub struct SqliteJournal(Arc<Inner>);
 struct Inner {
     path: String,
     connection: Mutex<Connection>,
+    /// For reads alone; sees what was committed when a read begins.
+    reader: Mutex<Connection>,
     sealing_key: Option<SealingKey>,
     leases: lease::Leases,
     /// Held for as long as the journal is open; the system releases it with the process, however that ends.
@@ -75,9 +78,16 @@ impl SqliteJournal {
         // Erased secrets must not live on in free pages.
         connection.pragma_update(None, "secure_delete", true).map_err(database)?;
         schema::migrate(&mut connection, &path)?;
+        let reader = Connection::open_with_flags(
+            &options.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(database)?;
+        reader.busy_timeout(Duration::from_secs(5)).map_err(database)?;
         Ok(Self(Arc::new(Inner {
             path,
             connection: Mutex::new(connection),
+            reader: Mutex::new(reader),
             sealing_key: options.sealing_key,
             leases: lease::Leases::default(),
             _lock: lock,
@@ -95,6 +105,21 @@ impl SqliteJournal {
         tokio::task::spawn_blocking(move || {
             let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
             work(&inner, &mut connection)
+        })
+        .await
+        .map_err(|_| JournalError::Closed)?
+    }
+
+    /// What only looks.
+    async fn read<T, F>(&self, look: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner, &Connection) -> Result<T, JournalError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || {
+            let reader = inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            look(&inner, &reader)
         })
         .await
         .map_err(|_| JournalError::Closed)?
@@ -148,11 +173,23 @@ impl Journal for SqliteJournal {
     }
 
     async fn load(&self, update: UpdateId) -> Result<Vec<Recorded>, JournalError> {
-        self.run(move |inner, connection| inner.load(connection, update)).await
+        self.read(move |inner, connection| {
+            let events = inner.after(connection, update, 0)?;
+            if events.is_empty() { Err(JournalError::NotFound(update)) } else { Ok(events) }
+        })
+        .await
+    }
+
+    async fn news(&self, known: &[(UpdateId, u64)]) -> Result<Vec<Vec<Recorded>>, JournalError> {
+        let known = known.to_vec();
+        self.read(move |inner, connection| {
+            known.into_iter().map(|(update, after)| inner.after(connection, update, after)).collect()
+        })
+        .await
     }
 
     async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError> {
-        self.run(|inner, connection| inner.ids(connection, "SELECT id FROM updates WHERE open = 1 ORDER BY id", []))
+        self.read(|inner, connection| inner.ids(connection, "SELECT id FROM updates WHERE open = 1 ORDER BY id", []))
             .await
     }
 
@@ -160,7 +197,7 @@ impl Journal for SqliteJournal {
         // Identifiers sort by time; "v" comes after every identifier, which all begin with "update-".
         let before = before.map_or_else(|| "v".to_owned(), |id| id.to_string());
         let limit = i64::try_from(limit.min(LARGEST_PAGE)).unwrap_or(0);
-        self.run(move |inner, connection| {
+        self.read(move |inner, connection| {
             let sql = "SELECT id FROM updates WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
             inner.ids(connection, sql, params![before, limit])
         })
@@ -327,11 +364,14 @@ impl Inner {
         self.note_event(connection, update, sequence, at, event)
     }
 
-    fn load(&self, connection: &Connection, update: UpdateId) -> Result<Vec<Recorded>, JournalError> {
-        let sql = "SELECT sequence, at, version, body FROM events WHERE update_id = ?1 ORDER BY sequence";
+    /// The events of an update after this number.
+    fn after(&self, connection: &Connection, update: UpdateId, after: u64) -> Result<Vec<Recorded>, JournalError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let sql =
+            "SELECT sequence, at, version, body FROM events WHERE update_id = ?1 AND sequence > ?2 ORDER BY sequence";
         let mut statement = connection.prepare_cached(sql).map_err(|error| self.failed(error))?;
         let rows = statement
-            .query_map([update.to_string()], |row| {
+            .query_map(params![update.to_string(), after], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?))
             })
             .map_err(|error| self.failed(error))?;
@@ -342,7 +382,7 @@ impl Inner {
             let at = Timestamp::parse(&at).map_err(|error| self.malformed(Box::new(error)))?;
             events.push(Recorded { sequence: u64::try_from(sequence).unwrap_or(0), at, event });
         }
-        if events.is_empty() { Err(JournalError::NotFound(update)) } else { Ok(events) }
+        Ok(events)
     }
 
     fn ids(

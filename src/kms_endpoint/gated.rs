@@ -1,6 +1,7 @@
 //! The operations that change a key store: each becomes an update of the driver, and waits until that can be answered.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
@@ -157,7 +158,10 @@ impl Service {
             Same::Earlier(record) => *record,
             Same::New(idempotency) => match submit(idempotency).await? {
                 None => return Ok(None),
-                Some(submitted) => self.driver.get(submitted.id).await.map_err(|error| answer::not_read(&error))?,
+                Some(submitted) => {
+                    let record = self.driver.get(submitted.id).await.map_err(|error| answer::not_read(&error))?;
+                    Arc::unwrap_or_clone(record)
+                }
             },
         };
         let record = self.when_due(operation, record).await?;

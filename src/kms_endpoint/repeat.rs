@@ -6,7 +6,7 @@
 //! store as it is.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::failure::Failure;
@@ -94,7 +94,7 @@ pub(super) async fn find(
     let Some((number, id)) = last else { return Ok(Same::New(key(1))) };
     let record = service.driver.get(id).await.map_err(|error| answer::not_read(&error))?;
     if still_answers(service, &record, invocation).await {
-        return Ok(Same::Earlier(Box::new(record)));
+        return Ok(Same::Earlier(Box::new(Arc::unwrap_or_clone(record))));
     }
     Ok(Same::New(key(number + 1)))
 }

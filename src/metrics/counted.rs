@@ -212,6 +212,10 @@ impl Journal for CountedJournal {
         self.inner.load(update).await
     }
 
+    async fn news(&self, known: &[(UpdateId, u64)]) -> Result<Vec<Vec<Recorded>>, JournalError> {
+        self.inner.news(known).await
+    }
+
     async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError> {
         self.inner.open_updates().await
     }

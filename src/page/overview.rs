@@ -76,7 +76,7 @@ impl Standing {
 pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Result<Html<String>, Problem> {
     let service = visitor.service();
     let open = service.driver.open().await.map_err(|error| order_refused(&error))?;
-    let open: BTreeMap<_, _> = open.iter().map(|record| (record.state.plan().key_store.clone(), record)).collect();
+    let open: BTreeMap<_, _> = open.iter().map(|record| (record.state.plan().key_store.clone(), &**record)).collect();
     let freezes = service.driver.freezes().await.map_err(|error| order_refused(&OrderError::Journal(error)))?;
     let caller = visitor.admitted.each();
     let freezes: Vec<_> =

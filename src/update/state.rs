@@ -400,13 +400,17 @@ impl State {
     /// What keeps the update from its first mutation at this moment although nothing is missing any more, if something
     /// does.
     pub fn barred(&self, now: Timestamp, barriers: &Barriers) -> Option<Denied> {
-        let allowed = match &self.phase {
+        barriers.let_pass(&self.plan, now).err().filter(|_| self.lacks_nothing())
+    }
+
+    /// Whether only freezes and windows can keep the update from its first mutation.
+    pub fn lacks_nothing(&self) -> bool {
+        match &self.phase {
             Phase::Passed(_) => self.plan.approval == ApprovalRule::None || self.plan.break_glass.is_some(),
             Phase::Approved(_) | Phase::Ready(_) | Phase::Preflighting { round: Round::Last, .. } => true,
             Phase::Running(run) => run.is_still_first() && run.unsettled.is_none(),
             _ => false,
-        };
-        barriers.let_pass(&self.plan, now).err().filter(|_| allowed)
+        }
     }
 
     /// Whether a look of a rotation tells anything that the record does not.

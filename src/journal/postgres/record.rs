@@ -62,6 +62,24 @@ impl Journal for PostgresJournal {
         if events.is_empty() { Err(JournalError::NotFound(update)) } else { Ok(events) }
     }
 
+    async fn news(&self, known: &[(UpdateId, u64)]) -> Result<Vec<Vec<Recorded>>, JournalError> {
+        let ids: Vec<String> = known.iter().map(|(id, _)| id.to_string()).collect();
+        let after: Vec<i64> = known.iter().map(|(_, after)| i64::try_from(*after).unwrap_or(i64::MAX)).collect();
+        let sql = "SELECT e.sequence, e.at, e.version, e.body, k.place \
+                   FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS k (id, after, place) \
+                   JOIN events e ON e.update_id = k.id AND e.sequence > k.after ORDER BY k.place, e.sequence";
+        let mut news = vec![Vec::new(); known.len()];
+        for row in self.0.rows(sql, &[&ids, &after]).await? {
+            // Places are counted from 1.
+            let place = usize::try_from(self.0.get::<i64>(&row, 4)?).unwrap_or(0);
+            let recorded = self.0.recorded(&row)?;
+            if let Some(of_it) = place.checked_sub(1).and_then(|place| news.get_mut(place)) {
+                of_it.push(recorded);
+            }
+        }
+        Ok(news)
+    }
+
     async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError> {
         self.0.ids(&self.0.rows("SELECT id FROM updates WHERE open ORDER BY id", &[]).await?)
     }

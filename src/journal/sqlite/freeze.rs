@@ -54,7 +54,7 @@ impl FreezeKeeper for SqliteJournal {
     }
 
     async fn freezes(&self) -> Result<Vec<Freeze>, JournalError> {
-        self.run(|inner, connection| inner.freezes(connection, "ORDER BY key_store", [])).await
+        self.read(|inner, connection| inner.freezes(connection, "ORDER BY key_store", [])).await
     }
 }
 

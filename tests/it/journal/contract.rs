@@ -19,7 +19,7 @@ use xks_preflight::key_store::{
     CustomKeyStoreName, ExternalKeyId, KeyStore, ProxyCredential, RawSecretAccessKey, XksConfiguration,
     XksProxyUriEndpoint, XksProxyUriPath,
 };
-use xks_preflight::update::{Ending, Event, Freeze, Options, Plan, Policy, Wanted, plan};
+use xks_preflight::update::{Ending, Event, Freeze, Options, Plan, Policy, Recorded, Wanted, plan};
 use xks_preflight::xks::Ciphertext;
 
 const SECRET: &str = "TestSecretDoNotLeakAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -124,6 +124,11 @@ pub(crate) async fn events_come_back_in_order_after_a_restart_and_nobody_appends
     assert_eq!(events[1..], [recorded]);
     assert_eq!(journal.open_updates().await.unwrap(), [first.id]);
     let other = UpdateId::new(&ids, at);
+    let known = [(other, 0), (first.id, 1), (first.id, 2), (first.id, 0), (first.id, u64::MAX)];
+    let news = journal.news(&known).await.unwrap();
+    let told: Vec<&[Recorded]> = news.iter().map(Vec::as_slice).collect();
+    assert_eq!(told, [&[], &events[1..], &[], &events[..], &[]]);
+    assert!(journal.news(&[]).await.unwrap().is_empty());
     assert!(matches!(journal.load(other).await, Err(JournalError::NotFound(id)) if id == other));
     assert!(matches!(journal.lease(other, "writer", LONG).await, Err(JournalError::NotFound(id)) if id == other));
 }

@@ -208,6 +208,10 @@ impl Journal for Doomed {
         self.journal.load(update).await
     }
 
+    async fn news(&self, known: &[(UpdateId, u64)]) -> Result<Vec<Vec<Recorded>>, JournalError> {
+        self.journal.news(known).await
+    }
+
     async fn open_updates(&self) -> Result<Vec<UpdateId>, JournalError> {
         self.journal.open_updates().await
     }
