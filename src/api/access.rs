@@ -241,12 +241,11 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
     let certificate = peer.and_then(|peer| peer.certificate.clone());
     let address = peer.map(|peer| peer.address.ip());
     let password = guard.needs.password;
-    let recognised = match request.extensions().get::<SignedIn>() {
-        Some(SignedIn(principal)) => Ok(Arc::clone(principal)),
-        None => {
-            let now = service.clock.now();
-            service.callers.recognise(request.headers(), certificate.as_deref(), password, now).await
-        }
+    let recognised = if let Some(SignedIn(principal)) = request.extensions().get::<SignedIn>() {
+        Ok(Arc::clone(principal))
+    } else {
+        let now = service.clock.now();
+        service.callers.recognise(request.headers(), certificate.as_deref(), password, now).await
     };
     let (principal, response) = match recognised {
         Ok(principal) => {
