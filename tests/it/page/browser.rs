@@ -70,7 +70,8 @@ async fn reaches(daemon: &Daemon, id: &str, status: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_fit_to_be_looked_at_in_both_themes_wide_and_narrow() {
     let Some(shots) = shots() else { return };
-    let stage = Stage::guarded("page-look", "one", &[("viewer", VIEWER, "viewer")]).await;
+    let people = [("approver", APPROVER, "approver"), ("viewer", VIEWER, "viewer")];
+    let stage = Stage::guarded("page-look", "one", &people).await;
     let daemon = Daemon::start(&stage, None).await;
     let report = probed(&daemon, &stage).await;
     let waiting = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
