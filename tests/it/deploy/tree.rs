@@ -144,7 +144,7 @@ fn innermost(mut process: u32) -> u32 {
 fn the_image_is_built_from_that_tree_and_runs_as_that_user() {
     let containerfile = text("container/Containerfile");
     for line in [
-        "    deploy/container/tree.sh target/release/xks-preflight /tree && \\",
+        "    deploy/container/tree.sh target/dist/xks-preflight /tree && \\",
         "FROM scratch",
         "COPY --from=build /tree /",
         &format!("USER {USER}:{USER}"),
