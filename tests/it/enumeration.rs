@@ -192,7 +192,9 @@ async fn throttled_for_ever_ends_and_the_next_sweep_goes_on() {
     let before = stage.requests();
     let found = stage.refreshed().await;
     assert!(found.is_complete() && found.keys.len() == 200, "{:?}", found.incomplete);
-    assert_eq!(stage.requests() - before, 1 + 150);
+    // A list, and the keys that were not found yet; those on their way when the first sweep ended may be counted late.
+    let asked = stage.requests() - before;
+    assert!((1 + 150..=1 + 150 + 16).contains(&asked), "{asked} requests");
 }
 
 #[tokio::test(flavor = "multi_thread")]
