@@ -66,20 +66,25 @@ fn digest(file: &Path) -> Option<String> {
 pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
-        for first in [true, false] {
+        loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                // By default it would end the process in the middle of whatever it does.
+                _ = hangup.recv() => {
+                    tracing::warn!("SIGHUP changes nothing: a new configuration takes effect at a restart");
+                    continue;
+                }
             }
-            if first {
-                tracing::info!("asked to stop; draining");
-                stopped.cancel();
-            } else {
+            if stopped.is_cancelled() {
                 std::process::abort();
             }
+            tracing::info!("asked to stop; draining");
+            stopped.cancel();
         }
     });
     Ok(stop)

@@ -176,3 +176,13 @@ async fn an_observer_makes_no_update() {
     assert!(stage.mutations().is_empty());
     daemon.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_ends_nothing() {
+    let stage = Stage::new("hangup").await;
+    let daemon = Daemon::start(&stage, None).await;
+    daemon.signal("-HUP").await;
+    assert_eq!(daemon.call("GET", "/healthz", None).await.status, 200);
+    // It ends by the signal that drains, with its exit code.
+    daemon.terminate().await;
+}
