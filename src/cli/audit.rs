@@ -16,6 +16,7 @@ use super::{Exit, Usage, print};
 use crate::audit::{Broken, Head, Proven, PublicKey, Remembered, Verified, verify_evidence};
 use crate::chain::Chain;
 use crate::id::UpdateId;
+use crate::update::{Event, Recorded};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -197,12 +198,22 @@ fn tell(told: &Result<Verified, Broken>, remembered: Option<Remembered>) -> anyh
 /// What a bundle proves, and what it does not.
 fn proves(proven: &Proven) -> String {
     let Proven { evidence, requested_by, approved_by, status, mutations, without_report, reworded } = proven;
+    let standing = match evidence.events.last() {
+        Some(Recorded { event: Event::Concluded { .. }, at, .. }) => format!("ended {status} at {at}"),
+        _ => format!("was {status}, not at its end"),
+    };
     let mut text = vec![format!(
         "proven, by the signature of the daemon's key and by what it signed:\n\
-         - update {} of key store {} was {status} at {} (version {})\n\
+         - update {} of key store {} {standing}; the bundle was made at {} (version {})\n\
          - its plan has the digest {}, which was computed again; {requested_by} asked for it\n",
         evidence.update, evidence.key_store, evidence.issued_at, evidence.version, evidence.plan_digest,
     )];
+    for recorded in &evidence.events {
+        if let Event::BrokeGlass { by, reason, passed_by } = &recorded.event {
+            let passed_by: Vec<_> = passed_by.iter().map(|what| what.as_str()).collect();
+            text.push(format!("- {by} broke the glass, which passed by {}: {reason}\n", passed_by.join(", ")));
+        }
+    }
     match approved_by.as_slice() {
         [] => text.push("- nobody approved it; its plan says whether anybody had to\n".to_owned()),
         names => text.push(format!(

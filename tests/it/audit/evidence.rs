@@ -30,7 +30,8 @@ async fn evidence_is_verified_offline_and_no_changed_one_is() {
     };
     let proven = judged("evidence.json", &bundle, &key).await;
     assert_eq!(proven.code, 0, "{}{}", proven.out, proven.err);
-    for words in ["was verified at", "3 reports of its pre-flights", "disconnect: done; KMS request id", "not proven:"]
+    for words in
+        ["ended verified at", "3 reports of its pre-flights", "disconnect: done; KMS request id", "not proven:"]
     {
         assert!(proven.out.contains(words), "{words}: {}", proven.out);
     }
