@@ -18,6 +18,7 @@ mod words;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
@@ -186,6 +187,8 @@ enum Failure {
     Call(#[from] CallError),
     #[error("not approved")]
     Declined,
+    #[error("{id} does not wait for approval: it is {status}")]
+    NotAwaited { id: String, status: String },
     #[error(
         "it is not known whether the daemon has taken the update; the same command with --idempotency-key {key} finds \
          it, or makes it"
@@ -208,7 +211,7 @@ impl Failure {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Call(error) => error.exit(),
-            Self::Declined => Exit::Refused,
+            Self::Declined | Self::NotAwaited { .. } => Exit::Refused,
             Self::Unanswered { .. } | Self::Unknown { .. } => Exit::Stuck,
         }
     }
@@ -273,6 +276,7 @@ async fn carry_out(client: &Client, command: &Command, tell: &mut dyn FnMut(&str
         }
         Command::Cancel(ordered) => {
             let shown = give_order(client, ordered, "cancel").await?;
+            let shown = if ordered.order.waiting.wait { shown } else { at_its_end(client, shown).await };
             conclude(client, shown, Purpose::Cancel, ordered.order.waiting, tell).await
         }
         Command::Removed(ordered) => {
@@ -321,6 +325,20 @@ async fn give_order(client: &Client, ordered: &Ordered, name: &str) -> Result<Va
         .map_err(|source| if source.may_have_worked() { Failure::Unknown { id, source } } else { source.into() })
 }
 
+/// What is shown once an update that was cancelled has ended, which takes the driver a moment: who cancels one that waits
+/// for approval is not to be told that somebody must approve it. After a few looks, what is shown then.
+async fn at_its_end(client: &Client, mut shown: Value) -> Value {
+    for _ in 0..20 {
+        if words::ended(text(&shown, "/status")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let Ok(seen) = follow::update(client, text(&shown, "/id")).await else { break };
+        shown = seen;
+    }
+    shown
+}
+
 /// Waits if asked to, and makes of what is shown in the end the outcome.
 async fn conclude(
     client: &Client,
@@ -336,6 +354,9 @@ async fn conclude(
             verdict = Some(text(event, "/summary/verdict").to_owned());
         }
         tell(&words::progress(event));
+        if text(event, "/event") == "approval_requested" {
+            tell(&format!("who approves asks for the plan and agrees to it with: xks-preflight update approve {id}"));
+        }
     };
     let seen = shown.get("last_event").and_then(Value::as_u64).unwrap_or(0);
     let is_for_person = |shown: &Value| purpose == Purpose::Change && words::awaits_removal(shown);

@@ -288,10 +288,13 @@ impl State {
             if let Phase::Rotating(rotating) = &phase {
                 rotating.may_be_cancelled().map_err(illegal)?;
             }
-            return if matches!(phase, Phase::Running(_) | Phase::RollingBack(_) | Phase::Concluded(_)) {
-                Err(illegal("only an update that has changed nothing can be cancelled; roll this one back"))
-            } else {
-                Ok(Self { plan, phase, cancelled: cancelled.or_else(|| Some(by.clone())) })
+            return match phase {
+                Phase::Concluded(_) => Err(illegal("it has ended: nothing is left to cancel")),
+                Phase::RollingBack(_) => Err(illegal("it is going back to the former settings already")),
+                Phase::Running(_) => {
+                    Err(illegal("only an update that has changed nothing can be cancelled; roll this one back"))
+                }
+                phase => Ok(Self { plan, phase, cancelled: cancelled.or_else(|| Some(by.clone())) }),
             };
         }
         let rollback_wanted = match &phase {

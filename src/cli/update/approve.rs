@@ -38,7 +38,7 @@ pub(super) async fn approve(client: &Client, approve: &Approve) -> Result<Value,
         let digest = text(&shown, "/approval_digest").to_owned();
         if digest.is_empty() {
             let status = text(&shown, "/status").replace('_', " ");
-            return Err(Usage(format!("{id} does not wait for approval: it is {status}")).into());
+            return Err(Failure::NotAwaited { id, status });
         }
         ask(&result::update(&shown, None, &client.server.url), &digest, outage)?;
         let seen = shown.get("last_event").and_then(Value::as_u64);

@@ -74,7 +74,8 @@ pub(super) fn update(update: &Value, report: Option<&Value>, url: &str) -> Strin
         let people = if at("/plan/approval") == "two" { "two people other than" } else { "somebody other than" };
         let author = at("/plan/requested_by");
         let digest = at("/approval_digest");
-        row(&mut out, "what to do", &format!("{people} {author} must approve it: --digest {digest}"));
+        let command = format!("xks-preflight update approve {} --digest {digest}", at("/id"));
+        row(&mut out, "what to do", &format!("{people} {author} must approve it: {command}"));
     }
     out
 }
