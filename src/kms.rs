@@ -144,7 +144,10 @@ pub enum KmsError {
         message: String,
     },
     /// The identity we use lacks a permission, or its credentials are missing or expired: nothing was changed.
-    #[error("AWS denies {operation}: {message}; grant kms:{operation} on resource * to the identity used here")]
+    #[error(
+        "AWS denies {operation}: {message}; unless it is the credentials that AWS does not know, grant kms:{operation} on \
+         resource * to the identity used here"
+    )]
     AccessDenied {
         /// KMS's operation.
         operation: &'static str,
