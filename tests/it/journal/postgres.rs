@@ -86,12 +86,15 @@ async fn a_server_that_comes_back_is_used_again() {
     assert_eq!(journal.load(first.id).await.unwrap().len(), 1);
     server.set("default_transaction_read_only = on");
     let reads_only = async {
-        loop {
-            match journal.create(new(&planned(&IdSource::from_seed(2), "cks-2", 1), None, "")).await {
+        // The server takes the setting some time after it is told to. Each try needs a key store of its own: an update
+        // made by the try before would be found, and finding it writes nothing.
+        for seed in 2.. {
+            match journal.create(new(&planned(&IdSource::from_seed(seed), &format!("cks-{seed}"), 1), None, "")).await {
                 Err(error) => return Chain(&error).to_string(),
                 Ok(_) => tokio::task::yield_now().await,
             }
         }
+        unreachable!("seeds do not end")
     };
     let told = tokio::time::timeout(std::time::Duration::from_mins(1), reads_only).await.unwrap();
     assert!(told.contains("read-only transaction"), "{told}");
