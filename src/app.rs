@@ -4,7 +4,10 @@
 //! updates, serves, and drains when told to stop: requests first, then the driver at a safe point, the monitor last.
 //! Nothing is decided here.
 
+mod build_error;
 mod credentials;
+mod opened;
+mod readers;
 mod service_manager;
 
 use std::collections::BTreeMap;
@@ -16,27 +19,22 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::build_error::BuildError;
 use self::credentials::Credentials;
+use self::opened::{Opened, open_journal};
+use self::readers::{ec2_readers, is_simulation, permissions};
 use crate::api::{self, Bounds, Callers, Service};
 use crate::audit::Action;
-use crate::aws::{
-    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings, AwsVpc,
-    AwsVpcSettings,
-};
+use crate::aws::{AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsKms, AwsKmsSettings};
 use crate::clock::Clock;
-use crate::cloudhsm::{ClusterReader, SecurityGroupReader};
+use crate::cloudhsm::ClusterReader;
 use crate::config::{self, Config};
-use crate::driver::{
-    Driver, Examiner, ExaminerParts, KeyCounter, KeyTests, LeaseTerms, OrderError, Pace, ReportKeeper,
-};
+use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, KeyTests, LeaseTerms, Pace, ReportKeeper};
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
-use crate::journal::{
-    AuditTrail, CanaryKeeper, FreezeKeeper, Journal, OpenError, OrderDesk, PostgresJournal, PostgresOptions, SealError,
-    SealingKey, SqliteJournal, SqliteOptions,
-};
+use crate::journal::Journal;
 use crate::key_store::{CustomKeyStoreId, Region};
-use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter, PermissionReader};
+use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter};
 use crate::kms_endpoint;
 use crate::listener::{self, Connections, Limits};
 use crate::metrics::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
@@ -45,14 +43,9 @@ use crate::notary::{self, Notary};
 use crate::oidc::Issuer;
 use crate::page;
 use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
-use crate::probe::{Prober, ProberError, ProberSettings};
+use crate::probe::{Prober, ProberSettings};
 use crate::update::{KnownKeys, PROPAGATION, Policy};
-use crate::vpc::VpcReader;
 
-/// EC2 and Elastic Load Balancing answer what they know.
-const VPC_TIMEOUT: Duration = Duration::from_secs(10);
-/// IAM answers a simulation in well under a second.
-const IAM_TIMEOUT: Duration = Duration::from_secs(5);
 /// DescribeClusters reads what CloudHSM knows; it asks nobody.
 const CLOUDHSM_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -75,80 +68,6 @@ pub struct Parts {
     /// Ends the process right after this many journal writes: for tests of restarts.
     #[cfg(feature = "sandbox")]
     pub crash_after_journal_writes: Option<u64>,
-}
-
-/// Why the daemon cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The journal.
-    #[error("cannot open the journal")]
-    Journal(#[from] OpenError),
-    /// The sealing key.
-    #[error("cannot use the sealing key")]
-    Sealing(#[from] SealError),
-    /// The prober.
-    #[error("cannot prepare probing")]
-    Prober(#[from] ProberError),
-    /// The metrics.
-    #[error("cannot set up metrics; this is a fault of xks-preflight")]
-    Metrics(#[from] prometheus::Error),
-    /// The address.
-    #[error("cannot listen on {address}; is another process there? configure another listen.api")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The address of the KMS drop-in endpoint.
-    #[error("cannot listen on {address}; is another process there? configure another listen.kms")]
-    ListenKms {
-        /// The address.
-        address: SocketAddr,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A key store of another Region than KMS is asked in.
-    #[error(
-        "key store {key_store} is configured for {region}, and this version asks KMS of one Region only ({kms}); run \
-         one daemon for each Region"
-    )]
-    OtherRegion {
-        /// The key store.
-        key_store: CustomKeyStoreId,
-        /// Its Region.
-        region: Region,
-        /// `kms.region`.
-        kms: Region,
-    },
-    /// Laboratory roots before a KMS that is none.
-    #[error(
-        "preflight.ca_files makes every verdict one of the laboratory, and KMS here is a real one: leave ca_files out, \
-         set kms.observe_only, or let kms.endpoint_url be a simulation on loopback"
-    )]
-    LaboratoryGate,
-    /// Rotations that wait for less than KMS takes, before a KMS that is none of the laboratory.
-    #[error(
-        "update.rotation.least_propagation_wait is less than 5 minutes, for which a real KMS may use the former \
-         credential, and KMS here is a real one: leave it out, set kms.observe_only, or let kms.endpoint_url be a \
-         simulation on loopback"
-    )]
-    HastyRotation,
-    /// A simulated EC2 or Elastic Load Balancing before a KMS that is none.
-    #[error(
-        "vpc.ec2_endpoint_url or vpc.elbv2_endpoint_url is a simulation, and KMS here is a real one: leave it out, set \
-         kms.observe_only, or let kms.endpoint_url be a simulation on loopback, too"
-    )]
-    SimulatedVpc,
-    /// A simulated CloudHSM before a KMS that is none.
-    #[error(
-        "cloudhsm.endpoint_url is a simulation, and KMS here is a real one: leave it out, set kms.observe_only, or let \
-         kms.endpoint_url be a simulation on loopback, too"
-    )]
-    SimulatedCloudHsm,
-    /// Open updates cannot be read.
-    #[error("cannot take up open updates")]
-    Resume(#[source] OrderError),
 }
 
 /// A daemon that is ready to run.
@@ -491,88 +410,6 @@ impl App {
         tracing::info!("xks-preflight has drained");
         Ok(())
     }
-}
-
-/// IAM is asked only about an identity that the operator named.
-async fn permissions(kms: &config::KmsSettings, parts: &Parts) -> Option<Arc<dyn PermissionReader>> {
-    let settings = AwsIamSettings {
-        region: kms.region.clone(),
-        endpoint_url: kms.iam_endpoint_url.clone(),
-        of: kms.permissions_of.clone()?,
-        credentials: parts.aws_credentials.clone(),
-        timeout: IAM_TIMEOUT,
-        clock: Arc::clone(&parts.clock),
-    };
-    Some(Arc::new(AwsIam::new(settings).await))
-}
-
-/// Plain HTTP is accepted on loopback only, and AWS's own endpoints speak HTTPS.
-fn is_simulation(endpoint_url: &str) -> bool {
-    endpoint_url.starts_with("http://")
-}
-
-/// Whoever reads VPC endpoint services, if that is wanted, and the security groups of clusters, which is not a matter of
-/// wanting: a must hangs on them. Before a simulated KMS AWS itself is left alone: it knows nothing of what is simulated.
-async fn ec2_readers(
-    vpc: config::VpcSettings,
-    kms: &config::KmsSettings,
-    parts: &Parts,
-) -> (Option<Arc<dyn VpcReader>>, Option<Arc<dyn SecurityGroupReader>>) {
-    let real = !kms.endpoint_url.as_deref().is_some_and(is_simulation);
-    let ec2 = real || vpc.ec2_endpoint_url.is_some();
-    let services = vpc.check_service && ec2 && (real || vpc.elbv2_endpoint_url.is_some());
-    let settings = AwsVpcSettings {
-        region: kms.region.clone(),
-        ec2_endpoint_url: vpc.ec2_endpoint_url,
-        elbv2_endpoint_url: vpc.elbv2_endpoint_url,
-        credentials: parts.aws_credentials.clone(),
-        timeout: VPC_TIMEOUT,
-        clock: Arc::clone(&parts.clock),
-    };
-    let aws = Arc::new(AwsVpc::new(settings).await);
-    (services.then(|| Arc::clone(&aws) as Arc<dyn VpcReader>), ec2.then_some(aws as Arc<dyn SecurityGroupReader>))
-}
-
-/// The journal, under all its ports.
-struct Opened {
-    journal: Arc<dyn Journal>,
-    canaries: Arc<dyn CanaryKeeper>,
-    freezes: Arc<dyn FreezeKeeper>,
-    trail: Arc<dyn AuditTrail>,
-    /// Where replicas meet, if there may be several.
-    desk: Option<Arc<dyn OrderDesk>>,
-}
-
-async fn open_journal(settings: config::JournalSettings, parts: &Parts) -> Result<Opened, BuildError> {
-    let sealing_key = settings.sealing_key.map(|key| SealingKey::from_bytes(key.expose())).transpose()?;
-    #[cfg(not(feature = "sandbox"))]
-    let _ = parts;
-    if let Some(postgres) = settings.postgres {
-        let journal = PostgresJournal::open(PostgresOptions {
-            address: postgres.address,
-            roots: postgres.roots,
-            sealing_key,
-            #[cfg(feature = "sandbox")]
-            crash_after_writes: parts.crash_after_journal_writes,
-        })
-        .await?;
-        let journal = Arc::new(journal);
-        return Ok(Opened {
-            canaries: journal.clone(),
-            freezes: journal.clone(),
-            trail: journal.clone(),
-            desk: Some(journal.clone()),
-            journal,
-        });
-    }
-    let journal = SqliteJournal::open(SqliteOptions {
-        path: settings.path,
-        sealing_key,
-        #[cfg(feature = "sandbox")]
-        crash_after_writes: parts.crash_after_journal_writes,
-    })?;
-    let journal = Arc::new(journal);
-    Ok(Opened { canaries: journal.clone(), freezes: journal.clone(), trail: journal.clone(), journal, desk: None })
 }
 
 /// Names this process among all that use the journal, for people, too.

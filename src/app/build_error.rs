@@ -1,0 +1,82 @@
+//! Why the daemon cannot start.
+
+use std::net::SocketAddr;
+
+use crate::driver::OrderError;
+use crate::journal::{OpenError, SealError};
+use crate::key_store::{CustomKeyStoreId, Region};
+use crate::probe::ProberError;
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The journal.
+    #[error("cannot open the journal")]
+    Journal(#[from] OpenError),
+    /// The sealing key.
+    #[error("cannot use the sealing key")]
+    Sealing(#[from] SealError),
+    /// The prober.
+    #[error("cannot prepare probing")]
+    Prober(#[from] ProberError),
+    /// The metrics.
+    #[error("cannot set up metrics; this is a fault of xks-preflight")]
+    Metrics(#[from] prometheus::Error),
+    /// The address.
+    #[error("cannot listen on {address}; is another process there? configure another listen.api")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The address of the KMS drop-in endpoint.
+    #[error("cannot listen on {address}; is another process there? configure another listen.kms")]
+    ListenKms {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A key store of another Region than KMS is asked in.
+    #[error(
+        "key store {key_store} is configured for {region}, and this version asks KMS of one Region only ({kms}); run \
+         one daemon for each Region"
+    )]
+    OtherRegion {
+        /// The key store.
+        key_store: CustomKeyStoreId,
+        /// Its Region.
+        region: Region,
+        /// `kms.region`.
+        kms: Region,
+    },
+    /// Laboratory roots before a KMS that is none.
+    #[error(
+        "preflight.ca_files makes every verdict one of the laboratory, and KMS here is a real one: leave ca_files out, \
+         set kms.observe_only, or let kms.endpoint_url be a simulation on loopback"
+    )]
+    LaboratoryGate,
+    /// Rotations that wait for less than KMS takes, before a KMS that is none of the laboratory.
+    #[error(
+        "update.rotation.least_propagation_wait is less than 5 minutes, for which a real KMS may use the former \
+         credential, and KMS here is a real one: leave it out, set kms.observe_only, or let kms.endpoint_url be a \
+         simulation on loopback"
+    )]
+    HastyRotation,
+    /// A simulated EC2 or Elastic Load Balancing before a KMS that is none.
+    #[error(
+        "vpc.ec2_endpoint_url or vpc.elbv2_endpoint_url is a simulation, and KMS here is a real one: leave it out, set \
+         kms.observe_only, or let kms.endpoint_url be a simulation on loopback, too"
+    )]
+    SimulatedVpc,
+    /// A simulated CloudHSM before a KMS that is none.
+    #[error(
+        "cloudhsm.endpoint_url is a simulation, and KMS here is a real one: leave it out, set kms.observe_only, or let \
+         kms.endpoint_url be a simulation on loopback, too"
+    )]
+    SimulatedCloudHsm,
+    /// Open updates cannot be read.
+    #[error("cannot take up open updates")]
+    Resume(#[source] OrderError),
+}
