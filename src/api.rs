@@ -26,6 +26,7 @@ mod past;
 mod precondition;
 pub(crate) mod preflights;
 pub(crate) mod problem;
+mod reload;
 mod request;
 mod schema;
 pub(crate) mod updates;
@@ -47,11 +48,13 @@ use tokio_util::sync::CancellationToken;
 pub use callers::Callers;
 pub use openapi::document;
 pub use past::PastUpdates;
+pub use reload::{AtRestart, NotReloaded, Order as ReloadOrder, Reload, Reloaded};
 
 use self::access::{Guarded, Needs, On};
 use self::problem::Problem;
-use crate::access::Permission::{Approve, Change, Freeze, Probe, Read};
+use crate::access::Permission::{Administer, Approve, Change, Freeze, Probe, Read};
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::driver::{Driver, Examiner};
 use crate::enumeration::Enumerator;
 use crate::listener::Limits;
@@ -85,7 +88,7 @@ pub struct Service {
     /// The KMS keys of key stores.
     pub enumerator: Arc<Enumerator>,
     /// Credentials and routes.
-    pub surroundings: Arc<Surroundings>,
+    pub surroundings: Arc<Current<Surroundings>>,
     /// Writes decisions and signs evidence.
     pub notary: Arc<Notary>,
     /// Metrics.
@@ -95,13 +98,13 @@ pub struct Service {
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Who is known; while nobody is, everybody is let in as [`crate::access::Principal::anonymous`].
-    pub callers: Callers,
+    pub callers: Arc<Current<Callers>>,
     /// How often they may ask.
     pub limits: Limits,
-    /// Whether `/metrics` is for everybody.
+    /// Whether `/metrics` is for everybody even while callers are known: on a loopback address.
     pub open_metrics: bool,
-    /// Whether an update that disconnects must say that it knows.
-    pub outage_must_be_acknowledged: bool,
+    /// Reads the configuration anew.
+    pub reload: Arc<Reload>,
     /// What callers may use up.
     pub bounds: Bounds,
     /// Places for requests.
@@ -138,16 +141,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/updates/{id}/evidence", needs(Read, On::Named), get(audit::evidence))
         .route("/v1/audit", needs(Read, On::Each), get(audit::list))
         .route("/v1/audit/key", needs(Read, On::Nothing), get(audit::key))
+        .route("/-/reload", needs(Administer, On::All), post(reload::reload))
+        .route("/metrics", needs(Read, On::All).or_open(), get(operations::metrics))
         .finish();
-    let metrics = if service.open_metrics {
-        Router::new().route("/metrics", get(operations::metrics))
-    } else {
-        let guarded = Guarded::new(service.clone());
-        guarded.route("/metrics", needs(Read, On::All), get(operations::metrics)).finish()
-    };
     Router::new()
         .merge(guarded)
-        .merge(metrics)
         .route("/openapi.json", get(openapi::serve))
         .route("/runbooks", get(crate::runbooks::serve))
         .route("/readyz", get(operations::ready))

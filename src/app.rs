@@ -8,10 +8,12 @@ mod build_error;
 mod credentials;
 mod opened;
 mod readers;
+mod reload;
 mod service_manager;
+mod settings;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,29 +24,28 @@ use tokio_util::sync::CancellationToken;
 pub use self::build_error::BuildError;
 use self::credentials::Credentials;
 use self::opened::{Opened, open_journal};
-use self::readers::{ec2_readers, is_simulation, permissions};
-use crate::api::{self, Bounds, Callers, Service};
+use self::readers::{ec2_readers, permissions};
+use self::reload::Reloader;
+use crate::api::{self, Bounds, Reload, Service};
 use crate::audit::Action;
 use crate::aws::{AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsKms, AwsKmsSettings};
 use crate::clock::Clock;
 use crate::cloudhsm::ClusterReader;
 use crate::config::{self, Config};
-use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, KeyTests, LeaseTerms, Pace, ReportKeeper};
+use crate::current::Current;
+use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, LeaseTerms, Pace, ReportKeeper};
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
 use crate::journal::Journal;
-use crate::key_store::{CustomKeyStoreId, Region};
 use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter};
 use crate::kms_endpoint;
 use crate::listener::{self, Connections, Limits};
 use crate::metrics::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
-use crate::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
+use crate::monitor::{self, Canaries, Monitor, Schedule};
 use crate::notary::{self, Notary};
-use crate::oidc::Issuer;
 use crate::page;
-use crate::preflight::{KeyThoroughness, Preflight, Surroundings, Thoroughness};
-use crate::probe::{Prober, ProberSettings};
-use crate::update::{KnownKeys, PROPAGATION, Policy};
+use crate::preflight::{Judging, KeyThoroughness, Preflight, Surroundings, Thoroughness};
+use crate::update::KnownKeys;
 
 /// DescribeClusters reads what CloudHSM knows; it asks nobody.
 const CLOUDHSM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,8 +64,8 @@ pub struct Parts {
     pub aws_credentials: Option<AwsCredentials>,
     /// Where the daemon looks from, for reports.
     pub perspective: String,
-    /// SHA-256 of the configuration file, for the audit trail.
-    pub configuration_digest: Option<String>,
+    /// The configuration file, to be read anew when that is asked for; `None` means that it is not.
+    pub configuration: Option<PathBuf>,
     /// Ends the process right after this many journal writes: for tests of restarts.
     #[cfg(feature = "sandbox")]
     pub crash_after_journal_writes: Option<u64>,
@@ -83,6 +84,7 @@ pub struct App {
     enumerate_every: Duration,
     /// What the audit trail says of the start.
     started: String,
+    reloader: Reloader,
 }
 
 /// The KMS drop-in endpoint, ready to be served.
@@ -102,6 +104,9 @@ impl App {
     /// Opens what must be opened and puts the parts together. Nothing is probed, served or changed yet.
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
+        settings::fits(&config)?;
+        let in_force = config.clone();
+        let callers = settings::callers(&config);
         let Config {
             listen,
             http,
@@ -116,29 +121,12 @@ impl App {
             monitor,
             update,
             kms_credentials,
-            tokens,
-            client_certificates,
-            oidc,
+            sha256,
+            tokens: _,
+            client_certificates: _,
+            oidc: _,
+            reading: _,
         } = config;
-        if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
-            let (key_store, region) = (other.id.clone(), other.region.clone());
-            return Err(BuildError::OtherRegion { key_store, region, kms: kms.region });
-        }
-        if preflight.trust.is_lab() && !kms.observe_only && !kms.endpoint_url.as_deref().is_some_and(is_simulation) {
-            return Err(BuildError::LaboratoryGate);
-        }
-        let hasty = update.rotation.least_propagation < PROPAGATION;
-        if hasty && !kms.observe_only && !kms.endpoint_url.as_deref().is_some_and(is_simulation) {
-            return Err(BuildError::HastyRotation);
-        }
-        let is_simulated = |url: &Option<String>| url.as_deref().is_some_and(is_simulation);
-        let simulated_vpc = is_simulated(&vpc.ec2_endpoint_url) || is_simulated(&vpc.elbv2_endpoint_url);
-        if simulated_vpc && !kms.observe_only && !is_simulated(&kms.endpoint_url) {
-            return Err(BuildError::SimulatedVpc);
-        }
-        if is_simulated(&cloudhsm.endpoint_url) && !kms.observe_only && !is_simulated(&kms.endpoint_url) {
-            return Err(BuildError::SimulatedCloudHsm);
-        }
         let listening = |source| BuildError::Listen { address: listen.api, source };
         let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
@@ -182,18 +170,15 @@ impl App {
         let describer = CountedDescriber::new(Arc::clone(&aws) as Arc<dyn KeyStoreDescriber>, Arc::clone(&metrics));
         let writer = (!kms.observe_only)
             .then(|| Arc::new(CountedWriter::new(aws, Arc::clone(&metrics))) as Arc<dyn KeyStoreWriter>);
-        let by_store: BTreeMap<CustomKeyStoreId, String> =
-            key_stores.iter().map(|store| (store.id.clone(), store.credential.clone())).collect();
-        let configured = Arc::new(Credentials::new(&credentials, by_store));
-        let surroundings = Arc::new(surroundings(kms.region.clone(), &credentials, &preflight));
-        let prober = Prober::new(ProberSettings {
-            trust: preflight.trust.clone(),
-            client_certificate: None,
-            resolver: preflight.resolver.clone(),
-            egress: preflight.egress.clone(),
-            clock: Arc::clone(&parts.clock),
-            ids: Arc::clone(&ids),
-        })?;
+        let configured = Arc::new(Credentials::new(&credentials, &key_stores));
+        let surroundings = settings::surroundings(kms.region.clone(), &credentials, &preflight);
+        let surroundings = Arc::new(Current::new(surroundings));
+        let how_examined = Arc::new(Current::new(settings::examiner(&preflight, &key_stores)));
+        let policy = Arc::new(Current::new(settings::policy(&update, &key_stores)));
+        let callers = Arc::new(Current::new(callers));
+        let kms_credentials = Arc::new(Current::new(kms_credentials));
+        let tls = listen.tls.map(|config::ServerTls(tls)| Arc::new(Current::new(tls)));
+        let prober = settings::prober(&preflight, &parts.clock, &ids)?;
         let engine =
             Arc::new(Preflight::new(prober, Arc::clone(&parts.clock), Arc::clone(&ids), parts.perspective.clone()));
         let counted = Arc::clone(&metrics);
@@ -203,17 +188,13 @@ impl App {
             reader: Arc::clone(&reader),
             permissions,
             enumerator: Arc::clone(&enumerator),
-            key_tests: key_stores.iter().map(|store| (store.id.clone(), key_tests(store))).collect(),
+            settings: Arc::clone(&how_examined),
             canaries: Some(Arc::clone(&canaries)),
             vpc: vpc.clone(),
             clusters,
             security_groups,
             clock: Arc::clone(&parts.clock),
-            samples: preflight.samples,
-            addresses: preflight.addresses,
-            refusals: key_stores.iter().filter(|store| store.refusals).map(|store| store.id.clone()).collect(),
             concurrency: preflight.concurrency,
-            timeout: preflight.timeout,
             observer: Arc::new(move |report| counted.preflighted(report.verdict())),
             keeper: Some(ReportKeeper {
                 trail: Arc::clone(&trail),
@@ -228,10 +209,10 @@ impl App {
             writer,
             verifier: Arc::clone(&examiner) as Arc<dyn crate::driver::Verifier>,
             credentials: Arc::clone(&configured) as Arc<dyn crate::driver::ConfiguredCredentials>,
-            judging: Arc::clone(&surroundings.judging),
+            judging: judging(&surroundings),
             clock: Arc::clone(&parts.clock),
             ids: Arc::clone(&ids),
-            policy: policy(&update, &key_stores),
+            policy: Arc::clone(&policy),
             pace: Pace { interval: update.poll_interval, ..Pace::default() },
             lease: LeaseTerms { holder: holder(), ttl: lease, call: kms.timeout },
             desk,
@@ -239,21 +220,13 @@ impl App {
         let counted = Arc::clone(&metrics);
         let monitor = Arc::new(Monitor::new(
             monitor::Parts {
-                preflight: engine,
+                preflight: Arc::clone(&engine),
                 surroundings: Arc::clone(&surroundings),
                 reader: Some(Arc::clone(&reader)),
                 vpc,
                 clock: Arc::clone(&parts.clock),
                 seed: parts.seed,
-                stores: key_stores
-                    .iter()
-                    .map(|store| WatchedStore {
-                        id: store.id.clone(),
-                        credential: Some(store.credential.clone()),
-                        settings: None,
-                        test_key: store.test_key.clone(),
-                    })
-                    .collect(),
+                stores: settings::watched(&key_stores),
                 canaries: Some(Canaries { keeper: canaries, every: monitor.canary_interval }),
                 observer: Arc::new(move |key_store, report| counted.probed(key_store, report)),
             },
@@ -291,7 +264,7 @@ impl App {
                 reader: Arc::clone(&reader),
                 describer: Arc::new(describer),
                 examiner: Arc::clone(&examiner),
-                credentials: kms_credentials,
+                credentials: Arc::clone(&kms_credentials),
                 region: kms.region.clone(),
                 clock: Arc::clone(&parts.clock),
                 metrics: Arc::clone(&metrics),
@@ -302,8 +275,30 @@ impl App {
                 draining: draining.clone(),
             }),
         });
-        let issuers = oidc.into_iter().map(|settings| Arc::new(Issuer::new(settings))).collect();
-        let callers = Callers { tokens, certificates: client_certificates, issuers };
+        let (reload, orders) = Reload::new(parts.clock.now());
+        let reload = Arc::new(reload);
+        let reloader = Reloader {
+            file: parts.configuration,
+            started: in_force.reading.clone(),
+            config: in_force,
+            reload: Arc::clone(&reload),
+            orders,
+            clock: Arc::clone(&parts.clock),
+            ids,
+            address,
+            callers: Arc::clone(&callers),
+            kms_credentials,
+            kms_is_open: kms_endpoint.is_some(),
+            tls: tls.clone(),
+            surroundings: Arc::clone(&surroundings),
+            examiner: how_examined,
+            policy,
+            credentials: configured,
+            preflight: engine,
+            monitor: Arc::clone(&monitor),
+            driver: driver.clone(),
+            notary: Arc::clone(&notary),
+        };
         let service = Arc::new(Service {
             notary,
             monitor: Arc::clone(&monitor),
@@ -314,10 +309,10 @@ impl App {
             metrics,
             past: api::PastUpdates::default(),
             clock: parts.clock,
-            open_metrics: address.ip().is_loopback() || callers.is_empty(),
+            open_metrics: address.ip().is_loopback(),
             callers,
+            reload,
             limits: Limits::new(http.principal_rate, http.stranger_rate),
-            outage_must_be_acknowledged: update.acknowledge_outage,
             bounds: Bounds {
                 body: http.body_limit,
                 request: http.request_timeout,
@@ -328,14 +323,8 @@ impl App {
             streams: Arc::new(Semaphore::new(http.connections / 4 + 1)),
             draining,
         });
-        let connections = Connections {
-            most: http.connections,
-            head: http.header_timeout,
-            tls: listen.tls.map(|config::ServerTls(tls)| tls),
-            grace: GRACE,
-        };
-        let digest = parts.configuration_digest.as_deref().unwrap_or("unknown");
-        let started = format!("version {}; SHA-256 of the configuration file: {digest}", env!("CARGO_PKG_VERSION"));
+        let connections = Connections { most: http.connections, head: http.header_timeout, tls, grace: GRACE };
+        let started = format!("version {}; SHA-256 of the configuration file: {sha256}", env!("CARGO_PKG_VERSION"));
         Ok(Self {
             listener,
             address,
@@ -347,6 +336,7 @@ impl App {
             enumerator,
             enumerate_every,
             started,
+            reloader,
         })
     }
 
@@ -358,6 +348,11 @@ impl App {
     /// Where the KMS drop-in endpoint listens, if it is open.
     pub fn kms_address(&self) -> Option<SocketAddr> {
         self.kms_endpoint.as_ref().map(|endpoint| endpoint.address)
+    }
+
+    /// Has the configuration read anew, while it runs.
+    pub fn reload(&self) -> Arc<Reload> {
+        Arc::clone(&self.service.reload)
     }
 
     /// Serves until `stop`, then drains. Returns when every task has ended.
@@ -381,6 +376,7 @@ impl App {
         let noting = CancellationToken::new();
         let until = noting.clone();
         let notary = tokio::spawn(async move { notary.run(until).await });
+        let reloader = tokio::spawn(self.reloader.run(stop.clone()));
         let draining = self.service.draining.clone();
         let ending = stop.clone();
         tokio::spawn(async move {
@@ -403,6 +399,7 @@ impl App {
         // A panic of the monitor has been told by the runtime already.
         let _ = monitor.await;
         let _ = enumerator.await;
+        let _ = reloader.await;
         noting.cancel();
         let _ = notary.await;
         ended.cancel();
@@ -427,39 +424,8 @@ fn known_keys(enumerator: &Arc<Enumerator>) -> KeyCounter {
     })
 }
 
-fn key_tests(store: &config::WatchedKeyStore) -> KeyTests {
-    KeyTests { test_key: store.test_key.clone(), every_key: store.prove_every_key }
-}
-
-fn surroundings(
-    region: Region,
-    credentials: &BTreeMap<String, config::NamedCredential>,
-    preflight: &config::PreflightSettings,
-) -> Surroundings {
-    let settings = preflight.clone();
-    let routes = preflight.routes.iter();
-    Surroundings {
-        region,
-        credentials: credentials.iter().map(|(name, held)| (name.clone(), held.credential.clone())).collect(),
-        routes: routes.map(|(host, to)| (host.clone(), to.iter().map(ToString::to_string).collect())).collect(),
-        capacity_allow: preflight.capacity_allow.clone(),
-        judging: Arc::new(move |key_store, now| settings.judging(key_store, now)),
-    }
-}
-
-fn policy(update: &config::UpdatePolicy, stores: &[config::WatchedKeyStore]) -> Policy {
-    Policy {
-        approval: update.approval,
-        approval_of: stores.iter().filter_map(|store| Some((store.id.clone(), store.approval?))).collect(),
-        windows: update.windows.clone(),
-        plan_valid_for: update.plan_expiry,
-        preflight_valid_for: update.preflight_expiry,
-        connect_xks: update.connect_wait,
-        connect_cloudhsm: update.connect_wait,
-        disconnect: update.disconnect_wait,
-        acknowledge_outage: update.acknowledge_outage,
-        rotation: update.rotation.clone(),
-        pause: update.poll_interval,
-        ..Policy::default()
-    }
+/// Waivers and promotions as they are current each time.
+fn judging(surroundings: &Arc<Current<Surroundings>>) -> Judging {
+    let surroundings = Arc::clone(surroundings);
+    Arc::new(move |key_store, now| (surroundings.get().judging)(key_store, now))
 }

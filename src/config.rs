@@ -15,6 +15,8 @@
 
 use std::path::Path;
 
+use crate::audit::document_hash;
+
 mod callers;
 mod fault;
 mod files;
@@ -23,6 +25,7 @@ mod keys;
 mod kms_credentials;
 mod quantity;
 mod raw;
+mod reading;
 mod resolve;
 mod schema;
 mod secret;
@@ -33,6 +36,7 @@ mod window;
 
 pub use fault::{Fault, Faults};
 pub(crate) use quantity::duration;
+pub use reading::{AT_START, Reading, at_start};
 pub(crate) use resolve::caller_name;
 pub use schema::schema;
 pub use secret::{Environment, SealingKey};
@@ -52,11 +56,16 @@ impl Config {
         let text = secret::bounded_file(path, MAX_FILE_BYTES)
             .and_then(|bytes| String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8".to_owned()));
         let text = text.map_err(|why| faults.add(None, "", why)).ok();
+        let sha256 = text.as_ref().map(|text| document_hash(text.as_bytes()).to_string()).unwrap_or_default();
         let root = text.and_then(|text| raw::read(&text, &mut faults));
+        if let Some(root) = &root {
+            root.tell(&mut faults.reading);
+        }
         let directory = path.parent().unwrap_or(Path::new(""));
         let resolver = resolve::Resolver { directory, environment, faults: &mut faults };
         let config = root.and_then(|root| resolver.config(root));
-        faults.finish(path, config)
+        let reading = std::mem::take(&mut faults.reading);
+        faults.finish(path, config.map(|config| Self { reading, sha256, ..config }))
     }
 }
 

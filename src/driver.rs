@@ -42,14 +42,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::connection::ConnectionRequest;
-pub use self::examiner::{ExamineError, Examiner, ExaminerParts, Extra, KeyTests, Observer, ReportKeeper};
+pub use self::examiner::{
+    ExamineError, Examiner, ExaminerParts, ExaminerSettings, Extra, KeyTests, Observer, ReportKeeper,
+};
 pub use self::lease::LeaseTerms;
 use crate::clock::{Clock, Timestamp};
+use crate::current::Current;
 use crate::id::{IdSource, UpdateId};
 use crate::journal::{Created, FreezeKeeper, Idempotency, Journal, JournalError, NewUpdate, OrderDesk, SecretPurpose};
 use crate::key_store::{
-    AccessKeyId, Change, Configuration, ConnectionState, CredentialRef, CredentialSource, CustomKeyStoreId, KeyStore,
-    KeyStorePassword, ProxyCredential,
+    AccessKeyId, Change, Configuration, ConnectionState, CredentialRef, CredentialSource, CustomKeyStoreId,
+    Fingerprint, KeyStore, KeyStorePassword, ProxyCredential,
 };
 use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
 use crate::preflight::Judging;
@@ -84,6 +87,10 @@ pub struct PreflightRequest {
 pub trait ConfiguredCredentials: Send + Sync {
     /// The credential of this name.
     fn by_name(&self, name: &str) -> Option<ProxyCredential>;
+
+    /// The credential that a plan means by this name: the one with this fingerprint, for as long as anybody here has it,
+    /// though the name may stand for another one by now. If nobody has it, whatever the name stands for.
+    fn planned(&self, name: &str, fingerprint: &Fingerprint) -> Option<ProxyCredential>;
 
     /// The name of a credential with this access key id that the configuration gives for the key store.
     fn name_of(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String>;
@@ -131,8 +138,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Identifiers.
     pub ids: Arc<IdSource>,
-    /// How updates are run.
-    pub policy: Policy,
+    /// How updates are planned and when they may begin; a plan keeps what held when it was made.
+    pub policy: Arc<Current<Policy>>,
     /// How often KMS is asked.
     pub pace: Pace,
     /// In whose name and for how long updates are leased.
@@ -357,7 +364,7 @@ impl Driver {
         }
         let (plan, secrets) = self.prepare(&request).await?;
         if let Disruption::Disconnect { because } = &plan.disruption
-            && self.0.parts.policy.acknowledge_outage
+            && self.0.parts.policy.get().acknowledge_outage
             && !plan.outage_acknowledged
         {
             return Err(SubmitError::OutageNotAcknowledged { because: because.join(", ") });
@@ -491,6 +498,11 @@ impl Driver {
         self.0.tasks.wait().await;
     }
 
+    /// Whether an update that disconnects must say that the outage is known.
+    pub fn outage_must_be_acknowledged(&self) -> bool {
+        self.0.parts.policy.get().acknowledge_outage
+    }
+
     /// Who has the key store, and since when.
     async fn locked(&self, update: UpdateId) -> SubmitError {
         let owner = self.get(update).await.ok().map(|record| {
@@ -582,7 +594,7 @@ impl Driver {
         let (id, by, former_password) = (UpdateId::new(ids, now), request.by.clone(), former_password.is_some());
         let keys = (self.0.parts.known_keys)(&request.key_store);
         let wanted = Wanted { id, change, options, former_credential, former_password, waivers, keys, by };
-        let plan = plan(&observed, wanted, policy, now).map_err(SubmitError::Plan)?;
+        let plan = plan(&observed, wanted, &policy.get(), now).map_err(SubmitError::Plan)?;
         Ok((plan, secrets))
     }
 }

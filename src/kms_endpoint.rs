@@ -52,6 +52,7 @@ use self::signature::Verifier;
 use self::witness::Witness;
 use crate::access::Permission;
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::driver::{Driver, Examiner};
 use crate::key_store::KmsException;
 use crate::kms::{KeyStoreDescriber, KeyStoreReader};
@@ -82,7 +83,7 @@ pub struct Parts {
     /// Pre-flights what needs no change.
     pub examiner: Arc<Examiner>,
     /// Whoever may call; nobody else.
-    pub credentials: Vec<KmsCredential>,
+    pub credentials: Arc<Current<Vec<KmsCredential>>>,
     /// The Region that requests must be signed for.
     pub region: crate::key_store::Region,
     /// Wall time.

@@ -17,13 +17,14 @@
 //!          journal/{codec,seal,sqlite}
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
 //! floor 1  xks <- check <- update <- audit, access  judgement: pure functions, no tokio, no I/O, no clock
-//! floor 0  key_store clock id chain                 vocabulary: newtypes, parse-only
+//! floor 0  key_store clock id chain current         vocabulary: newtypes, parse-only
 //! beside   sandbox                                  simulated peers on loopback (feature `sandbox`)
 //! ```
 
 // floor 0
 pub mod chain;
 pub mod clock;
+pub mod current;
 pub mod id;
 pub mod key_store;
 // floor 1

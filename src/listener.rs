@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 pub use limits::{Limits, Rate};
 
 use crate::access::ClientCertificate;
+use crate::current::Current;
 
 /// Who is at the other end of a connection, as an extension of its requests.
 #[derive(Clone, Debug)]
@@ -43,8 +44,8 @@ pub struct Connections {
     pub most: usize,
     /// For TLS and the head of a request, and for how long a peer may take nothing of an answer.
     pub head: Duration,
-    /// TLS; without it plain HTTP is spoken.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// TLS; without it plain HTTP is spoken. Whatever is current when a connection is taken holds for as long as it lives.
+    pub tls: Option<Arc<Current<ServerConfig>>>,
     /// How long requests may go on when it ends.
     pub grace: Duration,
 }
@@ -55,7 +56,6 @@ const LARGEST_HEAD: usize = 32 * 1024;
 /// Takes connections until `stop`, then lets requests end within the grace period; says whether all did.
 pub async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) -> bool {
     let places = Arc::new(Semaphore::new(connections.most.max(1)));
-    let acceptor = connections.tls.clone().map(TlsAcceptor::from);
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
@@ -73,8 +73,8 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
                 continue;
             }
         };
-        let (router, acceptor, stop, cut, head) =
-            (router.clone(), acceptor.clone(), stop.clone(), cut.clone(), connections.head);
+        let acceptor = connections.tls.as_ref().map(|tls| TlsAcceptor::from(tls.get()));
+        let (router, stop, cut, head) = (router.clone(), stop.clone(), cut.clone(), connections.head);
         tasks.spawn(async move {
             let _place = place;
             cut.run_until_cancelled(connection(stream, address, acceptor, router, head, stop)).await

@@ -20,7 +20,7 @@ use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
 
 pub use counted::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter};
 pub use encode::Exposition;
-pub use scene::{KeyCounts, OpenRotation, OpenUpdate, Scene};
+pub use scene::{ConfigurationStanding, KeyCounts, OpenRotation, OpenUpdate, Scene};
 
 use crate::check::{Report, Verdict};
 use crate::key_store::CustomKeyStoreId;
@@ -80,6 +80,7 @@ macro_rules! metrics {
 metrics! {
     BUILD_INFO = Gauge "build_info" ["version"] "Always 1; the label tells which build runs.";
     CONFIG_LAST_RELOAD_SUCCESSFUL = Gauge "config_last_reload_successful" [] "Whether the configuration was good when it was last read.";
+    CONFIG_LAST_RELOAD_SUCCESS = Gauge "config_last_reload_success_timestamp_seconds" [] "When a good configuration was last read.";
     PROBE_SUCCESS = Gauge "probe_success" ["key_store"] "Whether the verdict of the latest probe of the current settings was ready.";
     PROBE_DURATION = Gauge "probe_duration_seconds" ["key_store", "phase"] "Slowest time of each phase in the latest probe.";
     PROBE_SECONDS = Histogram "probe_seconds" ["key_store"] "Connect, TLS and request of each cold attempt, which KMS gives 0.25 seconds.";

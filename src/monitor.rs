@@ -24,6 +24,8 @@ mod history;
 mod patrol;
 mod service_watch;
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +44,7 @@ use service_watch::ServiceWatch;
 
 use crate::check::{AwsEvidence, Report};
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, XksConfiguration};
 use crate::kms::KeyStoreReader;
 use crate::preflight::{Candidate, Preflight, Surroundings, Thoroughness};
@@ -99,7 +102,7 @@ pub struct Parts {
     /// Runs the probes.
     pub preflight: Arc<Preflight>,
     /// Credentials and routes.
-    pub surroundings: Arc<Surroundings>,
+    pub surroundings: Arc<Current<Surroundings>>,
     /// Reads KMS, if that is allowed.
     pub reader: Option<Arc<dyn KeyStoreReader>>,
     /// Reads VPC endpoint services, if that is wanted.
@@ -108,7 +111,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Seeds phases and jitter.
     pub seed: u64,
-    /// What to probe.
+    /// What to probe at first; see [`Monitor::watch`].
     pub stores: Vec<WatchedStore>,
     /// Keeps canaries, if they are to be kept.
     pub canaries: Option<Canaries>,
@@ -119,6 +122,7 @@ pub struct Parts {
 /// Probes key stores until it is stopped.
 pub struct Monitor {
     parts: Parts,
+    watching: Current<Vec<WatchedStore>>,
     schedule: Schedule,
     board: Board,
     services: ServiceWatch,
@@ -137,7 +141,16 @@ impl Monitor {
     pub fn new(parts: Parts, schedule: Schedule) -> Self {
         let board = Board::new(parts.stores.iter().map(|store| store.id.clone()), schedule.history);
         let services = ServiceWatch::new(parts.vpc.clone());
-        Self { parts, schedule, board, services, described: watch::Sender::new(false), running: AtomicBool::new(false) }
+        let watching = Current::new(parts.stores.clone());
+        let (described, running) = (watch::Sender::new(false), AtomicBool::new(false));
+        Self { parts, watching, schedule, board, services, described, running }
+    }
+
+    /// Probes these key stores from now on, and no others. Those that were probed before keep their rhythm, and what is
+    /// known of them; a probe that is under way of one that is left out ends without a report.
+    pub fn watch(&self, stores: Vec<WatchedStore>) {
+        self.board.watch(&stores.iter().map(|store| store.id.clone()).collect());
+        self.watching.replace(stores);
     }
 
     /// What is known of every key store: the configured ones and those that KMS told of.
@@ -156,8 +169,8 @@ impl Monitor {
     }
 
     /// What is configured about a key store.
-    pub fn watched(&self, id: &CustomKeyStoreId) -> Option<&WatchedStore> {
-        self.parts.stores.iter().find(|store| store.id == *id)
+    pub fn watched(&self, id: &CustomKeyStoreId) -> Option<WatchedStore> {
+        self.watching.get().iter().find(|store| store.id == *id).cloned()
     }
 
     /// Probes until `stop`; every task has ended when this returns.
@@ -169,25 +182,59 @@ impl Monitor {
         let describer = self.clone();
         let until = stop.clone();
         tasks.spawn(async move { until.run_until_cancelled(describer.describe_for_ever()).await.unwrap_or(()) });
-        for store in self.parts.stores.clone() {
-            let monitor = self.clone();
-            let gate = gate.clone();
-            let rhythm = patrol::Rhythm::new(self.schedule.interval, self.schedule.jitter, StdRng::from_rng(&mut rng));
-            let until = stop.clone();
-            tasks.spawn(async move {
-                let patrol = Box::pin(async {
-                    monitor.first_description().await;
-                    patrol::patrol(rhythm, &gate, || Box::pin(monitor.probe(&store))).await;
-                });
-                until.run_until_cancelled(patrol).await.unwrap_or(());
+        let mut patrols: BTreeMap<CustomKeyStoreId, CancellationToken> = BTreeMap::new();
+        let mut watching = self.watching.follow();
+        while !stop.is_cancelled() {
+            let stores: BTreeSet<CustomKeyStoreId> =
+                watching.borrow_and_update().iter().map(|store| store.id.clone()).collect();
+            patrols.retain(|id, ends| {
+                let stays = stores.contains(id);
+                if !stays {
+                    ends.cancel();
+                }
+                stays
             });
-        }
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a task of the monitor failed, a fault of this program");
+            for id in stores {
+                let Entry::Vacant(place) = patrols.entry(id.clone()) else { continue };
+                let until = place.insert(stop.child_token()).clone();
+                let (interval, jitter) = (self.schedule.interval, self.schedule.jitter);
+                let rhythm = patrol::Rhythm::new(interval, jitter, StdRng::from_rng(&mut rng));
+                tasks.spawn(self.clone().patrol(id, rhythm, gate.clone(), until));
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // An error means that the sender is gone, and with it the monitor.
+                _ = watching.changed() => {}
+                Some(ended) = tasks.join_next() => told(ended),
             }
         }
+        while let Some(ended) = tasks.join_next().await {
+            told(ended);
+        }
         self.running.store(false, Ordering::Release);
+    }
+
+    /// Probes one key store in its rhythm.
+    async fn patrol(
+        self: Arc<Self>,
+        id: CustomKeyStoreId,
+        rhythm: patrol::Rhythm,
+        gate: Arc<Semaphore>,
+        until: CancellationToken,
+    ) {
+        let patrol = Box::pin(async {
+            self.first_description().await;
+            let act = || {
+                Box::pin(async {
+                    // What is configured about it may have changed since its last turn.
+                    if let Some(store) = self.watched(&id) {
+                        self.probe(&store).await;
+                    }
+                })
+            };
+            patrol::patrol(rhythm, &gate, act).await;
+        });
+        until.run_until_cancelled(patrol).await.unwrap_or(());
     }
 
     /// Whether [`Monitor::run`] is at work.
@@ -230,7 +277,7 @@ impl Monitor {
                 if let Some((_, kept)) = &kept {
                     candidate.keys.canaries.clone_from(kept);
                 }
-                let judging = (self.parts.surroundings.judging)(Some(&store.id), self.parts.clock.now());
+                let judging = (self.parts.surroundings.get().judging)(Some(&store.id), self.parts.clock.now());
                 let thoroughness = Thoroughness { judging, ..self.schedule.thoroughness.clone() };
                 let vpc = self.services.look(&store.id, &candidate).await;
                 let aws = AwsEvidence { vpc, ..AwsEvidence::default() };
@@ -266,7 +313,7 @@ impl Monitor {
                     |failure| format!("its settings are not known: {failure}"),
                 )
             })?;
-        let surroundings = &self.parts.surroundings;
+        let surroundings = self.parts.surroundings.get();
         let (_, credential) =
             surroundings.with_access_key_id(&settings.access_key_id, store.credential.as_deref()).ok_or_else(|| {
                 format!(
@@ -277,5 +324,11 @@ impl Monitor {
         let mut candidate = surroundings.candidate(settings, credential.clone().into(), "KmsHealthCheck");
         candidate.keys.test.clone_from(&store.test_key);
         Ok(candidate)
+    }
+}
+
+fn told(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task of the monitor failed, a fault of this program");
     }
 }

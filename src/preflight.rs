@@ -33,6 +33,7 @@ use crate::check::{
     AwsEvidence, CapacityEvidence, ClusterSubject, Evidence, JudgingPolicy, Problem, Report, Subject, judge,
 };
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::id::{IdSource, ReportId};
 use crate::journal::Canary;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, Region};
@@ -80,7 +81,7 @@ impl Default for Thoroughness {
 /// Runs pre-flights.
 #[derive(Debug)]
 pub struct Preflight {
-    prober: Prober,
+    prober: Current<Prober>,
     clock: Arc<dyn Clock>,
     ids: Arc<IdSource>,
     perspective: String,
@@ -89,20 +90,27 @@ pub struct Preflight {
 impl Preflight {
     /// `perspective` says where we look from, in the operator's words; it is in every report.
     pub fn new(prober: Prober, clock: Arc<dyn Clock>, ids: Arc<IdSource>, perspective: String) -> Self {
-        Self { prober, clock, ids, perspective }
+        Self { prober: Current::new(prober), clock, ids, perspective }
+    }
+
+    /// Probes with another prober from the next candidate on.
+    pub fn probe_with(&self, prober: Prober) {
+        self.prober.replace(prober);
     }
 
     /// Probes and judges one candidate. `aws` is what AWS told of it, as far as somebody asked. Takes at most a few
     /// seconds, as every network act has a deadline, and as long again as the load lasts that was asked for.
     pub async fn run(&self, candidate: &Candidate, aws: AwsEvidence, thoroughness: &Thoroughness) -> Report {
         let at = self.clock.now();
+        let prober = self.prober.get();
         let begun = tokio::time::Instant::now();
         // Boxed, because futures within futures add up.
-        let (mut evidence, addresses) = Box::pin(gather::gather(&self.prober, candidate, thoroughness, at)).await;
+        let (mut evidence, addresses) = Box::pin(gather::gather(&prober, candidate, thoroughness, at)).await;
         evidence.aws = aws;
         let mut report = self.report(evidence, begun, &thoroughness.judging);
         if let Some(load) = &thoroughness.load {
-            report.evidence.capacity = Some(Box::pin(self.put_under_load(candidate, addresses, &report, load)).await);
+            report.evidence.capacity =
+                Some(Box::pin(put_under_load(&prober, candidate, addresses, &report, load)).await);
             report.findings = judge(&report.evidence, &thoroughness.judging);
             report.took = begun.elapsed();
         }
@@ -119,7 +127,7 @@ impl Preflight {
         aws: AwsEvidence,
         judging: &JudgingPolicy,
     ) -> Report {
-        let subject = Subject::of_cluster(subject, region, self.prober.is_lab());
+        let subject = Subject::of_cluster(subject, region, self.prober.get().is_lab());
         let evidence = Evidence { aws, ..Evidence::new(self.clock.now(), subject) };
         let report = self.report(evidence, tokio::time::Instant::now(), judging);
         tell(&report);
@@ -138,20 +146,6 @@ impl Preflight {
         }
     }
 
-    /// Only a candidate that was found fit so far is put under load.
-    async fn put_under_load(
-        &self,
-        candidate: &Candidate,
-        addresses: Vec<Destination>,
-        report: &Report,
-        load: &Load,
-    ) -> CapacityEvidence {
-        if let Some(untold) = report.not_ready() {
-            return CapacityEvidence::NotReached { stopped_at: untold.check.stage };
-        }
-        capacity::put(&self.prober, candidate, addresses, load).await
-    }
-
     /// Makes a canary through a candidate that is in force and well; the problem says why there is none.
     pub async fn canary(
         &self,
@@ -159,8 +153,22 @@ impl Preflight {
         key_store: &CustomKeyStoreId,
         key: &ExternalKeyId,
     ) -> Result<Canary, Problem> {
-        keys::canary::make(&self.prober, candidate, key_store, key, self.clock.now()).await
+        keys::canary::make(&self.prober.get(), candidate, key_store, key, self.clock.now()).await
     }
+}
+
+/// Only a candidate that was found fit so far is put under load.
+async fn put_under_load(
+    prober: &Prober,
+    candidate: &Candidate,
+    addresses: Vec<Destination>,
+    report: &Report,
+    load: &Load,
+) -> CapacityEvidence {
+    if let Some(untold) = report.not_ready() {
+        return CapacityEvidence::NotReached { stopped_at: untold.check.stage };
+    }
+    capacity::put(prober, candidate, addresses, load).await
 }
 
 fn tell(report: &Report) {

@@ -35,17 +35,24 @@ pub(crate) struct Needs {
     pub(crate) on: On,
     /// Whether a token may come as the password of Basic authentication, too.
     password: bool,
+    /// Whether it is for everybody where metrics are.
+    open: bool,
 }
 
 impl Needs {
     pub(crate) const fn new(permission: Permission, on: On) -> Self {
-        Self { permission, on, password: false }
+        Self { permission, on, password: false, open: false }
     }
 
     /// For callers that can set no header, and put a token into their URL. Browsers send such passwords on their own,
     /// so it must not be possible to change anything by such a route.
     pub(crate) const fn or_password(self) -> Self {
         Self { password: true, ..self }
+    }
+
+    /// For everybody on a loopback address, and where nobody is asked who they are.
+    pub(crate) const fn or_open(self) -> Self {
+        Self { open: true, ..self }
     }
 }
 
@@ -117,6 +124,11 @@ pub(crate) struct Authorized {
 impl Admitted {
     /// Who it is.
     pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Who it is, to be looked for later.
+    pub(super) fn shared_principal(&self) -> &Arc<Principal> {
         &self.principal
     }
 
@@ -236,6 +248,10 @@ fn forbidden(service: &Service, principal: &Principal, refusal: &Forbidden) -> P
 /// Lets in whoever may do what the route needs. What comes of it is witnessed for the audit trail.
 async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Request, next: Next) -> Response {
     let service = Arc::clone(&guard.service);
+    let callers = service.callers.get();
+    if guard.needs.open && (service.open_metrics || callers.is_empty()) {
+        return next.run(request).await;
+    }
     let wanted = Wanted::by(&request);
     let peer = request.extensions().get::<Peer>();
     let certificate = peer.and_then(|peer| peer.certificate.clone());
@@ -245,7 +261,7 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
         Ok(Arc::clone(principal))
     } else {
         let now = service.clock.now();
-        service.callers.recognise(request.headers(), certificate.as_deref(), password, now).await
+        callers.recognise(request.headers(), certificate.as_deref(), password, now).await
     };
     let (principal, response) = match recognised {
         Ok(principal) => {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::access::{
-    CertificateRefused, ClientCertificate, KnownCertificate, KnownToken, Principal, TokenRefused, identify,
+    CertificateRefused, ClientCertificate, KnownCertificate, KnownToken, Method, Principal, TokenRefused, identify,
     identify_certificate,
 };
 use crate::clock::Timestamp;
@@ -34,6 +34,25 @@ impl Callers {
     pub fn is_empty(&self) -> bool {
         let Self { tokens, certificates, issuers } = self;
         tokens.is_empty() && certificates.is_empty() && issuers.is_empty()
+    }
+
+    /// Whether this is still somebody who is known here, by the same words as when they were let in under `then`. The
+    /// provider of an identity says nothing when it is withdrawn, so whoever came by one leaves when any of them changes.
+    pub(super) fn still_knows(&self, principal: &Arc<Principal>, then: &Self) -> bool {
+        let same = |known: &Arc<Principal>| Arc::ptr_eq(known, principal);
+        match principal.how {
+            Method::Token => self.tokens.iter().any(|token| same(&token.principal)),
+            Method::ClientCertificate => self.certificates.iter().any(|certificate| same(&certificate.principal)),
+            Method::Oidc => self.has_issuers_of(then),
+            Method::Loopback => self.is_empty(),
+            Method::KmsCredential => false,
+        }
+    }
+
+    /// Whether the identity providers are the very same.
+    pub(crate) fn has_issuers_of(&self, other: &Self) -> bool {
+        let pairs = self.issuers.iter().zip(&other.issuers);
+        self.issuers.len() == other.issuers.len() && pairs.into_iter().all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
     /// Who is calling. A token that is sent counts, and not the certificate of the connection: it was sent on purpose.
@@ -152,7 +171,7 @@ fn foreign_page(headers: &HeaderMap) -> Result<(), Unrecognised> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Grant, Method, Role, Scope, Token};
+    use crate::access::{Grant, Role, Scope, Token};
 
     fn known(name: &str, role: Role, bits: &[u8; 32], expires: Option<Timestamp>) -> KnownToken {
         let grants = vec![Grant { role, scope: Scope::All }];

@@ -49,8 +49,14 @@ pub(crate) async fn follow(
     })?;
     let events = service.driver.events(id, after).await.map_err(|error| order_refused(&OrderError::Journal(error)))?;
     let draining = service.draining.clone();
+    let withdrawn = withdrawn(&service, &admitted);
     let events = events
-        .take_until(async move { draining.cancelled().await })
+        .take_until(async move {
+            tokio::select! {
+                () = draining.cancelled() => {}
+                () = withdrawn => {}
+            }
+        })
         // An unreadable journal ends the stream; the client comes back with Last-Event-ID.
         .take_while(|recorded| {
             if let Err(error) = recorded {
@@ -64,6 +70,19 @@ pub(crate) async fn follow(
             Ok(event(&recorded))
         });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+/// Ends when whoever listens is no longer known: a stream may outlive what its caller was let in by.
+fn withdrawn(service: &Service, admitted: &Admitted) -> impl Future<Output = ()> + Send + use<> {
+    let (principal, then) = (Arc::clone(admitted.shared_principal()), service.callers.get());
+    let mut callers = service.callers.follow();
+    async move {
+        while callers.borrow_and_update().still_knows(&principal, &then) {
+            if callers.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 fn event(recorded: &Recorded) -> Event {

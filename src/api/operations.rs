@@ -70,9 +70,9 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
     let freezes = freezes.into_iter().map(|freeze| freeze.key_store).collect();
     let sightings = service.monitor.sightings();
     let key_counts = key_counts(&service, &sightings);
-    // A process whose configuration is bad does not start, and none is read again while it runs.
     let now = service.clock.now();
-    let in_force = |id: &CustomKeyStoreId| (service.surroundings.judging)(Some(id), now).waivers;
+    let surroundings = service.surroundings.get();
+    let in_force = |id: &CustomKeyStoreId| (surroundings.judging)(Some(id), now).waivers;
     let waivers = sightings.iter().filter(|sighting| sighting.watched);
     let waivers = waivers.flat_map(|s| in_force(&s.id).into_iter().map(|waiver| (s.id.clone(), waiver))).collect();
     let audit_entries = service.notary.trail().head().await.map(|head| head.sequence);
@@ -93,7 +93,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         freezes,
         waivers,
         key_counts,
-        configuration_good: true,
+        configuration: service.reload.standing(),
         audit_entries,
     };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());

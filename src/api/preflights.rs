@@ -131,11 +131,12 @@ pub(super) async fn planned(
     request: &UpdateRequest,
     extra: &Extra,
 ) -> Result<Arc<Report>, Problem> {
-    let named = |name: &str| service.surroundings.credentials.get(name).cloned();
+    let surroundings = service.surroundings.get();
+    let named = |name: &str| surroundings.credentials.get(name).cloned();
     let former_credential = request.former_credential.clone().or_else(|| {
         let xks = plan.expected.xks()?;
-        let preferred = service.monitor.watched(&plan.key_store).and_then(|store| store.credential.as_deref());
-        service.surroundings.with_access_key_id(&xks.access_key_id, preferred).map(|(_, found)| found.clone())
+        let preferred = service.monitor.watched(&plan.key_store).and_then(|store| store.credential);
+        surroundings.with_access_key_id(&xks.access_key_id, preferred.as_deref()).map(|(_, found)| found.clone())
     });
     let credential = match &request.credential {
         Some(GivenCredential::Inline(credential)) => Some(credential.clone()),
@@ -158,7 +159,8 @@ fn changes_nothing(service: &Service, asked: &Asked) -> bool {
         None => true,
         Some(GivenCredential::Inline(_)) => false,
         Some(GivenCredential::Configured(name)) => {
-            let named = service.surroundings.credentials.get(name).map(|credential| &credential.access_key_id);
+            let surroundings = service.surroundings.get();
+            let named = surroundings.credentials.get(name).map(|credential| &credential.access_key_id);
             // A name that is not configured is told by whoever looks for it.
             named.is_none() || named == present().as_ref()
         }
@@ -173,7 +175,8 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
         let detail = "KMS told of no key store of this id; see GET /v1/key-stores";
         Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail)
     })?;
-    let preferred = service.monitor.watched(id).and_then(|store| store.credential.as_deref());
+    let (watched, surroundings) = (service.monitor.watched(id), service.surroundings.get());
+    let preferred = watched.as_ref().and_then(|store| store.credential.as_deref());
     let Some(xks) = store.xks() else {
         return service.examiner.present_cluster(store, extra).await.map_err(|error| not_examined(&error));
     };
@@ -181,13 +184,13 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
         Some(GivenCredential::Inline(credential)) => credential.clone(),
         Some(GivenCredential::Configured(name)) => configured(service, name)?,
         None => {
-            let found = service.surroundings.with_access_key_id(&xks.access_key_id, preferred);
+            let found = surroundings.with_access_key_id(&xks.access_key_id, preferred);
             let access_key_id = xks.access_key_id.to_string();
             found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?.1.clone()
         }
     };
-    let mut candidate = service.surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
-    candidate.keys.test = service.monitor.watched(id).and_then(|store| store.test_key.clone());
+    let mut candidate = surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
+    candidate.keys.test = watched.and_then(|store| store.test_key);
     service.examiner.candidate(&candidate, Some(id), extra).await.map_err(|error| not_examined(&error))
 }
 
@@ -197,14 +200,15 @@ fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {
         FreeCredential::Configured(name) => OfferedCredential::from(configured(service, &name)?),
     };
     let endpoint = XksProxyUriEndpoint::parse(&free.endpoint);
+    let surroundings = service.surroundings.get();
     Ok(Candidate {
-        connect_to: endpoint.map(|endpoint| service.surroundings.connect_to(&endpoint)).unwrap_or_default(),
+        connect_to: endpoint.map(|endpoint| surroundings.connect_to(&endpoint)).unwrap_or_default(),
         endpoint: free.endpoint,
         path: free.path,
         connectivity: free.connectivity,
         vpc_endpoint_service: free.vpc_endpoint_service,
         vpc_endpoint_service_owner: free.vpc_endpoint_service_owner,
-        region: free.region.unwrap_or_else(|| service.surroundings.region.clone()),
+        region: free.region.unwrap_or_else(|| surroundings.region.clone()),
         credential,
         keys: CandidateKeys::default(),
         baseline: None,
@@ -213,7 +217,7 @@ fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {
 }
 
 fn configured(service: &Service, name: &str) -> Result<ProxyCredential, Problem> {
-    service.surroundings.credentials.get(name).cloned().ok_or_else(|| {
+    service.surroundings.get().credentials.get(name).cloned().ok_or_else(|| {
         let pointer = "/XksProxyAuthenticationCredential/Source".to_owned();
         Problem::invalid(vec![Fault { pointer, detail: "no credential is configured under this name".to_owned() }])
     })

@@ -17,7 +17,7 @@ use crate::key_store::CustomKeyStoreId;
 /// One fault of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Fault {
-    /// Where, as a JSON pointer (RFC 6901) into the body.
+    /// Where, as a JSON pointer (RFC 6901) into the body; of a configuration file the key.
     pub(crate) pointer: String,
     /// What is wrong there; never the value, which may be a secret.
     pub(crate) detail: String,
@@ -84,6 +84,13 @@ impl Problem {
         let plural = if count == 1 { "fault" } else { "faults" };
         let detail = format!("the body has {count} {plural}; each is named under errors");
         let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail);
+        problem.document.errors = errors;
+        problem
+    }
+
+    /// 422 with every fault of the configuration file.
+    pub(super) fn faulty_configuration(detail: String, errors: Vec<Fault>) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", detail);
         problem.document.errors = errors;
         problem
     }

@@ -279,7 +279,7 @@ pub(super) fn authorize(service: &Service, admitted: &Admitted, asked: &Asked) -
     }
     if let Some(GivenCredential::Configured(name)) = &asked.credential {
         let of_it = |id: &CustomKeyStoreId| {
-            service.monitor.watched(id).is_some_and(|store| store.credential.as_deref() == Some(name))
+            service.monitor.watched(id).is_some_and(|store| store.credential.as_ref() == Some(name))
         };
         let sightings = service.monitor.sightings();
         let mut owners = sightings.iter().map(|sighting| &sighting.id).filter(|id| of_it(id)).peekable();
@@ -343,7 +343,7 @@ pub(super) fn update_request(
 ) -> UpdateRequest {
     let mut options = asked.options.clone();
     // Where nobody has to say it, everybody has said it.
-    options.acknowledge_outage |= !service.outage_must_be_acknowledged;
+    options.acknowledge_outage |= !service.driver.outage_must_be_acknowledged();
     UpdateRequest {
         key_store: asked.key_store.clone(),
         change: asked.change.clone(),

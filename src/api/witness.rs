@@ -66,7 +66,9 @@ impl Wanted {
             | StatusCode::PRECONDITION_FAILED
             | StatusCode::LOCKED
             | StatusCode::TOO_MANY_REQUESTS => !reads,
-            StatusCode::UNPROCESSABLE_ENTITY => !reads && problem.reason() != "invalid_body",
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                !reads && !matches!(problem.reason(), "invalid_body" | "invalid_configuration")
+            }
             _ => false,
         };
         let by = principal.map(By::from);

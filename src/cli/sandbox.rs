@@ -77,13 +77,14 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
             session_token: None,
         }),
         perspective: "the sandbox".to_owned(),
-        configuration_digest: None,
+        configuration: Some(file),
         crash_after_journal_writes: None,
     };
-    let app = App::build(config, parts).await?;
+    let app = Box::pin(App::build(config, parts)).await?;
     let kms = app.kms_address().map(|address| client(&scenario, &address.to_string(), &credential)).unwrap_or_default();
     print(&story(&scenario, &directory, &app.address().to_string(), &token, &kms))?;
-    app.run(stop_on_signal()?).await?;
+    let stop = stop_on_signal(app.reload())?;
+    app.run(stop).await?;
     print("\nthe sandbox has ended\n")?;
     Ok(Exit::Done)
 }

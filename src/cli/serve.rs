@@ -1,6 +1,6 @@
 //! `xks-preflight serve`: the daemon.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,15 +9,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Usage, environment};
+use crate::api::{NotReloaded, Reload};
 use crate::app::{App, BuildError, Parts};
-use crate::audit::document_hash;
+use crate::audit::By;
 use crate::clock::SystemClock;
 use crate::config::Config;
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  xks-preflight --log-level info serve --config /etc/xks-preflight/config.toml\n\n\
-    SIGTERM and SIGINT drain: requests are answered, updates stop at a safe point and go on after the next start.")]
+    SIGTERM and SIGINT drain: requests are answered, updates stop at a safe point and go on after the next start.\n\
+    SIGHUP reads the configuration anew: all of it or, with a fault, nothing.")]
 pub struct Arguments {
     /// The configuration file; `xks-preflight config check FILE` tells all its faults.
     #[arg(long, env = "XKS_PREFLIGHT_CONFIG", value_name = "FILE")]
@@ -42,28 +44,25 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             seed: rand::random(),
             aws_credentials: None,
             perspective: arguments.perspective,
-            configuration_digest: digest(&arguments.config),
+            configuration: Some(arguments.config),
             #[cfg(feature = "sandbox")]
             crash_after_journal_writes: arguments.crash_after_journal_writes,
         };
-        let app = match App::build(config, parts).await {
+        let app = match Box::pin(App::build(config, parts)).await {
             Err(error @ (BuildError::OtherRegion { .. } | BuildError::LaboratoryGate | BuildError::HastyRotation)) => {
                 return Err(Usage(error.to_string()).into());
             }
             built => built?,
         };
-        app.run(stop_on_signal()?).await?;
+        let stop = stop_on_signal(app.reload())?;
+        app.run(stop).await?;
         Ok(Exit::Done)
     })
 }
 
-/// What `sha256sum` says of the file; it holds no secret.
-fn digest(file: &Path) -> Option<String> {
-    Some(document_hash(&std::fs::read(file).ok()?).to_string())
-}
-
-/// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once, for whoever cannot wait.
-pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+/// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once, for whoever cannot wait. SIGHUP has
+/// the configuration read anew.
+pub(super) fn stop_on_signal(reload: Arc<Reload>) -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
@@ -74,9 +73,14 @@ pub(super) fn stop_on_signal() -> anyhow::Result<CancellationToken> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
-                // By default it would end the process in the middle of whatever it does.
                 _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP changes nothing: a new configuration takes effect at a restart");
+                    let reload = Arc::clone(&reload);
+                    // What comes of it is told by whoever does it. One that waits already will read the same file.
+                    tokio::spawn(async move {
+                        if let Err(why @ (NotReloaded::Busy | NotReloaded::Nowhere)) = reload.order(By::daemon()).await {
+                            tracing::warn!(%why, "SIGHUP has no effect");
+                        }
+                    });
                     continue;
                 }
             }

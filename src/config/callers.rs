@@ -129,7 +129,7 @@ impl Resolver<'_> {
         let roots = match section.text("ca_file") {
             None => Some(public_roots()),
             Some(file) => {
-                let roots = files::roots(self.directory, &file);
+                let roots = files::roots(self.directory, &file, self.faults);
                 roots.map_err(|why| self.faults.add(file.line, &file.path, why)).ok()
             }
         };

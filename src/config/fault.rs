@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::reading::Reading;
+
 /// One mistake in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -59,9 +61,10 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// Where the readers put what they find wrong.
+/// Where the readers put what they find wrong, and digests of what they read.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
+    pub(super) reading: Reading,
     faults: Vec<Fault>,
     left_off: usize,
 }

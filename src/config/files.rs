@@ -7,6 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use zeroize::Zeroizing;
 
 use super::fault::Collector;
 use super::raw::Taken;
@@ -26,7 +27,7 @@ pub(super) fn trust(directory: &Path, files: &[Taken<String>], faults: &mut Coll
     let mut all = Vec::new();
     let mut trust = None;
     for file in files {
-        let read = bounded_file(&directory.join(&file.value), MAX_CERTIFICATE_BYTES).and_then(|pem| {
+        let read = public(directory, file, faults).and_then(|pem| {
             all.extend_from_slice(&pem);
             all.push(b'\n');
             // Each time all that came before: a fault is then told at the file that brought it.
@@ -48,7 +49,8 @@ pub(super) fn roots_or_public(
         public.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
         return Some(public);
     };
-    reported(file, roots(directory, file), faults)
+    let read = roots(directory, file, faults);
+    reported(file, read, faults)
 }
 
 /// The same roots, compared with the list in this file, if one is named.
@@ -59,8 +61,8 @@ pub(super) fn compared(
     faults: &mut Collector,
 ) -> Option<TrustRoots> {
     let Some(file) = file else { return Some(trust) };
-    let list = bounded_file(&directory.join(&file.value), MAX_CERTIFICATE_BYTES)
-        .and_then(|text| KmsTrustList::parse(&text).map_err(|error| error.to_string()));
+    let list =
+        public(directory, file, faults).and_then(|text| KmsTrustList::parse(&text).map_err(|error| error.to_string()));
     reported(file, list, faults).map(|list| trust.with_kms_list(list))
 }
 
@@ -72,16 +74,19 @@ pub(super) fn server_tls(
     client_ca: Option<&Taken<String>>,
     faults: &mut Collector,
 ) -> Option<ServerTls> {
-    let chain = reported(certificate, certificates(directory, certificate), faults);
-    let private = secret_file(&directory.join(&key.value))
-        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "holds no private key in PEM".to_owned()));
+    let chain = certificates(directory, certificate, faults);
+    let chain = reported(certificate, chain, faults);
+    let private = secret_file(&directory.join(&key.value)).and_then(|pem| {
+        faults.reading.add(&key.path, &pem);
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "holds no private key in PEM".to_owned())
+    });
     let private = reported(key, private, faults);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let clients = match client_ca {
         None => WebPkiClientVerifier::no_client_auth(),
         Some(file) => {
             // Who shows no certificate may still have a token.
-            let verifier = roots(directory, file).and_then(|roots| {
+            let verifier = roots(directory, file, faults).and_then(|roots| {
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                     .allow_unauthenticated()
                     .build()
@@ -99,16 +104,27 @@ pub(super) fn server_tls(
 }
 
 /// The authorities in a file.
-pub(super) fn roots(directory: &Path, file: &Taken<String>) -> Result<RootCertStore, String> {
+pub(super) fn roots(directory: &Path, file: &Taken<String>, faults: &mut Collector) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(directory, file)? {
+    for certificate in certificates(directory, file, faults)? {
         roots.add(certificate).map_err(|error| format!("holds a certificate that is no authority: {error}"))?;
     }
     Ok(roots)
 }
 
-fn certificates(directory: &Path, file: &Taken<String>) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = bounded_file(&directory.join(&file.value), MAX_CERTIFICATE_BYTES)?;
+/// The bytes of a file that holds no secret, noted for comparison.
+fn public(directory: &Path, file: &Taken<String>, faults: &mut Collector) -> Result<Zeroizing<Vec<u8>>, String> {
+    let bytes = bounded_file(&directory.join(&file.value), MAX_CERTIFICATE_BYTES)?;
+    faults.reading.add(&file.path, &bytes);
+    Ok(bytes)
+}
+
+fn certificates(
+    directory: &Path,
+    file: &Taken<String>,
+    faults: &mut Collector,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = public(directory, file, faults)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),

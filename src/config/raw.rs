@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Collector, found, showable};
 use super::keys::{Key, Presence, ROOT, SECRET, Shape};
 use super::quantity;
+use super::reading::Reading;
 
 /// A value of the shape that its key demands.
 pub(super) enum Value {
@@ -253,6 +254,23 @@ pub(super) struct Taken<T> {
 }
 
 impl Section {
+    /// Tells every value, for comparison with another reading.
+    pub(super) fn tell(&self, reading: &mut Reading) {
+        for (name, entry) in &self.entries {
+            let path = join(&self.path, name);
+            match &entry.value {
+                Value::Text(text) => reading.add(&path, text.as_bytes()),
+                Value::Flag(flag) => reading.add(&path, &[u8::from(*flag)]),
+                Value::Count(count) => reading.add(&path, &count.to_be_bytes()),
+                Value::Duration(duration) => reading.add(&path, &duration.as_nanos().to_be_bytes()),
+                Value::Texts(texts) => texts.iter().for_each(|(_, text)| reading.add(&path, text.as_bytes())),
+                Value::Section(section) => section.tell(reading),
+                Value::Sections(sections) => sections.iter().for_each(|section| section.tell(reading)),
+                Value::Named(sections) => sections.iter().for_each(|(_, section)| section.tell(reading)),
+            }
+        }
+    }
+
     /// Takes text and makes of it what `parse` makes; its error is the rule in words.
     pub(super) fn parse<T>(
         &mut self,

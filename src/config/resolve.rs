@@ -14,6 +14,7 @@ use super::fault::{Collector, found};
 use super::files;
 use super::quantity;
 use super::raw::{Section, Taken};
+use super::reading::Reading;
 use super::secret::{self, Environment};
 use super::settings::{
     AuditSettings, CloudHsmSettings, Config, HttpLimits, KmsSettings, Listen, MonitorSchedule, NamedCredential,
@@ -91,6 +92,8 @@ impl Resolver<'_> {
             tokens: tokens?,
             client_certificates: certificates?,
             oidc: oidc?,
+            reading: Reading::default(),
+            sha256: String::new(),
         })
     }
 
@@ -270,7 +273,10 @@ impl Resolver<'_> {
         let read = match (console_file, given_id, source) {
             (Some(file), false, None) => {
                 let bytes = secret::secret_file(&self.directory.join(&file.value));
-                let read = bytes.and_then(|bytes| ConsoleFile::parse(&bytes).map_err(|error| error.to_string()));
+                let read = bytes.and_then(|bytes| {
+                    self.faults.reading.add(&file.path, &bytes);
+                    ConsoleFile::parse(&bytes).map_err(|error| error.to_string())
+                });
                 let read = read.map_err(|why| self.faults.add(file.line, &file.path, why)).ok();
                 read.map(|read| (read.credential, Some(read.path)))
             }

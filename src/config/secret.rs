@@ -78,6 +78,9 @@ pub(super) fn resolve(
             None
         }
     };
+    if let Some(secret) = &secret {
+        faults.reading.add(&section.path, secret.as_bytes());
+    }
     section.finish(faults);
     secret
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::{RootCertStore, ServerConfig};
 
+use super::reading::Reading;
 use super::secret::SealingKey;
 use crate::access::{KnownCertificate, KnownToken};
 use crate::audit::SigningKey;
@@ -60,6 +61,10 @@ pub struct Config {
     pub client_certificates: Vec<KnownCertificate>,
     /// `[[oidc]]`: unique by issuer.
     pub oidc: Vec<IssuerSettings>,
+    /// Digests of every value, and of the files that are named, for comparison.
+    pub reading: Reading,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
 }
 
 /// `[listen]`.

@@ -64,7 +64,7 @@ impl Inner {
         let freezes = self.parts.freezes.freezes().await.inspect_err(|error| {
             tracing::error!(error = %Chain(error), "freezes cannot be read: nothing is begun");
         })?;
-        let opening = self.parts.policy.windows.opening(key_store, now);
+        let opening = self.parts.policy.get().windows.opening(key_store, now);
         Ok(Barriers { freeze: Freeze::longest(freezes, key_store, now), opening })
     }
 

@@ -98,6 +98,6 @@ impl Driver {
             keys: (self.0.parts.known_keys)(&observed.id),
             by,
         };
-        plan_connection(observed, wanted, to, policy, now).map_err(SubmitError::Plan)
+        plan_connection(observed, wanted, to, &policy.get(), now).map_err(SubmitError::Plan)
     }
 }

@@ -20,6 +20,7 @@ use crate::check::{
 };
 use crate::clock::Clock;
 use crate::cloudhsm::{ClusterError, ClusterReader, SecurityGroupReader};
+use crate::current::Current;
 use crate::enumeration::Enumerator;
 use crate::id::ReportId;
 use crate::journal::{AuditTrail, Canary, CanaryKeeper};
@@ -49,15 +50,15 @@ pub struct ExaminerParts {
     /// Probes and judges.
     pub preflight: Arc<Preflight>,
     /// Credentials, routes and waivers.
-    pub surroundings: Arc<Surroundings>,
+    pub surroundings: Arc<Current<Surroundings>>,
     /// Reads KMS.
     pub reader: Arc<dyn KeyStoreReader>,
     /// Tells what our own identity may do, if that is configured.
     pub permissions: Option<Arc<dyn PermissionReader>>,
     /// Finds the KMS keys of key stores.
     pub enumerator: Arc<Enumerator>,
-    /// Which keys may be used for test operations, by key store.
-    pub key_tests: BTreeMap<CustomKeyStoreId, KeyTests>,
+    /// How candidates are examined.
+    pub settings: Arc<Current<ExaminerSettings>>,
     /// Has the canaries of present settings, if any are kept.
     pub canaries: Option<Arc<dyn CanaryKeeper>>,
     /// Reads VPC endpoint services, if that is wanted.
@@ -68,20 +69,27 @@ pub struct ExaminerParts {
     pub security_groups: Option<Arc<dyn SecurityGroupReader>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// Examinations at once.
+    pub concurrency: usize,
+    /// Told of every finished examination.
+    pub observer: Observer,
+    /// Keeps the reports of updates, if that is wanted.
+    pub keeper: Option<ReportKeeper>,
+}
+
+/// How candidates are examined.
+#[derive(Clone, Debug)]
+pub struct ExaminerSettings {
+    /// Which keys may be used for test operations, by key store.
+    pub key_tests: BTreeMap<CustomKeyStoreId, KeyTests>,
     /// Cold samples of each address.
     pub samples: usize,
     /// The most addresses that are probed of one candidate.
     pub addresses: usize,
     /// The key stores whose proxies are also sent requests that they must refuse, whenever a plan is examined.
     pub refusals: BTreeSet<CustomKeyStoreId>,
-    /// Examinations at once.
-    pub concurrency: usize,
     /// The longest that one may take, its waiting included.
     pub timeout: Duration,
-    /// Told of every finished examination.
-    pub observer: Observer,
-    /// Keeps the reports of updates, if that is wanted.
-    pub keeper: Option<ReportKeeper>,
 }
 
 /// Keeps the reports of updates beside their events.
@@ -181,7 +189,7 @@ impl Examiner {
 
     /// The longest that an examination with these extras takes, its waiting included.
     pub fn limit(&self, extra: &Extra) -> Duration {
-        self.parts.timeout + extra.load.as_ref().map_or(Duration::ZERO, Load::longest)
+        self.parts.settings.get().timeout + extra.load.as_ref().map_or(Duration::ZERO, Load::longest)
     }
 
     /// The report with this id, if it is still kept.
@@ -202,7 +210,7 @@ impl Examiner {
         of: Option<&CustomKeyStoreId>,
         extra: &Extra,
     ) -> Result<Arc<Report>, ExamineError> {
-        let judging = (self.parts.surroundings.judging)(None, self.parts.clock.now());
+        let judging = (self.parts.surroundings.get().judging)(None, self.parts.clock.now());
         let aws = AwsEvidence { vpc: self.endpoint_service(candidate).await, ..AwsEvidence::default() };
         self.examine(candidate, of, aws, judging, extra).await
     }
@@ -213,7 +221,7 @@ impl Examiner {
             return Err(ExamineError::Unrecognized { key_store: store.id.clone() });
         };
         let subject = ClusterSubject { key_store: store.id.clone(), cluster: hsm.cluster.clone(), password: None };
-        let judging = (self.parts.surroundings.judging)(Some(&store.id), self.parts.clock.now());
+        let judging = (self.parts.surroundings.get().judging)(Some(&store.id), self.parts.clock.now());
         self.examine_cluster(subject, None, None, judging, extra).await
     }
 
@@ -249,9 +257,10 @@ impl Examiner {
         };
         let missing = || ExamineError::NoSecret { access_key_id: new.access_key_id.to_string() };
         let credential = credential.ok_or_else(missing)?;
-        let surroundings = &self.parts.surroundings;
+        let surroundings = self.parts.surroundings.get();
+        let settings = self.parts.settings.get();
         let mut candidate = surroundings.candidate(new, credential.into(), "UpdateCustomKeyStore");
-        if let Some(tests) = self.parts.key_tests.get(&plan.key_store) {
+        if let Some(tests) = settings.key_tests.get(&plan.key_store) {
             candidate.keys.test.clone_from(&tests.test_key);
             candidate.keys.prove_every_key = tests.every_key;
         }
@@ -272,20 +281,20 @@ impl Examiner {
         let (stores, permissions, enumeration, vpc) = tokio::join!(
             self.parts.reader.key_stores(),
             self.permissions(),
-            self.parts.enumerator.refreshed(&plan.key_store, AWS_WITHIN.min(self.parts.timeout)),
+            self.parts.enumerator.refreshed(&plan.key_store, AWS_WITHIN.min(settings.timeout)),
             self.endpoint_service(&candidate),
         );
         candidate.keys.enumeration = Some(enumeration);
         let control_plane = Some(control_plane(plan, round, stores));
         let aws = AwsEvidence { control_plane, vpc, permissions, ..AwsEvidence::default() };
-        let refusals = extra.refusals || (!round.is_look() && self.parts.refusals.contains(&plan.key_store));
+        let refusals = extra.refusals || (!round.is_look() && settings.refusals.contains(&plan.key_store));
         self.examine(&candidate, Some(&plan.key_store), aws, self.judging(plan), &Extra { refusals, ..extra.clone() })
             .await
     }
 
     /// How a report on a plan is judged.
     fn judging(&self, plan: &Plan) -> JudgingPolicy {
-        let mut judging = (self.parts.surroundings.judging)(Some(&plan.key_store), self.parts.clock.now());
+        let mut judging = (self.parts.surroundings.get().judging)(Some(&plan.key_store), self.parts.clock.now());
         // A waiver that the plan does not show was agreed to by nobody who agreed to the plan.
         judging.waivers.retain(|waiver| plan.waivers.contains(waiver));
         if plan.rotation.is_some() {
@@ -298,13 +307,13 @@ impl Examiner {
 
     /// What AWS tells of the candidate's VPC endpoint service; services of other Regions are out of our sight.
     async fn endpoint_service(&self, candidate: &Candidate) -> Option<VpcEvidence> {
-        let reader = self.parts.vpc.as_ref().filter(|_| candidate.region == self.parts.surroundings.region)?;
+        let reader = self.parts.vpc.as_ref().filter(|_| candidate.region == self.parts.surroundings.get().region)?;
         candidate.endpoint_service(reader.as_ref()).await
     }
 
     async fn permissions(&self) -> Option<Result<Permissions, Problem>> {
         let asked = self.parts.permissions.as_ref()?.permissions();
-        let answer = tokio::time::timeout(AWS_WITHIN.min(self.parts.timeout), asked).await;
+        let answer = tokio::time::timeout(AWS_WITHIN.min(self.parts.settings.get().timeout), asked).await;
         Some(answer.unwrap_or_else(|_| Err(Problem::own(ProblemKind::TimedOut, "IAM does not answer in time"))))
     }
 
@@ -325,14 +334,14 @@ impl Examiner {
             path: current.path.clone(),
             credential: credential.filter(|credential| credential.access_key_id == current.access_key_id)?,
             connectivity: Some(current.connectivity.kind()),
-            connect_to: self.parts.surroundings.connect_to(&current.endpoint),
+            connect_to: self.parts.surroundings.get().connect_to(&current.endpoint),
         })
     }
 
     /// Whether this candidate may be put under load now.
     fn begin_load(&self, candidate: &Candidate) -> Result<SemaphorePermit<'_>, ExamineError> {
         let host = candidate.endpoint.strip_prefix("https://").unwrap_or(&candidate.endpoint).to_ascii_lowercase();
-        if !self.parts.surroundings.capacity_allow.contains(&host) {
+        if !self.parts.surroundings.get().capacity_allow.contains(&host) {
             return Err(ExamineError::LoadNotAllowed);
         }
         self.loading.try_acquire().map_err(|_| ExamineError::Loading)
@@ -347,12 +356,13 @@ impl Examiner {
         extra: &Extra,
     ) -> Result<Arc<Report>, ExamineError> {
         let limit = self.limit(extra);
+        let settings = self.parts.settings.get();
         let _loading = extra.load.as_ref().map(|_| self.begin_load(candidate)).transpose()?;
         self.within(limit, of.cloned(), async {
             let thoroughness = Thoroughness {
-                cold: self.parts.samples,
-                warm: self.parts.samples,
-                addresses: self.parts.addresses,
+                cold: settings.samples,
+                warm: settings.samples,
+                addresses: settings.addresses,
                 load: extra.load.clone(),
                 refusals: extra.refusals,
                 // The rest of the time is for everything else.
@@ -379,7 +389,7 @@ impl Examiner {
         }
         let ids: BTreeSet<CloudHsmClusterId> = present.into_iter().chain([&subject.cluster]).cloned().collect();
         let of = Some(subject.key_store.clone());
-        self.within(self.parts.timeout, of, async {
+        self.within(self.parts.settings.get().timeout, of, async {
             let ids = Vec::from_iter(ids);
             let (clusters, permissions) = tokio::join!(self.parts.clusters.clusters(&ids), self.permissions());
             let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
@@ -390,7 +400,7 @@ impl Examiner {
             }
             let cloud_hsm = Some(told);
             let aws = AwsEvidence { control_plane, cloud_hsm, permissions, ..AwsEvidence::default() };
-            self.parts.preflight.cluster(subject, self.parts.surroundings.region.clone(), aws, &judging)
+            self.parts.preflight.cluster(subject, self.parts.surroundings.get().region.clone(), aws, &judging)
         })
         .await
     }

@@ -352,7 +352,7 @@ impl Life {
     ) -> Result<Option<ProxyCredential>, String> {
         let Some(reference) = reference else { return Ok(None) };
         let found = match &reference.source {
-            CredentialSource::Configured(name) => self.inner.parts.credentials.by_name(name),
+            CredentialSource::Configured(name) => self.inner.parts.credentials.planned(name, &reference.fingerprint),
             CredentialSource::Sealed => {
                 let kept = self.inner.parts.journal.secret(self.id, purpose).await;
                 let kept = kept.map_err(|error| Chain(&error).to_string())?;

@@ -17,22 +17,22 @@ use crate::listener::Peer;
 use crate::metrics::Denial;
 
 /// A request of somebody known for an operation that is served.
-pub(super) struct Call<'s> {
-    pub(super) caller: Caller<'s>,
+pub(super) struct Call {
+    pub(super) caller: Caller,
     pub(super) operation: Operation,
     pub(super) parameters: Map<String, Value>,
 }
 
 /// Whoever signed the request.
-pub(super) struct Caller<'s> {
-    pub(super) credential: &'s KmsCredential,
+pub(super) struct Caller {
+    pub(super) credential: KmsCredential,
     /// The number that the client gave its call.
     pub(super) invocation: Option<String>,
 }
 
 impl Service {
     /// Lets a request in, or says why not.
-    pub(super) async fn admit(&self, request: Request, witness: &mut Witness) -> Result<Call<'_>, Failure> {
+    pub(super) async fn admit(&self, request: Request, witness: &mut Witness) -> Result<Call, Failure> {
         let (head, body) = request.into_parts();
         if head.method != Method::POST || head.uri.path() != "/" {
             let unknown = Failure::new("UnknownOperationException", "Only POST / is served here.");
@@ -40,7 +40,7 @@ impl Service {
         }
         let body = Zeroizing::new(self.receive(body).await?.to_vec());
         let credential = self.verifier.verify(&head, &body, self.clock.now()).map_err(|failure| {
-            witness.claims(self.verifier.claimed(&head.headers).map(|known| &known.principal));
+            witness.claims(self.verifier.claimed(&head.headers).map(|known| known.principal).as_ref());
             self.stranger(head.extensions.get::<Peer>()).err().unwrap_or(failure)
         })?;
         witness.recognised(&credential.principal);

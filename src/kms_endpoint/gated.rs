@@ -26,7 +26,7 @@ impl Service {
     /// UpdateCustomKeyStore: answered when the new settings are verified, or why they are not in force.
     pub(super) async fn update(
         &self,
-        caller: &Caller<'_>,
+        caller: &Caller,
         parameters: Map<String, Value>,
         witness: &mut Witness,
     ) -> Result<Value, Failure> {
@@ -73,7 +73,7 @@ impl Service {
         &self,
         operation: Operation,
         to: ConnectionChange,
-        caller: &Caller<'_>,
+        caller: &Caller,
         parameters: Map<String, Value>,
         witness: &mut Witness,
     ) -> Result<Value, Failure> {
@@ -98,7 +98,7 @@ impl Service {
     /// is by name.
     async fn may_change(
         &self,
-        caller: &Caller<'_>,
+        caller: &Caller,
         id: &CustomKeyStoreId,
         renamed: Option<&CustomKeyStoreName>,
     ) -> Result<(), Failure> {
@@ -149,12 +149,12 @@ impl Service {
     async fn gated(
         &self,
         operation: Operation,
-        caller: &Caller<'_>,
+        caller: &Caller,
         digest: &str,
         submit: impl AsyncFnOnce(Idempotency) -> Result<Option<Submitted>, Failure>,
     ) -> Result<Option<Value>, Failure> {
         let invocation = caller.invocation.as_deref();
-        let record = match repeat::find(self, caller.credential, digest, invocation).await? {
+        let record = match repeat::find(self, &caller.credential, digest, invocation).await? {
             Same::Earlier(record) => *record,
             Same::New(idempotency) => match submit(idempotency).await? {
                 None => return Ok(None),
@@ -195,7 +195,7 @@ impl Service {
 }
 
 /// Tells whether two requests of a credential are the same one.
-fn digest(operation: Operation, caller: &Caller<'_>, parameters: &Map<String, Value>) -> String {
+fn digest(operation: Operation, caller: &Caller, parameters: &Map<String, Value>) -> String {
     // In the order of their names: what is sent in another order asks for the same.
     let mut sorted: Vec<(&String, &Value)> = parameters.iter().collect();
     sorted.sort_by_key(|(name, _)| *name);

@@ -5,6 +5,7 @@
 //! payloads, SigV4A and session tokens are forms that no client of these operations needs.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{constant_time, digest};
@@ -17,6 +18,7 @@ use time::macros::format_description;
 use super::KmsCredential;
 use super::failure::Failure;
 use crate::clock::Timestamp;
+use crate::current::Current;
 use crate::key_store::Region;
 use crate::metrics::Denial;
 
@@ -61,18 +63,21 @@ fn invalid(message: impl Into<String>) -> Failure {
 #[derive(Debug)]
 pub(super) struct Verifier {
     pub(super) region: Region,
-    pub(super) credentials: Vec<KmsCredential>,
+    pub(super) credentials: Arc<Current<Vec<KmsCredential>>>,
 }
 
 impl Verifier {
     /// Whose access key id a request has in it. That proves nothing.
-    pub(super) fn claimed(&self, headers: &HeaderMap) -> Option<&KmsCredential> {
-        let claimed = Authorization::parse(only(headers, "authorization")?).ok()?.access_key_id;
-        self.credentials.iter().find(|known| known.access_key_id.as_str() == claimed)
+    pub(super) fn claimed(&self, headers: &HeaderMap) -> Option<KmsCredential> {
+        self.known(Authorization::parse(only(headers, "authorization")?).ok()?.access_key_id)
+    }
+
+    fn known(&self, access_key_id: &str) -> Option<KmsCredential> {
+        self.credentials.get().iter().find(|known| known.access_key_id.as_str() == access_key_id).cloned()
     }
 
     /// Whose request this is, if its signature holds at this instant.
-    pub(super) fn verify(&self, head: &Parts, body: &[u8], now: Timestamp) -> Result<&KmsCredential, Failure> {
+    pub(super) fn verify(&self, head: &Parts, body: &[u8], now: Timestamp) -> Result<KmsCredential, Failure> {
         let query = Query::parse(head.uri.query().unwrap_or_default());
         plain_form(&head.headers, &query)?;
         let authorization = Authorization::parse(authorization(&head.headers)?)?;
@@ -91,10 +96,9 @@ impl Verifier {
         {
             return Err(invalid("The value of 'X-Amz-Content-Sha256' is not the SHA-256 of the body."));
         }
-        let known = self.credentials.iter().find(|known| known.access_key_id.as_str() == authorization.access_key_id);
         let unknown =
             || stranger("UnrecognizedClientException", "The security token included in the request is invalid.");
-        let credential = known.ok_or_else(unknown)?;
+        let credential = self.known(authorization.access_key_id).ok_or_else(unknown)?;
         let request = canonical_request(head, &query, &authorization, &payload)
             .ok_or_else(|| invalid("A header of 'SignedHeaders' is not in the request."))?;
         let to_sign = format!("{ALGORITHM}\n{stamp}\n{}\n{}", scope.join("/"), sha256(&request));

@@ -9,9 +9,9 @@ use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{
     AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
-    CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_SET, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN,
-    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE,
-    ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
+    CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_SET, DRIFT, EXTERNAL_KEY_MANAGER_STATE,
+    FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS,
+    PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::clock::Timestamp;
@@ -37,10 +37,19 @@ pub struct Scene {
     pub drifts: BTreeMap<CustomKeyStoreId, Timestamp>,
     /// How many KMS keys were found.
     pub key_counts: Vec<KeyCounts>,
-    /// Whether the configuration was good when it was last read.
-    pub configuration_good: bool,
+    /// How the configuration was when it was last read.
+    pub configuration: ConfigurationStanding,
     /// The number of the last line of the audit trail, if it could be read.
     pub audit_entries: Option<u64>,
+}
+
+/// How the configuration was when it was last read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigurationStanding {
+    /// Whether it was good; if not, the former one is in force.
+    pub good: bool,
+    /// When a good one was last read.
+    pub good_at: Timestamp,
 }
 
 /// An update that has not concluded.
@@ -83,7 +92,9 @@ impl Scene {
         let canvas = Canvas { registry: Registry::new() };
         canvas.gauge(&BUILD_INFO)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         let good = canvas.gauge(&CONFIG_LAST_RELOAD_SUCCESSFUL)?;
-        good.with_label_values(&[] as &[&str]).set(number(self.configuration_good));
+        good.with_label_values(&[] as &[&str]).set(number(self.configuration.good));
+        let good_at = canvas.gauge(&CONFIG_LAST_RELOAD_SUCCESS)?;
+        good_at.with_label_values(&[] as &[&str]).set(self.configuration.good_at.unix() as f64);
         let entries = canvas.gauge(&AUDIT_ENTRIES)?;
         if let Some(sequence) = self.audit_entries {
             entries.with_label_values(&[] as &[&str]).set(sequence as f64);

@@ -1,6 +1,6 @@
 //! What is known of each key store at this moment.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -118,6 +118,25 @@ impl Board {
     pub(super) fn new(watched: impl Iterator<Item = CustomKeyStoreId>, failures_kept: usize) -> Self {
         let sightings = watched.map(|id| (id.clone(), Arc::new(Sighting::unseen(id, true)))).collect();
         Self { contents: RwLock::new(Contents { sightings, describe_failure: None }), failures_kept }
+    }
+
+    /// Watches these key stores from now on, and no others; what is known of them stays. Of one that is no longer watched
+    /// only what KMS told stays: its reports would be taken for new ones.
+    pub(super) fn watch(&self, watched: &BTreeSet<CustomKeyStoreId>) {
+        let mut contents = self.write();
+        contents.sightings.retain(|id, sighting| watched.contains(id) || sighting.description.is_some());
+        for (id, sighting) in &mut contents.sightings {
+            if sighting.watched && !watched.contains(id) {
+                let Sighting { description, described_at, changed, .. } = sighting.as_ref().clone();
+                let left = Sighting::unseen(id.clone(), false);
+                *sighting = Arc::new(Sighting { description, described_at, changed, ..left });
+            }
+        }
+        for id in watched {
+            let sighting = contents.sightings.entry(id.clone());
+            let sighting = sighting.or_insert_with(|| Arc::new(Sighting::unseen(id.clone(), true)));
+            Arc::make_mut(sighting).watched = true;
+        }
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Sighting>> {
@@ -247,6 +266,20 @@ mod tests {
         assert_eq!(changed(), seen(2, 3));
         board.described(vec![], Timestamp::from_unix(5));
         assert_eq!(changed(), seen(4, 5));
+    }
+
+    #[test]
+    fn what_is_watched_changes_and_what_kms_told_stays() {
+        let board = Board::new([id("cks-a"), id("cks-b")].into_iter(), 5);
+        board.described(vec![store("cks-b"), store("cks-c")], Timestamp::from_unix(1));
+        board.not_probed(&id("cks-b"), "no credential".into());
+        board.watch(&BTreeSet::from([id("cks-c"), id("cks-d")]));
+        let seen =
+            |text: &str| board.get(&id(text)).map(|s| (s.watched, s.description.is_some(), s.not_probed.is_some()));
+        assert_eq!(seen("cks-a"), None, "KMS knows no such key store, and nobody watches it");
+        assert_eq!(seen("cks-b"), Some((false, true, false)));
+        assert_eq!(seen("cks-c"), Some((true, true, false)));
+        assert_eq!(seen("cks-d"), Some((true, false, false)));
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
             div.head {
                 h1 { "Key stores" }
                 p.muted {
-                    (rows.len()) " in " (service.surroundings.region.as_str())
+                    (rows.len()) " in " (service.surroundings.get().region.as_str())
                     @if let Some(at) = sightings.iter().filter_map(|s| s.described_at).max() {
                         ", read from KMS " (legible::instant(at, visitor.now))
                     }

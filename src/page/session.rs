@@ -22,9 +22,9 @@ use http_body_util::{BodyExt as _, Limited};
 use zeroize::Zeroizing;
 
 use crate::access::{Permission, Principal, TokenHash, identify_hash};
-use crate::api::Service;
 use crate::api::access::{Admitted, SignedIn};
 use crate::api::problem::Problem;
+use crate::api::{Callers, Service};
 use crate::clock::Timestamp;
 use crate::key_store::CustomKeyStoreId;
 use crate::listener::Peer;
@@ -45,8 +45,8 @@ type Digest = [u8; 32];
 pub(super) enum Proof {
     /// A token of the configuration, by its hash.
     Token(TokenHash),
-    /// A token of an identity provider, which was verified then.
-    Verified(Arc<Principal>),
+    /// A token of an identity provider, which was verified while these were known.
+    Verified(Arc<Principal>, Arc<Callers>),
 }
 
 struct Session {
@@ -117,13 +117,13 @@ impl Entrance {
     /// Whose session it is, as long as it and what it was begun with are good.
     fn principal(&self, headers: &HeaderMap) -> Option<Arc<Principal>> {
         let id = hash(cookie(headers, self.cookie_name())?);
-        let now = self.service.clock.now();
+        let (now, callers) = (self.service.clock.now(), self.service.callers.get());
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.get(&id)?;
         let principal = match &session.proof {
             _ if session.until <= now => None,
-            Proof::Token(hash) => identify_hash(&self.service.callers.tokens, hash, now).ok().cloned(),
-            Proof::Verified(principal) => Some(Arc::clone(principal)),
+            Proof::Token(hash) => identify_hash(&callers.tokens, hash, now).ok().cloned(),
+            Proof::Verified(principal, then) => callers.has_issuers_of(then).then(|| Arc::clone(principal)),
         };
         if principal.is_none() {
             sessions.remove(&id);
@@ -187,7 +187,7 @@ fn presents_nothing(entrance: &Entrance, request: &Request) -> bool {
     looks
         && !certificate
         && !request.headers().contains_key(header::AUTHORIZATION)
-        && !entrance.service.callers.is_empty()
+        && !entrance.service.callers.get().is_empty()
 }
 
 /// An order must come from a page of ours: browsers say where it comes from.

@@ -37,7 +37,7 @@ pub(super) async fn form(
     headers: HeaderMap,
 ) -> Response {
     let next = inside(next.as_deref());
-    if entrance.service().callers.is_empty() {
+    if entrance.service().callers.get().is_empty() {
         return Redirect::to(&next).into_response();
     }
     Html(page(theme(&headers), &next, None).into_string()).into_response()
@@ -113,7 +113,8 @@ pub(super) async fn enter(
     let principal = admitted.principal();
     let cookie = if principal.how == Method::Oidc {
         let until = verified_until.unwrap_or(now).min(now.plus(LONGEST_VERIFIED));
-        entrance.begin(Proof::Verified(Arc::new(principal.clone())), principal, until)
+        let callers = entrance.service().callers.get();
+        entrance.begin(Proof::Verified(Arc::new(principal.clone()), callers), principal, until)
     } else {
         entrance.begin(Proof::Token(hash), principal, now.plus(LONGEST))
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms bottom-up; rooms of one floor are listed together, those that may use each other in order.
 const FLOORS: &[&[&str]] = &[
-    &["key_store", "clock", "id", "chain"],
+    &["key_store", "clock", "id", "chain", "current"],
     &["xks", "access"],
     &["check"],
     &["update"],

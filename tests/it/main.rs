@@ -79,6 +79,8 @@ mod replicas;
 
 /// Requests that a proxy must refuse, and why it refuses one that it should not.
 mod refusals;
+/// The configuration read anew while the daemon runs.
+mod reload;
 /// Rotations of a proxy's credential through the real daemon, to their proof and to every other end.
 mod rotation;
 /// The sandbox command and its story.

@@ -6,7 +6,7 @@ mod browser;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::daemon::stage::{BOUND, Daemon, Stage, TOKEN};
+use crate::daemon::stage::{BOUND, Daemon, Stage, TOKEN, until};
 
 /// An answer with its head.
 struct Page {
@@ -119,5 +119,22 @@ async fn answers_forbid_browsers_everything_that_the_page_does_not_need() {
         assert_eq!(page.header("referrer-policy"), Some("same-origin"));
         assert!(!page.body.contains("style=") && !page.body.contains("onclick"), "{path}");
     }
+    daemon.terminate().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_at_once_when_its_token_is_no_longer_configured() {
+    let going = "xkspf_TestGoingDoNotLeak0123456789012345678901234";
+    let stage = Stage::new("page-reloaded").await;
+    let before = std::fs::read_to_string(stage.directory.join("config.toml")).unwrap();
+    stage.with_people(&[("going", going, "viewer")]);
+    let daemon = Daemon::start(&stage, None).await;
+    let (entered, other) = (sign_in(&daemon, going, "/").await, sign_in(&daemon, TOKEN, "/").await);
+    let sees = async |cookie: &str| ask(&daemon, "GET /", &[("Cookie", cookie)], &[]).await.status;
+    assert_eq!((sees(entered.session()).await, sees(other.session()).await), (200, 200));
+    std::fs::write(stage.directory.join("config.toml"), before).unwrap();
+    daemon.signal("-HUP").await;
+    until(BOUND, "the configuration is taken", || async { daemon.has_told("configuration is read anew") }).await;
+    assert_eq!((sees(entered.session()).await, sees(other.session()).await), (303, 200));
     daemon.terminate().await;
 }

@@ -17,6 +17,14 @@ fn metrics_table() -> String {
     table
 }
 
+fn at_start_table() -> String {
+    let mut table = String::from("| key, with all below it | because |\n|---|---|\n");
+    for (key, why) in xks_preflight::config::AT_START {
+        writeln!(table, "| `{key}` | {why} |").unwrap();
+    }
+    table
+}
+
 fn roles_table() -> String {
     let permissions = Permission::ALL.map(Permission::as_str);
     let mut table = format!("| role | {} |\n|---|{}\n", permissions.join(" | "), "---|".repeat(permissions.len()));
@@ -42,6 +50,7 @@ fn its_tables_are_those_of_the_code() {
     let fresh = with_block(&readme, "catalogue", &render::catalogue::markdown());
     let fresh = with_block(&fresh, "metrics", &metrics_table());
     let fresh = with_block(&fresh, "roles", &roles_table());
+    let fresh = with_block(&fresh, "at start", &at_start_table());
     let fresh = with_block(&fresh, "fault matrix", &crate::matrix::markdown());
     if std::env::var_os("UPDATE_README").is_some() {
         std::fs::write(&file, &fresh).unwrap();

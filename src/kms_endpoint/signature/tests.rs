@@ -30,7 +30,7 @@ fn verifier(expires: Option<Timestamp>) -> Verifier {
         expires,
         policy: CredentialPolicy { run_whole_sequence: false, prove_reconnect: true },
     };
-    Verifier { region: Region::parse("eu-central-1").unwrap(), credentials: vec![credential] }
+    Verifier { region: Region::parse("eu-central-1").unwrap(), credentials: Arc::new(Current::new(vec![credential])) }
 }
 
 /// What a client sends, before and after it is signed.

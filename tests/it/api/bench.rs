@@ -19,19 +19,20 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xks_preflight::access::{Grant, KnownToken, Method, Pattern, Principal, Role, Scope, Token};
-use xks_preflight::api::{Bounds, Callers, PastUpdates, Service, router};
+use xks_preflight::api::{Bounds, Callers, PastUpdates, Reload, Service, router};
 use xks_preflight::audit::SigningKey;
 use xks_preflight::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
 };
 use xks_preflight::check::{JudgingPolicy, Waiver};
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
-use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts, KeyTests};
+use xks_preflight::current::Current;
+use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts, ExaminerSettings, KeyTests};
 use xks_preflight::enumeration::{Enumerator, Pace};
 use xks_preflight::id::IdSource;
 use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
 use xks_preflight::key_store::{
-    AccessKeyId, CustomKeyStoreId, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region,
+    AccessKeyId, CustomKeyStoreId, ExternalKeyId, Fingerprint, ProxyCredential, RawSecretAccessKey, Region,
 };
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
 use xks_preflight::listener::{Connections, Limits, Rate, serve};
@@ -102,6 +103,10 @@ struct Named(ProxyCredential);
 impl ConfiguredCredentials for Named {
     fn by_name(&self, name: &str) -> Option<ProxyCredential> {
         (name == "main").then(|| self.0.clone())
+    }
+
+    fn planned(&self, name: &str, _: &Fingerprint) -> Option<ProxyCredential> {
+        self.by_name(name)
     }
 
     fn name_of(&self, _: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String> {
@@ -178,7 +183,7 @@ impl Bench {
             access_key_id: AccessKeyId::parse(KEY_ID).unwrap(),
             secret_access_key: RawSecretAccessKey::parse(SECRET).unwrap(),
         };
-        let surroundings = Arc::new(Surroundings {
+        let surroundings = Arc::new(Current::new(Surroundings {
             region: Region::parse("us-east-1").unwrap(),
             credentials: BTreeMap::from([("main".to_owned(), credential.clone())]),
             routes: BTreeMap::from([
@@ -187,7 +192,7 @@ impl Bench {
             ]),
             capacity_allow: ["candidate.example.com".to_owned()].into(),
             judging: Arc::new(|_, _| JudgingPolicy { promoted: Vec::new(), waivers: vec![waiver()] }),
-        });
+        }));
         let (viewer, operator) = (Token::from_random(&[1; 32]), Token::from_random(&[2; 32]));
         callers.tokens.extend(known_tokens());
         let parts = ServiceParts {
@@ -358,7 +363,7 @@ impl ServiceParts<'_> {
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     async fn service(
         self,
-        surroundings: Arc<Surroundings>,
+        surroundings: Arc<Current<Surroundings>>,
         callers: Callers,
         limits: Limits,
         bounds: Bounds,
@@ -372,7 +377,7 @@ impl ServiceParts<'_> {
             session_token: None,
         };
         let iam = AwsIam::new(AwsIamSettings {
-            region: surroundings.region.clone(),
+            region: surroundings.get().region.clone(),
             endpoint_url: Some(self.iam.endpoint_url()),
             of: ROLE.to_owned(),
             credentials: Some(credentials),
@@ -408,17 +413,19 @@ impl ServiceParts<'_> {
             reader: reader.clone(),
             permissions: Some(Arc::new(iam)),
             enumerator: enumerator.clone(),
-            key_tests: BTreeMap::from([(CustomKeyStoreId::parse(self.store).unwrap(), self.key_tests)]),
+            settings: Arc::new(Current::new(ExaminerSettings {
+                key_tests: BTreeMap::from([(CustomKeyStoreId::parse(self.store).unwrap(), self.key_tests)]),
+                samples: 2,
+                addresses: 16,
+                refusals: std::collections::BTreeSet::new(),
+                timeout: BOUND,
+            })),
             canaries: None,
             vpc: None,
             clusters: Arc::new(no_clusters(self.kms).await),
             security_groups: None,
             clock: clock.clone(),
-            samples: 2,
-            addresses: 16,
-            refusals: std::collections::BTreeSet::new(),
             concurrency: 4,
-            timeout: BOUND,
             observer: Arc::new(move |report| counting.preflighted(report.verdict())),
             keeper: Some(driver::ReportKeeper {
                 trail: Arc::new(journal.clone()),
@@ -434,10 +441,10 @@ impl ServiceParts<'_> {
             writer: Some(writer),
             verifier: examiner.clone(),
             credentials: Arc::new(Named(self.credential)),
-            judging: surroundings.judging.clone(),
+            judging: surroundings.get().judging.clone(),
             clock: clock.clone(),
             ids,
-            policy: self.policy,
+            policy: Arc::new(Current::new(self.policy)),
             pace: driver::Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
             lease: driver::LeaseTerms::default(),
             desk: None,
@@ -484,11 +491,11 @@ impl ServiceParts<'_> {
             surroundings,
             metrics,
             past: PastUpdates::default(),
+            reload: Arc::new(Reload::new(clock.now()).0),
             clock,
-            callers,
+            callers: Arc::new(Current::new(callers)),
             limits,
             open_metrics: false,
-            outage_must_be_acknowledged: true,
             bounds,
             requests: Semaphore::new(bounds.requests),
             streams: Arc::new(Semaphore::new(bounds.streams)),

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use xks_preflight::api::{Callers, router};
 use xks_preflight::clock::{Clock as _, SystemClock};
 use xks_preflight::config::Config;
+use xks_preflight::current::Current;
 use xks_preflight::journal::LinesWanted;
 use xks_preflight::listener::{Connections, Limits, Rate, serve};
 use xks_preflight::oidc::{Issuer, Pace};
@@ -167,7 +168,7 @@ async fn client_certificates_say_who_is_calling() {
     let bench = Bench::with_callers("callers-certificates", further, unlimited()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tls = config.listen.tls.map(|tls| tls.0);
+    let tls = config.listen.tls.map(|tls| Arc::new(Current::new(tls.0)));
     let connections = Connections { most: 16, head: BOUND, tls, grace: BOUND };
     let stop = CancellationToken::new();
     let until_stopped = tokio::spawn(serve(listener, router(bench.service.clone()), connections, stop.clone()));

@@ -11,14 +11,16 @@ use xks_preflight::aws::{
 };
 use xks_preflight::check::{JudgingPolicy, Report};
 use xks_preflight::clock::{Clock, SystemClock};
+use xks_preflight::current::Current;
 use xks_preflight::driver::{
-    ConfiguredCredentials, Driver, Examiner, ExaminerParts, Extra, LeaseTerms, Pace, Parts, UpdateRequest,
+    ConfiguredCredentials, Driver, Examiner, ExaminerParts, ExaminerSettings, Extra, LeaseTerms, Pace, Parts,
+    UpdateRequest,
 };
 use xks_preflight::enumeration::{self, Enumerator};
 use xks_preflight::id::{IdSource, ReportId};
 use xks_preflight::key_store::{
-    AccessKeyId, Change, CloudHsmClusterId, CustomKeyStoreId, CustomKeyStoreName, KeyStorePassword, ProxyCredential,
-    Region,
+    AccessKeyId, Change, CloudHsmClusterId, CustomKeyStoreId, CustomKeyStoreName, Fingerprint, KeyStorePassword,
+    ProxyCredential, Region,
 };
 use xks_preflight::preflight::{Preflight, Surroundings};
 use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
@@ -208,27 +210,29 @@ async fn driver(
     });
     let examiner = Arc::new(Examiner::new(ExaminerParts {
         permissions: Some(Arc::new(permissions)),
-        refusals: std::collections::BTreeSet::default(),
         vpc: None,
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),
-        surroundings: Arc::new(Surroundings {
+        surroundings: Arc::new(Current::new(Surroundings {
             region,
             credentials: BTreeMap::default(),
             routes: BTreeMap::default(),
             capacity_allow: BTreeSet::default(),
             judging: Arc::new(|_, _| JudgingPolicy::default()),
-        }),
+        })),
         reader: aws.clone(),
         enumerator: Arc::new(Enumerator::new(aws.clone(), clock.clone(), enumeration::Pace::default())),
-        key_tests: BTreeMap::new(),
+        settings: Arc::new(Current::new(ExaminerSettings {
+            key_tests: BTreeMap::new(),
+            samples: 1,
+            addresses: 1,
+            refusals: BTreeSet::default(),
+            timeout: BOUND,
+        })),
         canaries: None,
         clusters: Arc::new(clusters.await),
         security_groups: Some(Arc::new(security_groups)),
         clock: clock.clone(),
-        samples: 1,
-        addresses: 1,
         concurrency: 1,
-        timeout: BOUND,
         observer: Arc::new(|_| ()),
         keeper: None,
     }));
@@ -244,7 +248,7 @@ async fn driver(
         judging: Arc::new(|_, _| JudgingPolicy::default()),
         clock,
         ids,
-        policy: quick(),
+        policy: Arc::new(Current::new(quick())),
         pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
         lease: LeaseTerms::default(),
         desk: None,
@@ -264,6 +268,10 @@ pub(crate) fn to_name(name: &str) -> Change {
 struct Nobody;
 
 impl ConfiguredCredentials for Nobody {
+    fn planned(&self, _: &str, _: &Fingerprint) -> Option<ProxyCredential> {
+        None
+    }
+
     fn by_name(&self, _: &str) -> Option<ProxyCredential> {
         None
     }

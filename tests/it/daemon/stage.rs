@@ -155,6 +155,15 @@ impl Stage {
 
     /// With TLS on its listeners, under this name; the file of the authority.
     pub(crate) fn listening_with_tls(&self, name: &str) -> PathBuf {
+        let authority = self.with_listening_certificate(name);
+        let files = "tls_certificate_file = \"listen.pem\"\ntls_key_file = \"listen.key\"";
+        self.reconfigured("kms = \"127.0.0.1:0\"", &format!("kms = \"127.0.0.1:0\"\n{files}"));
+        authority
+    }
+
+    /// With another certificate of another authority in the files that the listeners have theirs from; the file of the
+    /// authority.
+    pub(crate) fn with_listening_certificate(&self, name: &str) -> PathBuf {
         let pki = Pki::new(wall_clock()()).unwrap();
         let issued = pki.issue(&pki.leaf([name])).unwrap();
         let authority = self.directory.join("listen-ca.pem");
@@ -162,13 +171,17 @@ impl Stage {
         std::fs::write(self.directory.join("listen.pem"), issued.chain_pem()).unwrap();
         private(&self.directory.join("listen.key"));
         std::fs::write(self.directory.join("listen.key"), issued.key_pem()).unwrap();
-        let files = "tls_certificate_file = \"listen.pem\"\ntls_key_file = \"listen.key\"";
-        self.reconfigured("kms = \"127.0.0.1:0\"", &format!("kms = \"127.0.0.1:0\"\n{files}"));
         authority
     }
 
+    /// With a file that holds a secret.
+    pub(crate) fn with_secret(&self, name: &str, secret: &str) {
+        private(&self.directory.join(name));
+        std::fs::write(self.directory.join(name), secret).unwrap();
+    }
+
     /// With other lines of the configuration in place of these.
-    fn reconfigured(&self, lines: &str, other: &str) {
+    pub(crate) fn reconfigured(&self, lines: &str, other: &str) {
         let file = self.directory.join("config.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         let changed = text.replace(lines, other);

@@ -12,13 +12,15 @@ use tempfile::TempDir;
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use xks_preflight::check::{Acceptance, CredentialsSeen, JudgingPolicy, Verdict};
 use xks_preflight::clock::{Clock, SystemClock};
+use xks_preflight::current::Current;
 use xks_preflight::driver::{
     ConfiguredCredentials, Driver, GivenCredential, LeaseTerms, Pace, Parts, PreflightRequest, UpdateRequest, Verifier,
 };
 use xks_preflight::id::{IdSource, ReportId, UpdateId};
 use xks_preflight::journal::{Journal, SealingKey, SqliteJournal, SqliteOptions};
 use xks_preflight::key_store::{
-    AccessKeyId, Change, CustomKeyStoreId, ProxyCredential, RawSecretAccessKey, Region, XksProxyUriEndpoint,
+    AccessKeyId, Change, CustomKeyStoreId, Fingerprint, ProxyCredential, RawSecretAccessKey, Region,
+    XksProxyUriEndpoint,
 };
 use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
 use xks_preflight::sandbox::pki::Pki;
@@ -99,6 +101,7 @@ impl Bench {
     }
 
     pub(crate) fn driver_with(&self, journal: Arc<dyn Journal>, verifier: &Arc<Says>, policy: Policy) -> Driver {
+        let policy = Arc::new(Current::new(policy));
         Driver::new(Parts { verifier: verifier.clone(), policy, ..self.parts(journal) })
     }
 
@@ -115,7 +118,7 @@ impl Bench {
             judging: Arc::new(|_, _| JudgingPolicy::default()),
             clock: Arc::new(SystemClock),
             ids: Arc::new(IdSource::from_entropy()),
-            policy: quick(),
+            policy: Arc::new(Current::new(quick())),
             pace: Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
             lease: LeaseTerms::default(),
             desk: None,
@@ -201,6 +204,10 @@ struct Named;
 impl ConfiguredCredentials for Named {
     fn by_name(&self, name: &str) -> Option<ProxyCredential> {
         (name == "former").then(|| credential(SECRET))
+    }
+
+    fn planned(&self, name: &str, _: &Fingerprint) -> Option<ProxyCredential> {
+        self.by_name(name)
     }
 
     fn name_of(&self, _: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String> {

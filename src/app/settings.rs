@@ -1,0 +1,127 @@
+//! What of a configuration may be replaced while the process runs, in the words of those who use it; and whether it fits
+//! where it is to be used.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::BuildError;
+use super::readers::is_simulation;
+use crate::api::Callers;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::driver::{ExaminerSettings, KeyTests};
+use crate::id::IdSource;
+use crate::key_store::Region;
+use crate::monitor::WatchedStore;
+use crate::oidc::{Issuer, IssuerSettings};
+use crate::preflight::Surroundings;
+use crate::probe::{Prober, ProberError, ProberSettings};
+use crate::update::{PROPAGATION, Policy};
+
+/// Whether the parts of a configuration go together with the AWS that it names.
+pub(super) fn fits(config: &Config) -> Result<(), BuildError> {
+    let Config { kms, vpc, cloudhsm, key_stores, preflight, update, .. } = config;
+    if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
+        let (key_store, region) = (other.id.clone(), other.region.clone());
+        return Err(BuildError::OtherRegion { key_store, region, kms: kms.region.clone() });
+    }
+    let is_simulated = |url: &Option<String>| url.as_deref().is_some_and(is_simulation);
+    if kms.observe_only || is_simulated(&kms.endpoint_url) {
+        return Ok(());
+    }
+    if preflight.trust.is_lab() {
+        return Err(BuildError::LaboratoryGate);
+    }
+    if update.rotation.least_propagation < PROPAGATION {
+        return Err(BuildError::HastyRotation);
+    }
+    if is_simulated(&vpc.ec2_endpoint_url) || is_simulated(&vpc.elbv2_endpoint_url) {
+        return Err(BuildError::SimulatedVpc);
+    }
+    if is_simulated(&cloudhsm.endpoint_url) {
+        return Err(BuildError::SimulatedCloudHsm);
+    }
+    Ok(())
+}
+
+pub(super) fn prober(
+    preflight: &config::PreflightSettings,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<IdSource>,
+) -> Result<Prober, ProberError> {
+    Prober::new(ProberSettings {
+        trust: preflight.trust.clone(),
+        client_certificate: None,
+        resolver: preflight.resolver.clone(),
+        egress: preflight.egress.clone(),
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+    })
+}
+
+pub(super) fn surroundings(
+    region: Region,
+    credentials: &BTreeMap<String, config::NamedCredential>,
+    preflight: &config::PreflightSettings,
+) -> Surroundings {
+    let settings = preflight.clone();
+    let routes = preflight.routes.iter();
+    Surroundings {
+        region,
+        credentials: credentials.iter().map(|(name, held)| (name.clone(), held.credential.clone())).collect(),
+        routes: routes.map(|(host, to)| (host.clone(), to.iter().map(ToString::to_string).collect())).collect(),
+        capacity_allow: preflight.capacity_allow.clone(),
+        judging: Arc::new(move |key_store, now| settings.judging(key_store, now)),
+    }
+}
+
+pub(super) fn examiner(preflight: &config::PreflightSettings, stores: &[config::WatchedKeyStore]) -> ExaminerSettings {
+    let tests = |store: &config::WatchedKeyStore| KeyTests {
+        test_key: store.test_key.clone(),
+        every_key: store.prove_every_key,
+    };
+    ExaminerSettings {
+        key_tests: stores.iter().map(|store| (store.id.clone(), tests(store))).collect(),
+        samples: preflight.samples,
+        addresses: preflight.addresses,
+        refusals: stores.iter().filter(|store| store.refusals).map(|store| store.id.clone()).collect(),
+        timeout: preflight.timeout,
+    }
+}
+
+pub(super) fn watched(stores: &[config::WatchedKeyStore]) -> Vec<WatchedStore> {
+    let watched = |store: &config::WatchedKeyStore| WatchedStore {
+        id: store.id.clone(),
+        credential: Some(store.credential.clone()),
+        settings: None,
+        test_key: store.test_key.clone(),
+    };
+    stores.iter().map(watched).collect()
+}
+
+pub(super) fn policy(update: &config::UpdatePolicy, stores: &[config::WatchedKeyStore]) -> Policy {
+    Policy {
+        approval: update.approval,
+        approval_of: stores.iter().filter_map(|store| Some((store.id.clone(), store.approval?))).collect(),
+        windows: update.windows.clone(),
+        plan_valid_for: update.plan_expiry,
+        preflight_valid_for: update.preflight_expiry,
+        connect_xks: update.connect_wait,
+        connect_cloudhsm: update.connect_wait,
+        disconnect: update.disconnect_wait,
+        acknowledge_outage: update.acknowledge_outage,
+        rotation: update.rotation.clone(),
+        pause: update.poll_interval,
+        ..Policy::default()
+    }
+}
+
+/// Who is known.
+pub(super) fn callers(config: &Config) -> Callers {
+    let new = |settings: &IssuerSettings| Arc::new(Issuer::new(settings.clone()));
+    Callers {
+        tokens: config.tokens.clone(),
+        certificates: config.client_certificates.clone(),
+        issuers: config.oidc.iter().map(new).collect(),
+    }
+}
