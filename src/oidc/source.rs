@@ -6,19 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::uri::Scheme;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Collected, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_util::task::AbortOnDropHandle;
+use http::{Method, StatusCode, header};
+use http_body_util::Full;
+use rustls::RootCertStore;
+use tokio::io::AsyncReadExt as _;
 
 use super::key_set::{InvalidKeySet, KeySet};
+use crate::peer::{CallError, Peer};
 
 /// The largest set of keys that is read, in bytes: a key has one or two KiB, with its certificates.
 const LARGEST: usize = 256 * 1024;
@@ -34,14 +28,7 @@ pub enum KeySource {
 
 /// An address of keys: https, or http on this machine.
 #[derive(Clone)]
-pub struct KeyUrl {
-    url: String,
-    host: String,
-    port: u16,
-    authority: String,
-    path: String,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-}
+pub struct KeyUrl(Peer);
 
 /// Text that is no address of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,12 +45,10 @@ pub(super) enum LoadError {
     Io(#[from] io::Error),
     #[error("is larger than {LARGEST} bytes")]
     TooLarge,
-    #[error("the connection broke")]
-    Http(#[from] hyper::Error),
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error("the answer is {0}; redirections are not followed")]
     Status(StatusCode),
-    #[error("the request cannot be made")]
-    Request(#[from] http::Error),
     #[error(transparent)]
     Keys(#[from] InvalidKeySet),
 }
@@ -89,73 +74,40 @@ impl KeySource {
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(url) => f.write_str(&url.url),
+            Self::Url(url) => url.fmt(f),
             Self::File(path) => write!(f, "{}", path.display()),
         }
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 impl KeyUrl {
     /// Reads an address. Certificates are trusted under these roots.
     pub fn parse(text: &str, roots: Arc<RootCertStore>) -> Result<Self, InvalidKeyUrl> {
-        let uri: Uri = text.parse().map_err(|_| InvalidKeyUrl)?;
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(InvalidKeyUrl)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-        let secure = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
-            Some(scheme) if *scheme == Scheme::HTTP && loopback => false,
-            _ => return Err(InvalidKeyUrl),
-        };
-        let tls = if secure {
-            let name = ServerName::try_from(host.clone()).map_err(|_| InvalidKeyUrl)?;
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let config = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(|_| InvalidKeyUrl)?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            Some((TlsConnector::from(Arc::new(config)), name))
-        } else {
-            None
-        };
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        Ok(Self { url: text.to_owned(), host, port, authority: authority.to_string(), path, tls })
+        Peer::parse(text, roots, None).map(Self).map_err(|_| InvalidKeyUrl)
     }
 
-    /// One connection for each fetch: they are minutes apart. Time is bounded by the caller.
+    /// Time is bounded by the caller.
     async fn fetch(&self) -> Result<Bytes, LoadError> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(tcp),
-            Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
-        };
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        let request = Request::get(&self.path)
-            .header(header::HOST, &self.authority)
-            .header(header::ACCEPT, "application/jwk-set+json, application/json")
-            .header(header::USER_AGENT, concat!("xks-preflight/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())?;
-        let response = sender.send_request(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(LoadError::Status(response.status()));
+        let request =
+            self.0.request(Method::GET, "").header(header::ACCEPT, "application/jwk-set+json, application/json");
+        let request = request.body(Full::default()).map_err(CallError::Request)?;
+        let answer = self.0.call(request, LARGEST).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(LoadError::Status(answer.status()));
         }
-        let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        body.map(Collected::to_bytes).map_err(|error| match error.downcast::<hyper::Error>() {
-            Ok(error) => LoadError::Http(*error),
-            Err(_) => LoadError::TooLarge,
-        })
+        Ok(answer.into_body())
+    }
+}
+
+impl fmt::Display for KeyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.url())
     }
 }
 
 impl fmt::Debug for KeyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
+        f.write_str(self.0.url())
     }
 }
 
