@@ -104,7 +104,7 @@ impl App {
     /// Opens what must be opened and puts the parts together. Nothing is probed, served or changed yet.
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
-        settings::fits(&config)?;
+        settings::fits(&config, &parts.perspective)?;
         let in_force = config.clone();
         let callers = settings::callers(&config);
         let Config {
@@ -118,6 +118,7 @@ impl App {
             credentials,
             key_stores,
             preflight,
+            perspectives,
             monitor,
             update,
             kms_credentials,
@@ -173,7 +174,7 @@ impl App {
         let configured = Arc::new(Credentials::new(&credentials, &key_stores));
         let surroundings = settings::surroundings(kms.region.clone(), &credentials, &preflight);
         let surroundings = Arc::new(Current::new(surroundings));
-        let how_examined = Arc::new(Current::new(settings::examiner(&preflight, &key_stores)));
+        let how_examined = Arc::new(Current::new(settings::examiner(&preflight, perspectives.as_ref(), &key_stores)));
         let policy = Arc::new(Current::new(settings::policy(&update, &key_stores)));
         let callers = Arc::new(Current::new(callers));
         let kms_credentials = Arc::new(Current::new(kms_credentials));

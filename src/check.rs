@@ -16,12 +16,13 @@ pub use evidence::vpc;
 pub use evidence::{
     Acceptance, AddressEvidence, Attempt, AwsEvidence, CapacityEvidence, Certificate, CloudHsmEvidence, Cluster,
     ClusterSettings, ClusterState, ClusterSubject, ControlPlane, CredentialsSeen, CurrentProxy, Deviation, Enumeration,
-    Evidence, ExchangeEvidence, FormerSettings, FormerTrial, Guess, Guessed, Hsm, KMS_PORT, KMS_TIME_LIMIT,
+    Evidence, ExchangeEvidence, Fleet, FormerSettings, FormerTrial, Guess, Guessed, Hsm, KMS_PORT, KMS_TIME_LIMIT,
     KeyEvidence, KeyFailure, KeyProofs, KeyTally, KeysAtAddress, KmsList, KmsListing, LARGEST_BODY, LoadEvidence,
-    LoadLatency, LoadOperation, LoadOutcome, LoadStop, OcspStaple, OfferEvidence, Permissions, ProbedSettings, Proving,
-    PublicKey, RECOMMENDED_ROUND_TRIP, RefusalEvidence, Resolution, SIMULATED_ACTIONS, Sample, SampleKind,
-    SecretEvidence, SecurityGroupRules, SignatureEvidence, Stop, StrangerTrial, Subject, SuiteEvidence, SuiteTrial,
-    TOLERATED_SKEW, TlsEvidence, Trial, Trust, VpcEvidence, certificate_name_covers, is_globally_routable,
+    LoadLatency, LoadOperation, LoadOutcome, LoadStop, OcspStaple, OfferEvidence, OtherPerspective, OtherPerspectives,
+    Permissions, PerspectiveEvidence, ProbedSettings, Proving, PublicKey, RECOMMENDED_ROUND_TRIP, RefusalEvidence,
+    Remark, RemoteReport, Resolution, SIMULATED_ACTIONS, Sample, SampleKind, SecretEvidence, SecurityGroupRules,
+    SignatureEvidence, Stop, StrangerTrial, Subject, SuiteEvidence, SuiteTrial, TOLERATED_SKEW, TlsEvidence, Trial,
+    Trust, View, VpcEvidence, certificate_name_covers, is_globally_routable,
 };
 pub use judge::judge;
 pub use latency::{Latency, Quantiles};

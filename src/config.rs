@@ -23,6 +23,7 @@ mod files;
 mod journal;
 mod keys;
 mod kms_credentials;
+mod perspectives;
 mod quantity;
 mod raw;
 mod reading;

@@ -30,13 +30,15 @@ pub use keys::KeyThoroughness;
 pub use surroundings::{Judging, Surroundings};
 
 use crate::check::{
-    AwsEvidence, CapacityEvidence, ClusterSubject, Evidence, JudgingPolicy, Problem, Report, Subject, judge,
+    AwsEvidence, CapacityEvidence, ClusterSubject, Evidence, JudgingPolicy, OtherPerspectives, PerspectiveEvidence,
+    Problem, Report, Subject, judge,
 };
 use crate::clock::Clock;
 use crate::current::Current;
 use crate::id::{IdSource, ReportId};
 use crate::journal::Canary;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, Region};
+use crate::perspective::Question;
 use crate::probe::{Destination, Prober};
 
 /// The addresses that are probed at most unless told otherwise; beyond it something is wrong with the name.
@@ -101,13 +103,42 @@ impl Preflight {
     /// Probes and judges one candidate. `aws` is what AWS told of it, as far as somebody asked. Takes at most a few
     /// seconds, as every network act has a deadline, and as long again as the load lasts that was asked for.
     pub async fn run(&self, candidate: &Candidate, aws: AwsEvidence, thoroughness: &Thoroughness) -> Report {
+        self.run_beside(candidate, aws, thoroughness, std::future::ready(None)).await
+    }
+
+    /// Where we look from.
+    pub fn perspective(&self) -> &str {
+        &self.perspective
+    }
+
+    /// What other perspectives are asked about this candidate; `None` if its values are not fit for the network.
+    pub fn question(&self, candidate: &Candidate) -> Option<Question> {
+        candidate.question(self.prober.get().is_lab())
+    }
+
+    /// As [`Preflight::run`], while others look from elsewhere: what they say is judged beside what is seen from here.
+    pub async fn run_beside(
+        &self,
+        candidate: &Candidate,
+        aws: AwsEvidence,
+        thoroughness: &Thoroughness,
+        others: impl Future<Output = Option<OtherPerspectives>>,
+    ) -> Report {
         let at = self.clock.now();
         let prober = self.prober.get();
         let begun = tokio::time::Instant::now();
         // Boxed, because futures within futures add up.
-        let (mut evidence, addresses) = Box::pin(gather::gather(&prober, candidate, thoroughness, at)).await;
+        let gathered = Box::pin(gather::gather(&prober, candidate, thoroughness, at));
+        let ((mut evidence, addresses), others) = tokio::join!(gathered, others);
         evidence.aws = aws;
         let mut report = self.report(evidence, begun, &thoroughness.judging);
+        if let Some(others) = others {
+            let lab = |report: &crate::check::RemoteReport| report.lab;
+            report.evidence.subject.lab |= others.asked.iter().any(|other| other.answer.as_ref().is_ok_and(lab));
+            report.evidence.perspectives = Some(PerspectiveEvidence::beside(&report, others));
+            report.findings = judge(&report.evidence, &thoroughness.judging);
+            report.took = begun.elapsed();
+        }
         if let Some(load) = &thoroughness.load {
             report.evidence.capacity =
                 Some(Box::pin(put_under_load(&prober, candidate, addresses, &report, load)).await);

@@ -28,7 +28,7 @@ use crate::update::{Plan, Round};
 #[utoipa::path(
     post, path = "/v1/preflights", tag = "pre-flights", operation_id = "runPreflight",
     params(("CustomKeyStoreId" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "Of a console file that is posted as it is")),
-    request_body(content = PreflightBody, description = "KMS's own member names, as for POST /v1/updates; Region for free-standing settings; options.refusals sends requests that the proxy must refuse; options.capacity with rate (requests per second) and seconds puts load on a candidate that is ready, if preflight.capacity_allow names its host"),
+    request_body(content = PreflightBody, description = "KMS's own member names, as for POST /v1/updates; Region for free-standing settings; options.refusals sends requests that the proxy must refuse; options.perspectives, if false, asks no other perspective; options.capacity with rate (requests per second) and seconds puts load on a candidate that is ready, if preflight.capacity_allow names its host"),
     responses(
         (status = 200, description = "The report, schema xks-preflight/report/1, whatever its verdict", body = Object),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),

@@ -173,9 +173,13 @@ pub(super) fn preflight(
 fn extra(map: &mut Map<String, Value>, faults: &mut Vec<Fault>) -> Extra {
     let Some(options) = map.get_mut("options").and_then(Value::as_object_mut) else { return Extra::default() };
     let taken: Map<String, Value> =
-        ["capacity", "refusals"].into_iter().filter_map(|name| options.remove_entry(name)).collect();
+        ["capacity", "perspectives", "refusals"].into_iter().filter_map(|name| options.remove_entry(name)).collect();
     let mut body = Members::new(Map::from_iter([("options".to_owned(), Value::Object(taken))]), faults);
-    let extra = body.object("options", |options| Extra { load: load(options), refusals: options.flag("refusals") });
+    let extra = body.object("options", |options| {
+        // Without a word others are asked.
+        let alone = options.has("perspectives");
+        Extra { load: load(options), refusals: options.flag("refusals"), alone: !options.flag("perspectives") && alone }
+    });
     extra.unwrap_or_default()
 }
 

@@ -314,6 +314,8 @@ pub(super) struct PreflightOptions {
     former_password: Option<String>,
     /// Send requests that the proxy must refuse.
     refusals: Option<bool>,
+    /// False: no other perspective is asked.
+    perspectives: Option<bool>,
     /// Put load on a candidate that is ready, if preflight.capacity_allow names its host.
     capacity: Option<CapacityBody>,
 }
@@ -324,6 +326,8 @@ pub(super) struct PreflightOptions {
 pub(super) struct FreeOptions {
     /// Send requests that the proxy must refuse.
     refusals: Option<bool>,
+    /// False: no other perspective is asked.
+    perspectives: Option<bool>,
     /// Put load on a candidate that is ready, if preflight.capacity_allow names its host.
     capacity: Option<CapacityBody>,
 }

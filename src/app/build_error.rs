@@ -76,6 +76,15 @@ pub enum BuildError {
          kms.endpoint_url be a simulation on loopback, too"
     )]
     SimulatedCloudHsm,
+    /// A perspective that is this daemon itself.
+    #[error(
+        "perspectives names {name:?}, and so does this daemon call itself (--perspective): to look twice from one place is no \
+         second opinion"
+    )]
+    OwnPerspective {
+        /// The name.
+        name: String,
+    },
     /// Open updates cannot be read.
     #[error("cannot take up open updates")]
     Resume(#[source] OrderError),

@@ -87,7 +87,7 @@ impl Reloader {
         let loaded =
             loaded.map_err(|_| NotReloaded::Unfit("reading it failed, a fault of xks-preflight".to_owned()))?;
         let new = self.within_this_process(loaded?);
-        settings::fits(&new).map_err(|error| NotReloaded::Unfit(error.to_string()))?;
+        settings::fits(&new, self.preflight.perspective()).map_err(|error| NotReloaded::Unfit(error.to_string()))?;
         let prober = settings::prober(&new.preflight, &self.clock, &self.ids);
         let prober = prober.map_err(|error| NotReloaded::Unfit(Chain(&error).to_string()))?;
         let callers = self.callers(&new)?;
@@ -104,7 +104,7 @@ impl Reloader {
         self.preflight.probe_with(prober);
         let region = new.kms.region.clone();
         self.surroundings.replace(settings::surroundings(region, &new.credentials, &new.preflight));
-        self.examiner.replace(settings::examiner(&new.preflight, &new.key_stores));
+        self.examiner.replace(settings::examiner(&new.preflight, new.perspectives.as_ref(), &new.key_stores));
         self.policy.replace(settings::policy(&new.update, &new.key_stores));
         self.monitor.watch(settings::watched(&new.key_stores));
         self.config = new;

@@ -14,13 +14,19 @@ use crate::id::IdSource;
 use crate::key_store::Region;
 use crate::monitor::WatchedStore;
 use crate::oidc::{Issuer, IssuerSettings};
+use crate::perspective::Perspectives;
 use crate::preflight::Surroundings;
 use crate::probe::{Prober, ProberError, ProberSettings};
 use crate::update::{PROPAGATION, Policy};
 
 /// Whether the parts of a configuration go together with the AWS that it names.
-pub(super) fn fits(config: &Config) -> Result<(), BuildError> {
-    let Config { kms, vpc, cloudhsm, key_stores, preflight, update, .. } = config;
+///
+/// `perspective` is what this daemon calls itself.
+pub(super) fn fits(config: &Config, perspective: &str) -> Result<(), BuildError> {
+    let Config { kms, vpc, cloudhsm, key_stores, preflight, perspectives, update, .. } = config;
+    if perspectives.iter().flat_map(|named| &named.all).any(|other| other.name == perspective) {
+        return Err(BuildError::OwnPerspective { name: perspective.to_owned() });
+    }
     if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
         let (key_store, region) = (other.id.clone(), other.region.clone());
         return Err(BuildError::OtherRegion { key_store, region, kms: kms.region.clone() });
@@ -75,7 +81,11 @@ pub(super) fn surroundings(
     }
 }
 
-pub(super) fn examiner(preflight: &config::PreflightSettings, stores: &[config::WatchedKeyStore]) -> ExaminerSettings {
+pub(super) fn examiner(
+    preflight: &config::PreflightSettings,
+    perspectives: Option<&Perspectives>,
+    stores: &[config::WatchedKeyStore],
+) -> ExaminerSettings {
     let tests = |store: &config::WatchedKeyStore| KeyTests {
         test_key: store.test_key.clone(),
         every_key: store.prove_every_key,
@@ -85,6 +95,7 @@ pub(super) fn examiner(preflight: &config::PreflightSettings, stores: &[config::
         samples: preflight.samples,
         addresses: preflight.addresses,
         refusals: stores.iter().filter(|store| store.refusals).map(|store| store.id.clone()).collect(),
+        perspectives: perspectives.cloned(),
         timeout: preflight.timeout,
     }
 }

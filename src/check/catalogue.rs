@@ -9,6 +9,7 @@ mod input;
 mod key;
 mod kms;
 mod latency;
+mod perspective;
 mod sigv4;
 mod tcp;
 mod tls;
@@ -101,11 +102,13 @@ pub enum Stage {
     Vpc,
     /// The CloudHSM cluster.
     CloudHsm,
+    /// What is found from elsewhere.
+    Perspective,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Input,
         Self::Dns,
         Self::Tcp,
@@ -119,6 +122,7 @@ impl Stage {
         Self::Kms,
         Self::Vpc,
         Self::CloudHsm,
+        Self::Perspective,
     ];
 
     /// The word used in ids, reports and labels.
@@ -137,6 +141,7 @@ impl Stage {
             Self::Kms => "kms",
             Self::Vpc => "vpc",
             Self::CloudHsm => "cloudhsm",
+            Self::Perspective => "perspective",
         }
     }
 }
@@ -192,6 +197,7 @@ const CHAPTERS: &[&[Check]] = &[
     kms::CHECKS,
     vpc::CHECKS,
     cloudhsm::CHECKS,
+    perspective::CHECKS,
 ];
 
 #[cfg(test)]

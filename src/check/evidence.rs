@@ -6,6 +6,7 @@ mod cloudhsm;
 mod http1;
 mod key;
 mod permission;
+mod perspective;
 mod refusal;
 mod sigv4;
 mod tls;
@@ -25,6 +26,9 @@ pub use self::cloudhsm::{
 pub use self::http1::OfferEvidence;
 pub use self::key::{CurrentProxy, Enumeration, KeyEvidence, KeyFailure, KeyProofs, KeyTally, KeysAtAddress, Proving};
 pub use self::permission::{Permissions, SIMULATED_ACTIONS};
+pub use self::perspective::{
+    Fleet, OtherPerspective, OtherPerspectives, PerspectiveEvidence, Remark, RemoteReport, View,
+};
 pub use self::refusal::{Deviation, RefusalEvidence, Trial};
 pub use self::sigv4::{FormerSettings, FormerTrial, Guess, Guessed, SignatureEvidence, TOLERATED_SKEW};
 pub use self::tls::{
@@ -80,6 +84,8 @@ pub struct Evidence {
     pub capacity: Option<CapacityEvidence>,
     /// What AWS told.
     pub aws: AwsEvidence,
+    /// What other perspectives say, if they were asked.
+    pub perspectives: Option<PerspectiveEvidence>,
 }
 
 impl Evidence {
@@ -98,6 +104,7 @@ impl Evidence {
             keys: KeyEvidence::default(),
             capacity: None,
             aws: AwsEvidence::default(),
+            perspectives: None,
         }
     }
 

@@ -13,6 +13,7 @@ pub(super) mod input;
 pub(super) mod key;
 pub(super) mod kms;
 pub(super) mod latency;
+pub(super) mod perspective;
 mod refusal;
 pub(super) mod sigv4;
 pub(super) mod tcp;

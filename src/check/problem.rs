@@ -149,6 +149,10 @@ problem_kinds! {
     ProxyProtocol => "proxy_protocol", "the load balancer puts a header before the TLS handshake";
     SecurityGroup => "security_group", "a security group keeps KMS out";
     VpcDns => "vpc_dns", "DNS is switched off in the VPC";
+    // perspectives
+    Disagreement => "disagreement", "perspectives find different things of the same candidate";
+    TooFewPerspectives => "too_few_perspectives", "too few other perspectives gave an answer that counts";
+    Unanswered => "unanswered", "another perspective gave no answer that counts";
 }
 
 impl fmt::Display for ProblemKind {

@@ -83,6 +83,10 @@ impl Finding {
                     "Bring the current proxy back, give its credential, or let the monitor keep a canary while it is well; \
                      then ask again. This is no sign of other keys, only no proof of the same."
                 }
+                ProblemKind::TooFewPerspectives => {
+                    "Bring back the perspectives that are named, or accept by a lower preflight.quorum that fewer of them \
+                     look; then ask again. This says nothing of the candidate."
+                }
                 ProblemKind::AccessDenied => "Allow the identity used here the action that is named, and ask again.",
                 _ => "This says nothing of the candidate: mend on our side what is named, and ask again.",
             },

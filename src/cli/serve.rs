@@ -49,7 +49,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             crash_after_journal_writes: arguments.crash_after_journal_writes,
         };
         let app = match Box::pin(App::build(config, parts)).await {
-            Err(error @ (BuildError::OtherRegion { .. } | BuildError::LaboratoryGate | BuildError::HastyRotation)) => {
+            Err(
+                error @ (BuildError::OtherRegion { .. }
+                | BuildError::LaboratoryGate
+                | BuildError::HastyRotation
+                | BuildError::OwnPerspective { .. }),
+            ) => {
                 return Err(Usage(error.to_string()).into());
             }
             built => built?,

@@ -13,6 +13,7 @@ use super::fault::Collector;
 use super::raw::Taken;
 use super::secret::{bounded_file, secret_file};
 use super::settings::ServerTls;
+use crate::peer::Identity;
 use crate::probe::{KmsTrustList, TrustRoots};
 
 /// The largest file of certificates, in bytes: all public roots together have a quarter of it.
@@ -76,11 +77,7 @@ pub(super) fn server_tls(
 ) -> Option<ServerTls> {
     let chain = certificates(directory, certificate, faults);
     let chain = reported(certificate, chain, faults);
-    let private = secret_file(&directory.join(&key.value)).and_then(|pem| {
-        faults.reading.add(&key.path, &pem);
-        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "holds no private key in PEM".to_owned())
-    });
-    let private = reported(key, private, faults);
+    let private = private_key(directory, key, faults);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let clients = match client_ca {
         None => WebPkiClientVerifier::no_client_auth(),
@@ -101,6 +98,28 @@ pub(super) fn server_tls(
         .and_then(|builder| builder.with_client_cert_verifier(clients).with_single_cert(chain, private))
         .map_err(|error| format!("does not serve: {error}"));
     reported(key, built, faults).map(|config| ServerTls(Arc::new(config)))
+}
+
+/// A certificate to show to others, with its key.
+pub(super) fn identity(
+    directory: &Path,
+    certificate: &Taken<String>,
+    key: &Taken<String>,
+    faults: &mut Collector,
+) -> Option<Identity> {
+    let chain = certificates(directory, certificate, faults);
+    let chain = reported(certificate, chain, faults);
+    let key = private_key(directory, key, faults);
+    let (chain, key) = chain.zip(key)?;
+    Some(Identity { chain, key })
+}
+
+fn private_key(directory: &Path, key: &Taken<String>, faults: &mut Collector) -> Option<PrivateKeyDer<'static>> {
+    let private = secret_file(&directory.join(&key.value)).and_then(|pem| {
+        faults.reading.add(&key.path, &pem);
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "holds no private key in PEM".to_owned())
+    });
+    reported(key, private, faults)
 }
 
 /// The authorities in a file.

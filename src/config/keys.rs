@@ -7,6 +7,7 @@ use super::quantity;
 mod aws;
 mod callers;
 mod key_stores;
+mod perspectives;
 mod probing;
 mod record;
 mod serving;
@@ -130,6 +131,12 @@ pub(super) const ROOT: &[Key] = &[
         "the external key stores to watch and to gate",
     ),
     key("preflight", Shape::Section(probing::PREFLIGHT), Optional, "how a candidate is probed and judged"),
+    key(
+        "perspectives",
+        Shape::Sections(perspectives::PERSPECTIVE, 16),
+        Optional,
+        "other daemons that look at the same candidates from elsewhere",
+    ),
     key("monitor", Shape::Section(probing::MONITOR), Optional, "how often the key stores are probed"),
     key("update", Shape::Section(update::UPDATE), Optional, "what an update needs and how long it waits"),
     key("tokens", Shape::Sections(callers::TOKEN, 100), Optional, "who may call the API by a token"),

@@ -71,7 +71,11 @@ impl Resolver<'_> {
             root.sections("key_stores").and_then(|all| self.key_stores(all, names.as_ref(), region, approvers));
         let ids: Option<BTreeSet<CustomKeyStoreId>> =
             key_stores.as_ref().map(|stores| stores.iter().map(|store| store.id.clone()).collect());
-        let preflight = root.section("preflight").and_then(|section| self.preflight(section, ids.as_ref()));
+        let preflight = root.section("preflight");
+        let preflight_line = preflight.as_ref().and_then(|section| section.line);
+        let preflight = preflight.and_then(|section| self.preflight(section, ids.as_ref()));
+        let perspectives =
+            root.sections("perspectives").and_then(|all| self.perspectives(all, preflight.as_ref(), preflight_line));
         let monitor = root.section("monitor").and_then(|section| self.monitor(section));
         let update = root.section("update").and_then(|section| self.update(section, ids.as_ref(), approvers));
         root.finish(self.faults);
@@ -86,6 +90,7 @@ impl Resolver<'_> {
             credentials: credentials?,
             key_stores: key_stores?,
             preflight: preflight?,
+            perspectives: perspectives?,
             monitor: monitor?,
             update: update?,
             kms_credentials: kms_credentials?,
@@ -363,6 +368,7 @@ impl Resolver<'_> {
         let promote = section.texts("promote").and_then(|ids| waiver::promoted(ids, self.faults));
         let capacity_allow = section.texts("capacity_allow").and_then(|hosts| waiver::hosts(hosts, self.faults));
         let egress = waiver::egress(&mut section, self.faults);
+        let quorum = section.count("quorum");
         let routes = section.sections("routes").and_then(|all| waiver::routes(all, self.faults));
         let waivers = section.sections("waivers").and_then(|all| waiver::waivers(all, stores, self.faults));
         section.finish(self.faults);
@@ -376,6 +382,7 @@ impl Resolver<'_> {
             promote: promote?,
             capacity_allow: capacity_allow?,
             egress: egress?,
+            quorum,
             routes: routes?,
             waivers: waivers?,
         })

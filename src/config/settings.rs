@@ -22,6 +22,7 @@ use crate::key_store::{
 use crate::kms_endpoint::KmsCredential;
 use crate::listener::Rate;
 use crate::oidc::IssuerSettings;
+use crate::perspective::Perspectives;
 use crate::probe::{Egress, ResolverSettings, TrustRoots};
 use crate::update::{ApprovalRule, RotationPolicy, Windows};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub key_stores: Vec<WatchedKeyStore>,
     /// `[preflight]`: how a candidate is probed and judged.
     pub preflight: PreflightSettings,
+    /// `[[perspectives]]` with `quorum` of `[preflight]`; `None` without any.
+    pub perspectives: Option<Perspectives>,
     /// `[monitor]`: how often the key stores are probed.
     pub monitor: MonitorSchedule,
     /// `[update]`: what an update needs and how long it waits.
@@ -233,6 +236,8 @@ pub struct PreflightSettings {
     pub capacity_allow: BTreeSet<String>,
     /// `endpoint_hosts` and `vpc_networks`: which hosts may be probed, and where their names may lead.
     pub egress: Egress,
+    /// `quorum`: how many of the perspectives must agree; absent means all.
+    pub quorum: Option<usize>,
     /// `routes`: where to connect for a host, in place of what DNS says. Hosts are in lower case.
     pub routes: BTreeMap<String, Vec<SocketAddr>>,
     /// `waivers`, unique by check and key store.

@@ -15,8 +15,8 @@ use super::{PreflightRequest, Verifier};
 use crate::audit::Subject;
 use crate::chain::Chain;
 use crate::check::{
-    AwsEvidence, CloudHsmEvidence, ClusterSubject, ControlPlane, CurrentProxy, JudgingPolicy, Permissions, Problem,
-    ProblemKind, Report, VpcEvidence,
+    AwsEvidence, CloudHsmEvidence, ClusterSubject, ControlPlane, CurrentProxy, JudgingPolicy, OtherPerspectives,
+    Permissions, Problem, ProblemKind, Report, VpcEvidence,
 };
 use crate::clock::Clock;
 use crate::cloudhsm::{ClusterError, ClusterReader, SecurityGroupReader};
@@ -28,6 +28,7 @@ use crate::key_store::{
     CloudHsmClusterId, Configuration, CustomKeyStoreId, ExternalKeyId, KeyStore, ProxyCredential, XksConfiguration,
 };
 use crate::kms::{KeyStoreReader, KmsError, PermissionReader};
+use crate::perspective::Perspectives;
 use crate::preflight::{Baseline, Candidate, KeyThoroughness, Load, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
 use crate::vpc::VpcReader;
@@ -88,6 +89,8 @@ pub struct ExaminerSettings {
     pub addresses: usize,
     /// The key stores whose proxies are also sent requests that they must refuse, whenever a plan is examined.
     pub refusals: BTreeSet<CustomKeyStoreId>,
+    /// Who else looks at a candidate, if anybody does.
+    pub perspectives: Option<Perspectives>,
     /// The longest that one may take, its waiting included.
     pub timeout: Duration,
 }
@@ -128,12 +131,16 @@ pub struct Extra {
     pub load: Option<Load>,
     /// Requests that the proxy must refuse, even if its key store is not configured for them.
     pub refusals: bool,
+    /// That no other perspective is asked.
+    pub alone: bool,
 }
 
 /// Examines candidates.
 pub struct Examiner {
     parts: ExaminerParts,
     places: Semaphore,
+    /// For those that ask no other perspective: two daemons that ask each other must not wait for each other's places.
+    lone_places: Semaphore,
     /// One load at a time: two would be seen in each other's latency.
     loading: Semaphore,
     /// Newest first, each with the key store that it is about.
@@ -183,8 +190,9 @@ impl std::fmt::Debug for Examiner {
 impl Examiner {
     /// Ready to examine.
     pub fn new(parts: ExaminerParts) -> Self {
-        let places = Semaphore::new(parts.concurrency.max(1));
-        Self { parts, places, loading: Semaphore::new(1), reports: Mutex::new(VecDeque::new()) }
+        let places = || Semaphore::new(parts.concurrency.max(1));
+        let (places, lone_places) = (places(), places());
+        Self { parts, places, lone_places, loading: Semaphore::new(1), reports: Mutex::new(VecDeque::new()) }
     }
 
     /// The longest that an examination with these extras takes, its waiting included.
@@ -288,8 +296,10 @@ impl Examiner {
         let control_plane = Some(control_plane(plan, round, stores));
         let aws = AwsEvidence { control_plane, vpc, permissions, ..AwsEvidence::default() };
         let refusals = extra.refusals || (!round.is_look() && settings.refusals.contains(&plan.key_store));
-        self.examine(&candidate, Some(&plan.key_store), aws, self.judging(plan), &Extra { refusals, ..extra.clone() })
-            .await
+        // Once KMS has the settings, it has looked at them itself: that others are away takes no update back.
+        let alone = extra.alone || round.is_after_update();
+        let extra = Extra { refusals, alone, ..extra.clone() };
+        self.examine(&candidate, Some(&plan.key_store), aws, self.judging(plan), &extra).await
     }
 
     /// How a report on a plan is judged.
@@ -338,6 +348,13 @@ impl Examiner {
         })
     }
 
+    /// What the other perspectives say, if they are to be asked.
+    async fn others(&self, candidate: &Candidate, extra: &Extra) -> Option<OtherPerspectives> {
+        let settings = self.parts.settings.get();
+        let perspectives = settings.perspectives.as_ref().filter(|_| !extra.alone)?;
+        Some(perspectives.ask(self.parts.preflight.question(candidate).as_ref()).await)
+    }
+
     /// Whether this candidate may be put under load now.
     fn begin_load(&self, candidate: &Candidate) -> Result<SemaphorePermit<'_>, ExamineError> {
         let host = candidate.endpoint.strip_prefix("https://").unwrap_or(&candidate.endpoint).to_ascii_lowercase();
@@ -358,7 +375,8 @@ impl Examiner {
         let limit = self.limit(extra);
         let settings = self.parts.settings.get();
         let _loading = extra.load.as_ref().map(|_| self.begin_load(candidate)).transpose()?;
-        self.within(limit, of.cloned(), async {
+        let places = if extra.alone { &self.lone_places } else { &self.places };
+        self.within(limit, of.cloned(), places, async {
             let thoroughness = Thoroughness {
                 cold: settings.samples,
                 warm: settings.samples,
@@ -370,7 +388,8 @@ impl Examiner {
                 judging,
                 ..Thoroughness::default()
             };
-            Box::pin(self.parts.preflight.run(candidate, aws, &thoroughness)).await
+            let others = Box::pin(self.others(candidate, extra));
+            Box::pin(self.parts.preflight.run_beside(candidate, aws, &thoroughness, others)).await
         })
         .await
     }
@@ -389,7 +408,7 @@ impl Examiner {
         }
         let ids: BTreeSet<CloudHsmClusterId> = present.into_iter().chain([&subject.cluster]).cloned().collect();
         let of = Some(subject.key_store.clone());
-        self.within(self.parts.settings.get().timeout, of, async {
+        self.within(self.parts.settings.get().timeout, of, &self.places, async {
             let ids = Vec::from_iter(ids);
             let (clusters, permissions) = tokio::join!(self.parts.clusters.clusters(&ids), self.permissions());
             let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
@@ -410,11 +429,12 @@ impl Examiner {
         &self,
         limit: Duration,
         of: Option<CustomKeyStoreId>,
+        places: &Semaphore,
         examination: impl Future<Output = Report>,
     ) -> Result<Arc<Report>, ExamineError> {
         let examined = tokio::time::timeout(limit, async {
             // The semaphore is never closed.
-            let _place = self.places.acquire().await.ok();
+            let _place = places.acquire().await.ok();
             examination.await
         });
         let report = Arc::new(examined.await.map_err(|_| ExamineError::TimedOut { limit })?);

@@ -10,8 +10,8 @@ use super::{chart, legible};
 use crate::api::preflights::kept;
 use crate::api::problem::Problem;
 use crate::check::{
-    AddressEvidence, Certificate, Finding, Latency, Level, Outcome, Report, Resolution, Sample, TlsEvidence, Trust,
-    Verdict,
+    AddressEvidence, Certificate, Finding, Latency, Level, Outcome, Remark, Report, Resolution, Sample, TlsEvidence,
+    Trust, Verdict,
 };
 use crate::clock::Timestamp;
 use crate::key_store::{KmsException, KmsOutcome};
@@ -51,6 +51,7 @@ pub(super) fn whole(report: &Report, now: Timestamp) -> Markup {
     html! {
         (verdict(report, now))
         (findings(report))
+        (perspectives(report))
         (waterfall(report))
         (certificates(report, now))
         @if let Some(health) = json::health(report) { (key_managers(&health)) }
@@ -182,6 +183,48 @@ pub(super) fn in_kms_words(kms: &KmsOutcome) -> Markup {
             @if exceptions.is_empty() { "A" } @else { "; a" } " connect would end FAILED with " code { (code.as_str()) }
         }
         @match kms.retryable { Some(true) => "; retryable", Some(false) => "; not retryable", None => "" }
+    }
+}
+
+/// A row for each place that was looked from.
+fn perspectives(report: &Report) -> Markup {
+    let Some(told) = &report.evidence.perspectives else { return html! {} };
+    html! {
+        section.card aria-label="Perspectives" {
+            h2 { "Perspectives" span.count { (told.others.asked.len() + 1) } }
+            p.muted { (told.others.quorum) " of the others must find the same; one that finds it blocked blocks it." }
+            ul.managers {
+                li {
+                    (verdict_badge(told.own.verdict)) strong { (legible::line(&told.own.perspective)) }
+                    span.muted { "this daemon" (by(told.own.decisive.as_ref())) }
+                }
+                @for other in &told.others.asked {
+                    li {
+                        @match &other.answer {
+                            Ok(answer) => {
+                                (verdict_badge(answer.view.verdict)) strong { (legible::line(&other.name)) }
+                                span.muted { (legible::milliseconds(other.took)) (by(answer.view.decisive.as_ref())) }
+                                @if let Some(url) = json::report_url(other) {
+                                    a href=(url) rel="noopener noreferrer" { "its report" }
+                                }
+                            },
+                            Err(problem) => {
+                                (badge(Tone::Warn, "no answer")) strong { (legible::line(&other.name)) }
+                                span.muted { (legible::paragraph(&problem.detail)) }
+                            },
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn by(decisive: Option<&Remark>) -> Markup {
+    html! {
+        @if let Some(remark) = decisive {
+            ", by " code { (legible::line(&remark.check)) } ": " (legible::paragraph(&remark.detail))
+        }
     }
 }
 

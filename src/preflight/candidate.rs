@@ -8,6 +8,7 @@ use crate::key_store::{
     AccessKeyId, AccountId, ConnectivityKind, ExternalKeyId, ProxyCredential, RawSecretAccessKey, Region,
     VpcEndpointServiceName, XksProxyUriEndpoint, XksProxyUriPath,
 };
+use crate::perspective::Question;
 use crate::probe::Target;
 use crate::vpc::VpcReader;
 
@@ -145,6 +146,16 @@ impl Candidate {
             region: self.region.clone(),
             credential: self.credential.parse()?,
             kms_operation: self.kms_operation.clone(),
+        })
+    }
+
+    /// What other perspectives are asked about it; `None` as for the probe's target.
+    pub(super) fn question(&self, lab: bool) -> Option<Question> {
+        self.target()?;
+        Some(Question {
+            subject: self.subject(lab),
+            vpc_endpoint_service_owner: self.vpc_endpoint_service_owner.clone(),
+            secret: self.credential.secret.clone(),
         })
     }
 

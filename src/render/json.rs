@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::check::{
-    AddressEvidence, Attempt, CapacityEvidence, Certificate, Finding, KMS_TIME_LIMIT, Latency, Outcome, Quantiles,
-    Report, Resolution, Sample, SampleKind, StrangerTrial, TlsEvidence, Trust,
+    AddressEvidence, Attempt, CapacityEvidence, Certificate, Finding, KMS_TIME_LIMIT, Latency, OtherPerspective,
+    Outcome, Quantiles, Report, Resolution, Sample, SampleKind, StrangerTrial, TlsEvidence, Trust,
 };
 use crate::key_store::KmsOutcome;
 use crate::xks::HealthStatus;
@@ -32,6 +32,7 @@ pub fn report(report: &Report) -> Value {
             "warm": quantiles(&latency.warm),
             "limit_ms": KMS_TIME_LIMIT.as_millis(),
         },
+        "perspectives": perspectives(report),
         "capacity": report.evidence.capacity.as_ref().map(capacity),
         "health": health(report),
         "started_at": report.started_at(),
@@ -280,6 +281,36 @@ fn quantiles(quantiles: &Quantiles) -> Value {
         "max_ms": milliseconds(quantiles.max),
         "count": quantiles.count,
     })
+}
+
+/// What other perspectives say; empty if none was asked.
+fn perspectives(report: &Report) -> Vec<Value> {
+    let told = report.evidence.perspectives.as_ref();
+    let others = told.map(|told| told.others.asked.as_slice()).unwrap_or_default();
+    others.iter().map(perspective).collect()
+}
+
+fn perspective(other: &OtherPerspective) -> Value {
+    let report = other.answer.as_ref().ok();
+    let decisive = report.and_then(|report| report.view.decisive.as_ref());
+    let problem = other.answer.as_ref().err();
+    json!({
+        "perspective": other.name,
+        "address": other.url,
+        "verdict": report.map(|report| report.view.verdict),
+        "report": report.map(|report| report.id),
+        "report_url": report_url(other),
+        "lab": report.map(|report| report.lab),
+        "check": decisive.map(|remark| &remark.check),
+        "problem": decisive.map_or_else(|| problem.map(|problem| problem.kind.as_str()), |remark| remark.problem.as_deref()),
+        "detail": decisive.map(|remark| &remark.detail).or_else(|| problem.map(|problem| &problem.detail)),
+        "duration_ms": milliseconds(other.took),
+    })
+}
+
+/// Where a person finds another perspective's report.
+pub fn report_url(other: &OtherPerspective) -> Option<String> {
+    other.answer.as_ref().ok().map(|report| format!("{}/preflights/{}", other.url, report.id))
 }
 
 fn capacity(capacity: &CapacityEvidence) -> Value {

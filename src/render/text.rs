@@ -45,6 +45,7 @@ fn write_report(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Re
     write_verdict(out, report, paint)?;
     write_findings(out, report, paint)?;
     write_waterfalls(out, report, paint)?;
+    write_perspectives(out, report)?;
     write_load(out, report)?;
     write_footer(out, report)
 }
@@ -262,6 +263,26 @@ fn timing(attempt: &Attempt) -> String {
         let _ = write!(text, "; {} in stage {}", stop.problem.kind.meaning(), stop.stage);
     }
     text
+}
+
+/// A line for each perspective that was asked, and where its report is.
+fn write_perspectives(out: &mut String, report: &Report) -> std::fmt::Result {
+    let Some(told) = &report.evidence.perspectives else { return Ok(()) };
+    writeln!(out, "\nfrom elsewhere ({} must find the same)", told.others.quorum)?;
+    for other in &told.others.asked {
+        let said = match &other.answer {
+            Ok(answer) => match &answer.view.decisive {
+                Some(remark) => format!("{} by {}", answer.view.verdict, remark.check),
+                None => answer.view.verdict.to_string(),
+            },
+            Err(problem) => format!("no answer that counts: {}", problem.detail),
+        };
+        writeln!(out, "  {:<20} {}", other.name, wrapped(&said, 23))?;
+        if let Some(url) = json::report_url(other) {
+            writeln!(out, "  {:<20} {url}", "")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_load(out: &mut String, report: &Report) -> std::fmt::Result {

@@ -68,6 +68,9 @@ mod oidc;
 /// schemathesis against the daemon's own description.
 mod openapi;
 
+/// Other daemons that look at the same candidate: agreement, disagreement, silence, impostors.
+mod perspectives;
+
 /// PostgreSQL servers that the others use.
 mod postgres;
 

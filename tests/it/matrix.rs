@@ -35,6 +35,7 @@ mod latency;
 mod load;
 pub(crate) mod names;
 mod partial;
+mod perspectives;
 mod refusal;
 pub(crate) mod row;
 mod stage;
@@ -65,6 +66,7 @@ pub(crate) const CHAPTERS: &[(&str, &[Row])] = &[
     ("VPC endpoint service that AWS does not tell of", untold::ROWS),
     ("CloudHSM cluster", cloudhsm::ROWS),
     ("What KMS says of the key stores", control_plane::ROWS),
+    ("Perspectives, where other daemons are asked", perspectives::ROWS),
     ("Latency", latency::ROWS),
     ("Load, when it is asked for", load::ROWS),
     ("Sometimes, or at one of two addresses", partial::ROWS),

@@ -3,6 +3,7 @@
 mod capacity;
 mod cloudhsm;
 mod key;
+mod perspective;
 mod refusal;
 mod tls;
 mod vpc;
@@ -319,7 +320,15 @@ fn service() -> VpcEndpointServiceName {
 #[test]
 fn every_check_fails_and_passes_at_least_once() {
     let mut failing = BTreeSet::new();
-    let chapters = [capacity::SPOILS, cloudhsm::SPOILS, key::SPOILS, refusal::SPOILS, tls::SPOILS, vpc::SPOILS];
+    let chapters = [
+        capacity::SPOILS,
+        cloudhsm::SPOILS,
+        key::SPOILS,
+        perspective::SPOILS,
+        refusal::SPOILS,
+        tls::SPOILS,
+        vpc::SPOILS,
+    ];
     for (id, spoil) in SPOILS.iter().chain(chapters.into_iter().flatten()) {
         let mut evidence = good();
         spoil(&mut evidence);
@@ -337,10 +346,17 @@ fn every_check_fails_and_passes_at_least_once() {
     plane(&mut renamed).change.name = Some(CustomKeyStoreName::parse("fresh").unwrap());
     plane(&mut renamed).change.service_name = Some(service());
     renamed.aws.permissions = Some(Ok(permissions("allowed")));
-    let chapters =
-        [capacity::passing(), cloudhsm::passing(), key::passing(), refusal::passing(), tls::passing(), vpc::passing()]
-            .into_iter()
-            .flatten();
+    let chapters = [
+        capacity::passing(),
+        cloudhsm::passing(),
+        key::passing(),
+        perspective::passing(),
+        refusal::passing(),
+        tls::passing(),
+        vpc::passing(),
+    ]
+    .into_iter()
+    .flatten();
     for evidence in [good(), good_vpc(), several, refused, renamed].into_iter().chain(chapters) {
         let findings = judged(&evidence);
         passing.extend(findings.iter().filter(|f| matches!(f.outcome, Outcome::Passed(_))).map(|f| f.check.id));

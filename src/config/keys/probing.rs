@@ -45,6 +45,12 @@ pub(super) const PREFLIGHT: &[Key] = &[
         Default("[]"),
         "private IPv4 networks in which the names of VPC endpoints may be probed; none means that none are",
     ),
+    key(
+        "quorum",
+        Shape::Count(1, 16),
+        Optional,
+        "how many of the perspectives must find the same as this daemon; all of them, if it is not said",
+    ),
     key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),
 ];

@@ -74,6 +74,42 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\napproval = \"two\"\n[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[tokens]]\nname = \"a\"\nrole = \"admin\"\nsha256 = \"00000000000000000000000000000000000000000000000000000000000000aa\"",
         "line 6: key_stores[0].approval: needs two people who may approve, and 1 of [[tokens]], [[client_certificates]] and [[oidc]] may: give the role approver (xks-preflight token new --role approver), or no update can begin",
     ),
+    (
+        "[preflight]\nquorum = 1",
+        "line 3: preflight.quorum: must be at most the number of [[perspectives]], which is 0: more can never agree",
+    ),
+    (
+        "[preflight]\nquorum = 2\n[[perspectives]]\nname = \"eu\"\nurl = \"http://127.0.0.1:8480\"",
+        "line 3: preflight.quorum: must be at most the number of [[perspectives]], which is 1: more can never agree",
+    ),
+    (
+        "[[perspectives]]\nname = \"eu\"\nurl = \"http://user:DoNotLeak@gate.example.com\"",
+        "line 5: perspectives[0].url: must be https://HOST[:PORT][/PATH], or http:// with a loopback address: what is asked holds a secret",
+    ),
+    (
+        "[[perspectives]]\nname = \"eu\"\nurl = \"https://gate.example.com\"",
+        "line 3: perspectives[0]: needs client_certificate_file and client_key_file, or token: another daemon asks who calls",
+    ),
+    (
+        "[[perspectives]]\nname = \"eu\"\nurl = \"https://gate.example.com\"\nclient_key_file = \"garbage\"\ntoken = { file = \"garbage\" }",
+        "line 6: perspectives[0].client_key_file: needs client_certificate_file beside it",
+    ),
+    (
+        "[[perspectives]]\nname = \"eu\"\nurl = \"https://gate.example.com\"\nca_file = \"garbage\"\ntoken = { file = \"garbage\" }",
+        "line 6: perspectives[0].ca_file: holds no certificates in PEM",
+    ),
+    (
+        "[[perspectives]]\nname = \"eu\"\nurl = \"http://127.0.0.1:1\"\n[[perspectives]]\nname = \"eu\"\nurl = \"http://127.0.0.1:2\"",
+        "line 6: perspectives[1].name: is there twice (found \"eu\")",
+    ),
+    (
+        "[[perspectives]]\nname = \"eu\"\nurl = \"http://127.0.0.1:1\"\n[[perspectives]]\nname = \"us\"\nurl = \"http://127.0.0.1:1\"",
+        "line 6: perspectives[1].url: is there twice: one place would count as two",
+    ),
+    (
+        "[[perspectives]]\nname = \"eu\"\nurl = \"http://127.0.0.1:1\"\ntimeout = \"30s\"",
+        "line 3: perspectives[0].timeout: must be less than preflight.timeout, which is 30s: or nobody is told who kept us waiting",
+    ),
     ("[[update]]\n", "line 3: update: must be a table, not array"),
     ("[tokens]\n", "line 3: tokens: must be a list of at most 100 tables, not table"),
     (

@@ -418,6 +418,7 @@ impl ServiceParts<'_> {
                 samples: 2,
                 addresses: 16,
                 refusals: std::collections::BTreeSet::new(),
+                perspectives: None,
                 timeout: BOUND,
             })),
             canaries: None,

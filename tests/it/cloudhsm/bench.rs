@@ -226,6 +226,7 @@ async fn driver(
             samples: 1,
             addresses: 1,
             refusals: BTreeSet::default(),
+            perspectives: None,
             timeout: BOUND,
         })),
         canaries: None,

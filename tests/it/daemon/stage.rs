@@ -198,6 +198,19 @@ impl Stage {
         beside
     }
 
+    /// Another proxy of this endpoint that no daemon knows of yet.
+    pub(crate) async fn another(&self, endpoint: &str) -> SandboxProxy {
+        proxy(&self.pki, endpoint).await
+    }
+
+    /// The same, of another fleet.
+    pub(crate) async fn another_fleet(&self, endpoint: &str) -> SandboxProxy {
+        proxy_with(&self.pki, endpoint, |settings| {
+            "another-ekm".clone_into(&mut settings.fleet.ekm_fleet_details[0].id);
+        })
+        .await
+    }
+
     /// With more at the end of its configuration file.
     pub(crate) fn configured_with(&self, more: &str) {
         let file = self.directory.join("config.toml");
@@ -330,10 +343,15 @@ sha256 = "{hash}"
 
 /// A proxy that accepts the credential of all, and has the test key.
 async fn proxy(pki: &Arc<Pki>, endpoint: &str) -> SandboxProxy {
+    proxy_with(pki, endpoint, |_| ()).await
+}
+
+async fn proxy_with(pki: &Arc<Pki>, endpoint: &str, adapt: impl FnOnce(&mut ProxySettings)) -> SandboxProxy {
     let host = endpoint.trim_start_matches("https://");
     let mut settings = ProxySettings::new(Arc::clone(pki), wall_clock(), host, PATH);
     settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET.to_owned());
     settings.keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
+    adapt(&mut settings);
     SandboxProxy::start(settings).await.unwrap()
 }
 
@@ -355,7 +373,7 @@ fn kms_credentials() -> String {
 }
 
 /// An empty file for its owner alone.
-fn private(file: &std::path::Path) {
+pub(crate) fn private(file: &std::path::Path) {
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).unwrap();
 }
@@ -555,6 +573,11 @@ impl Daemon {
     /// Whether its log has this in it.
     pub(crate) fn has_told(&self, text: &str) -> bool {
         self.told.lock().unwrap().contains(text)
+    }
+
+    /// Its log so far.
+    pub(crate) fn telling(&self) -> String {
+        self.told.lock().unwrap().clone()
     }
 
     /// Sends it a signal.

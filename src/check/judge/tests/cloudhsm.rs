@@ -133,7 +133,8 @@ fn a_cluster_in_good_order_is_ready_and_no_stage_of_a_proxy_is_judged() {
     let judged = report(moving(), &JudgingPolicy::default());
     assert_eq!(judged.verdict(), Verdict::Ready);
     for finding in &judged.findings {
-        let of_proxy = finding.check.stage <= Stage::Key || finding.check.stage == Stage::Vpc;
+        let of_proxy =
+            finding.check.stage <= Stage::Key || matches!(finding.check.stage, Stage::Vpc | Stage::Perspective);
         let no_proxy = finding.outcome == Outcome::NotApplicable("the key store has no proxy".into());
         assert_eq!(no_proxy, of_proxy && finding.check.id != "input.travels_together", "{}", finding.check.id);
     }
