@@ -33,14 +33,16 @@ use crate::clock::Clock;
 use crate::cloudhsm::ClusterReader;
 use crate::config::{self, Config};
 use crate::current::Current;
-use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, LeaseTerms, Pace, ReportKeeper};
+use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, LeaseTerms, Maker, MakerParts, Pace, ReportKeeper};
 use crate::enumeration::{self, Enumerator};
 use crate::id::IdSource;
 use crate::journal::Journal;
-use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreReader, KeyStoreWriter};
+use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreMaker, KeyStoreReader, KeyStoreWriter};
 use crate::kms_endpoint;
 use crate::listener::{self, Connections, Limits};
-use crate::metrics::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
+use crate::metrics::{
+    CountedDescriber, CountedJournal, CountedLister, CountedMaker, CountedReader, CountedWriter, Metrics,
+};
 use crate::monitor::{self, Canaries, Monitor, Schedule};
 use crate::notary::{self, Notary};
 use crate::page;
@@ -169,6 +171,9 @@ impl App {
         let enumerate_every = monitor.enumerate_every;
         // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
         let describer = CountedDescriber::new(Arc::clone(&aws) as Arc<dyn KeyStoreDescriber>, Arc::clone(&metrics));
+        let maker = (!kms.observe_only).then(|| {
+            Arc::new(CountedMaker::new(Arc::clone(&aws) as _, Arc::clone(&metrics))) as Arc<dyn KeyStoreMaker>
+        });
         let writer = (!kms.observe_only)
             .then(|| Arc::new(CountedWriter::new(aws, Arc::clone(&metrics))) as Arc<dyn KeyStoreWriter>);
         let configured = Arc::new(Credentials::new(&credentials, &key_stores));
@@ -202,6 +207,17 @@ impl App {
                 document: |report| crate::render::json::report(report).to_string(),
             }),
         }));
+        let maker = Maker::new(MakerParts {
+            reader: Arc::clone(&reader),
+            maker,
+            examiner: Arc::clone(&examiner),
+            surroundings: Arc::clone(&surroundings),
+            freezes: Arc::clone(&freezes),
+            trail: Arc::clone(&trail),
+            clock: Arc::clone(&parts.clock),
+            policy: Arc::clone(&policy),
+            pause: update.poll_interval,
+        });
         let driver = Driver::new(crate::driver::Parts {
             journal: Arc::clone(&journal),
             freezes,
@@ -262,6 +278,7 @@ impl App {
             address,
             router: kms_endpoint::router(kms_endpoint::Parts {
                 driver: driver.clone(),
+                maker,
                 reader: Arc::clone(&reader),
                 describer: Arc::new(describer),
                 examiner: Arc::clone(&examiner),

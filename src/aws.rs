@@ -13,6 +13,7 @@ mod ec2;
 mod elbv2;
 mod iam;
 mod kms;
+mod kms_create;
 mod kms_keys;
 mod kms_translate;
 mod query;

@@ -24,6 +24,7 @@ mod examiner;
 mod follow;
 mod in_force;
 mod lease;
+mod maker;
 mod perform;
 mod records;
 mod recover;
@@ -46,6 +47,7 @@ pub use self::examiner::{
     ExamineError, Examiner, ExaminerParts, ExaminerSettings, Extra, KeyTests, Observer, ReportKeeper,
 };
 pub use self::lease::LeaseTerms;
+pub use self::maker::{CreationError, CreationRequest, Maker, MakerParts};
 use crate::clock::{Clock, Timestamp};
 use crate::current::Current;
 use crate::id::{IdSource, UpdateId};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::chain::Chain;
 use crate::check::{Permissions, Problem, ProblemKind};
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, KeyStore, KeyStorePassword, KmsException, ProxyCredential};
-use crate::update::Permit;
+use crate::update::{CreationPermit, Permit};
 
 /// Reads key stores (DescribeCustomKeyStores: 5 requests per second for the whole account and Region).
 #[async_trait]
@@ -90,6 +90,23 @@ pub trait KeyStoreWriter: Send + Sync {
     ///
     /// Connect and disconnect are asynchronous at KMS: a receipt says only that they have begun.
     async fn carry_out(&self, permit: Permit, secrets: &Secrets) -> Result<Receipt, KmsError>;
+}
+
+/// Makes key stores.
+#[async_trait]
+pub trait KeyStoreMaker: Send + Sync {
+    /// Makes the one CreateCustomKeyStore that the permit allows, once: no retries. The credential is the one whose
+    /// access key id the permit's settings have.
+    async fn make(&self, permit: CreationPermit, credential: &ProxyCredential) -> Result<Made, KmsError>;
+}
+
+/// KMS made a key store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its id.
+    pub id: CustomKeyStoreId,
+    /// KMS's request id, which CloudTrail shows, too.
+    pub request_id: Option<String>,
 }
 
 /// The secrets that belong to one mutation, fetched for it and dropped after it.

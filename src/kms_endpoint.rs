@@ -7,6 +7,7 @@
 //! update of the [`Driver`], the very same that the API makes, and the request waits for what becomes of it:
 //! `UpdateCustomKeyStore` until the new settings are verified, `ConnectCustomKeyStore` and `DisconnectCustomKeyStore`
 //! until KMS has taken them, as KMS answers. A refusal comes as the exception that KMS would have raised.
+//! `CreateCustomKeyStore` has nothing to be updated and goes to the [`Maker`] instead: a pre-flight, then one call.
 //! `DescribeCustomKeyStores` is forwarded; nothing else is served.
 //!
 //! # What can go wrong
@@ -19,6 +20,7 @@
 
 mod admission;
 mod answer;
+mod creation;
 mod credential;
 mod describe;
 mod failure;
@@ -53,7 +55,7 @@ use self::witness::Witness;
 use crate::access::Permission;
 use crate::clock::Clock;
 use crate::current::Current;
-use crate::driver::{Driver, Examiner};
+use crate::driver::{Driver, Examiner, Maker};
 use crate::key_store::KmsException;
 use crate::kms::{KeyStoreDescriber, KeyStoreReader};
 use crate::listener::Limits;
@@ -76,6 +78,8 @@ pub struct Bounds {
 pub struct Parts {
     /// Changes key stores.
     pub driver: Driver,
+    /// Makes key stores.
+    pub maker: Maker,
     /// Reads key stores.
     pub reader: Arc<dyn KeyStoreReader>,
     /// Reads key stores for callers.
@@ -105,6 +109,7 @@ pub struct Parts {
 /// The endpoint.
 struct Service {
     driver: Driver,
+    maker: Maker,
     reader: Arc<dyn KeyStoreReader>,
     describer: Arc<dyn KeyStoreDescriber>,
     examiner: Arc<Examiner>,
@@ -123,6 +128,7 @@ struct Service {
 pub fn router(parts: Parts) -> Router {
     let Parts {
         driver,
+        maker,
         reader,
         describer,
         examiner,
@@ -138,6 +144,7 @@ pub fn router(parts: Parts) -> Router {
     } = parts;
     let service = Service {
         driver,
+        maker,
         reader,
         describer,
         examiner,
@@ -198,6 +205,7 @@ impl Service {
         };
         let Call { caller, operation, parameters } = self.admit(request, witness).await?;
         match operation {
+            Operation::Create => self.create(&caller, parameters).await,
             Operation::Update => self.update(&caller, parameters, witness).await,
             Operation::Connect => {
                 self.connection(operation, ConnectionChange::Connect, &caller, parameters, witness).await

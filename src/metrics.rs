@@ -18,7 +18,7 @@ mod scene;
 
 use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-pub use counted::{CountedDescriber, CountedJournal, CountedLister, CountedReader, CountedWriter};
+pub use counted::{CountedDescriber, CountedJournal, CountedLister, CountedMaker, CountedReader, CountedWriter};
 pub use encode::Exposition;
 pub use scene::{ConfigurationStanding, KeyCounts, OpenRotation, OpenUpdate, Scene};
 
@@ -273,9 +273,13 @@ impl Metrics {
         for denial in Denial::ALL {
             metrics.gate_denials.with_label_values(&[denial.as_str()]);
         }
-        for operation in
-            ["ConnectCustomKeyStore", "DescribeCustomKeyStores", "DisconnectCustomKeyStore", "UpdateCustomKeyStore"]
-        {
+        for operation in [
+            "ConnectCustomKeyStore",
+            "CreateCustomKeyStore",
+            "DescribeCustomKeyStores",
+            "DisconnectCustomKeyStore",
+            "UpdateCustomKeyStore",
+        ] {
             metrics.kms_endpoint_requests.with_label_values(&[operation, "ok"]);
         }
         metrics.update_disconnected.with_label_values(&[] as &[&str]);

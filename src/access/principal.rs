@@ -104,6 +104,15 @@ impl Principal {
         Err(self.forbidden(permission, Wanted::of(on)))
     }
 
+    /// Whether it may make a key store of this name, which nobody has yet: by a grant for all, or for such names. A grant
+    /// for an id covers none that is still to be given one.
+    pub fn may_name(&self, permission: Permission, name: &CustomKeyStoreName) -> Result<(), Forbidden> {
+        if self.grants.iter().any(|grant| grant.role.allows(permission) && grant.scope.covers_name(name)) {
+            return Ok(());
+        }
+        Err(self.forbidden(permission, Wanted::Named(name.clone())))
+    }
+
     /// Whether it may do this on some key store at least: what is known before it is known which one is meant.
     pub fn may_somewhere(&self, permission: Permission) -> Result<(), Forbidden> {
         let covers = |scope: &Scope| !matches!(scope, Scope::Only(patterns) if patterns.is_empty());
@@ -122,6 +131,7 @@ impl Principal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
     KeyStore(CustomKeyStoreId),
+    Named(CustomKeyStoreName),
     All,
     Somewhere,
 }
@@ -149,7 +159,7 @@ impl Forbidden {
     pub fn key_store(&self) -> Option<&CustomKeyStoreId> {
         match &self.on {
             Wanted::KeyStore(id) => Some(id),
-            Wanted::All | Wanted::Somewhere => None,
+            Wanted::Named(_) | Wanted::All | Wanted::Somewhere => None,
         }
     }
 }
@@ -160,6 +170,7 @@ impl fmt::Display for Forbidden {
         write!(f, "{principal} lacks the permission {needed}")?;
         match on {
             Wanted::KeyStore(id) => write!(f, " on key store {id}")?,
+            Wanted::Named(name) => write!(f, " on key stores called {:?}", name.as_str())?,
             Wanted::All => f.write_str(" on all key stores")?,
             Wanted::Somewhere => {}
         }

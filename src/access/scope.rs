@@ -28,6 +28,14 @@ impl Scope {
         }
     }
 
+    /// Whether a key store that is still to be made is within it by its name.
+    pub fn covers_name(&self, name: &CustomKeyStoreName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(patterns) => patterns.iter().any(|pattern| pattern.matches_name(name)),
+        }
+    }
+
     /// Whether every key store is within it.
     pub fn is_all(&self) -> bool {
         matches!(self, Self::All)
@@ -89,7 +97,11 @@ impl Pattern {
         if self.0.starts_with(ID_PREFIX) {
             return glob(&self.0, id.as_str());
         }
-        name.is_some_and(|name| glob(&self.0, name.as_str()))
+        name.is_some_and(|name| self.matches_name(name))
+    }
+
+    fn matches_name(&self, name: &CustomKeyStoreName) -> bool {
+        !self.0.starts_with(ID_PREFIX) && glob(&self.0, name.as_str())
     }
 }
 

@@ -15,8 +15,8 @@ use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::types::CustomKeyStoresListEntry;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::kms_translate::{error, key_store, list_entry, proxy_credential};
-use crate::key_store::{Change, ConnectivityKind, CustomKeyStoreId, KeyStore, Region};
+use super::kms_translate::{connectivity, error, key_store, list_entry, proxy_credential};
+use crate::key_store::{Change, CustomKeyStoreId, KeyStore, Region};
 use crate::kms::{KeyStoreDescriber, KeyStoreDescription, KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
 use crate::update::{Mutation, Permit};
 
@@ -85,12 +85,7 @@ impl AwsKms {
             .set_cloud_hsm_cluster_id(change.cluster.as_ref().map(|value| text(value)))
             .set_xks_proxy_uri_endpoint(change.endpoint.as_ref().map(|value| text(value)))
             .set_xks_proxy_uri_path(change.path.as_ref().map(|value| text(value)))
-            .set_xks_proxy_connectivity(change.connectivity.map(|kind| match kind {
-                ConnectivityKind::PublicEndpoint => aws_sdk_kms::types::XksProxyConnectivityType::PublicEndpoint,
-                ConnectivityKind::VpcEndpointService => {
-                    aws_sdk_kms::types::XksProxyConnectivityType::VpcEndpointService
-                }
-            }))
+            .set_xks_proxy_connectivity(change.connectivity.map(connectivity))
             // Towards PUBLIC_ENDPOINT the service name is left out, as in the developer guide's example: an empty
             // string, which the API text names too, is shorter than the model's own minimum.
             .set_xks_proxy_vpc_endpoint_service_name(change.service_name.as_ref().map(|value| text(value)))

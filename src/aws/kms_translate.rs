@@ -17,8 +17,9 @@ use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::key_store::{
     AccessKeyId, AccountId, CertificateIdentity, CloudHsmClusterId, CloudHsmConfiguration, Configuration,
-    ConnectionErrorCode, ConnectionState, Connectivity, CustomKeyStoreId, CustomKeyStoreName, Invalid, KeyStore,
-    KmsException, ProxyCredential, VpcEndpointServiceName, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
+    ConnectionErrorCode, ConnectionState, Connectivity, ConnectivityKind, CustomKeyStoreId, CustomKeyStoreName,
+    Invalid, KeyStore, KmsException, ProxyCredential, VpcEndpointServiceName, XksConfiguration, XksProxyUriEndpoint,
+    XksProxyUriPath,
 };
 use crate::kms::KmsError;
 
@@ -122,6 +123,14 @@ fn xks(settings: &XksProxyConfigurationType) -> Result<XksConfiguration, String>
         access_key_id: AccessKeyId::parse(settings.access_key_id().unwrap_or_default()).map_err(told)?,
         connectivity,
     })
+}
+
+/// `XksProxyConnectivity`.
+pub(super) fn connectivity(kind: ConnectivityKind) -> XksProxyConnectivityType {
+    match kind {
+        ConnectivityKind::PublicEndpoint => XksProxyConnectivityType::PublicEndpoint,
+        ConnectivityKind::VpcEndpointService => XksProxyConnectivityType::VpcEndpointService,
+    }
 }
 
 /// Both halves, for the one request that tells KMS.

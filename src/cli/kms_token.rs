@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Let updates that need the key store disconnected be carried out whole: Disconnect, Update, Connect
     #[arg(long, env = "XKS_PREFLIGHT_RUN_WHOLE_SEQUENCE")]
     run_whole_sequence: bool,
+    /// Let it make external key stores
+    #[arg(long, env = "XKS_PREFLIGHT_CREATE")]
+    create: bool,
 }
 
 /// Makes a credential: random, for this process to print once.
@@ -42,7 +45,7 @@ pub(super) fn new_credential() -> anyhow::Result<NewKmsCredential> {
 
 /// Does it and prints the result.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let Arguments { name, role, key_stores, run_whole_sequence } = arguments;
+    let Arguments { name, role, key_stores, run_whole_sequence, create } = arguments;
     let name = caller_name(name).map_err(|rule| Usage(format!("--name {rule}")))?;
     for pattern in key_stores {
         Pattern::parse(pattern).map_err(|rule| Usage(format!("--key-store {rule}")))?;
@@ -64,6 +67,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     if *run_whole_sequence {
         writeln!(text, "run_whole_sequence = true")?;
+    }
+    if *create {
+        writeln!(text, "create = true")?;
     }
     print(&text)?;
     Ok(Exit::Done)

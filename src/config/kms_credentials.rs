@@ -26,13 +26,16 @@ impl Resolver<'_> {
             let expires = section.parse("expires", self.faults, instant);
             let run_whole_sequence = section.flag("run_whole_sequence");
             let prove_reconnect = section.flag("prove_reconnect");
+            let create = section.flag("create");
             section.finish(self.faults);
             whole &= ends == expires.is_some();
             let (Some(name), Some(id), Some(secret_access_key), Some(grants)) = (name, id, secret, grants) else {
                 whole = false;
                 continue;
             };
-            let (Some(run_whole_sequence), Some(prove_reconnect)) = (run_whole_sequence, prove_reconnect) else {
+            let (Some(run_whole_sequence), Some(prove_reconnect), Some(create)) =
+                (run_whole_sequence, prove_reconnect, create)
+            else {
                 whole = false;
                 continue;
             };
@@ -48,7 +51,7 @@ impl Resolver<'_> {
                 access_key_id: id.value,
                 secret_access_key,
                 expires: expires.map(|expires| expires.value),
-                policy: CredentialPolicy { run_whole_sequence, prove_reconnect },
+                policy: CredentialPolicy { run_whole_sequence, prove_reconnect, create },
             });
         }
         whole.then_some(credentials)

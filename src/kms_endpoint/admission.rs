@@ -91,8 +91,8 @@ fn served(headers: &HeaderMap) -> Result<Operation, Failure> {
         Failure::new("UnknownOperationException", "X-Amz-Target must be TrentService. and the name of an operation.")
     })?;
     Operation::parse(name).ok_or_else(|| {
-        let message = "This gate serves UpdateCustomKeyStore, ConnectCustomKeyStore, DisconnectCustomKeyStore and \
-                       DescribeCustomKeyStores; send everything else to KMS itself.";
+        let message = "This gate serves CreateCustomKeyStore, UpdateCustomKeyStore, ConnectCustomKeyStore, \
+                       DisconnectCustomKeyStore and DescribeCustomKeyStores; send everything else to KMS itself.";
         Failure::of(KmsException::AccessDenied, message).denied(Denial::Forbidden)
     })
 }

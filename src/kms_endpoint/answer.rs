@@ -26,10 +26,14 @@ fn update_address(id: UpdateId) -> String {
 fn is_modelled(operation: Operation, exception: KmsException) -> bool {
     use KmsException::{
         AccessDenied, CloudHsmClusterInUse, CloudHsmClusterInvalidConfiguration, CloudHsmClusterNotActive,
-        CustomKeyStoreInvalidState, CustomKeyStoreNotFound, KmsInternal, LimitExceeded, Throttling,
-        UnsupportedOperation, Validation,
+        CloudHsmClusterNotRelated, CustomKeyStoreInvalidState, CustomKeyStoreNotFound, KmsInternal, LimitExceeded,
+        Throttling, UnsupportedOperation, Validation,
     };
     match operation {
+        Operation::Create => !matches!(
+            exception,
+            CloudHsmClusterNotRelated | CustomKeyStoreInvalidState | CustomKeyStoreNotFound | UnsupportedOperation
+        ),
         Operation::Update => !matches!(exception, CloudHsmClusterInUse | LimitExceeded | UnsupportedOperation),
         Operation::Connect => matches!(
             exception,
@@ -51,10 +55,10 @@ fn is_modelled(operation: Operation, exception: KmsException) -> bool {
 
 /// The exception for settings that are not fit. KMS has none for what it never checks, such as the keys: then it is the
 /// one for a proxy or a cluster that is not as it must be. A connect raises no exception about proxies at all.
-fn unfit(operation: Operation, told: Option<KmsException>, is_cloud_hsm: bool) -> KmsException {
+pub(super) fn unfit(operation: Operation, told: Option<KmsException>, is_cloud_hsm: bool) -> KmsException {
     let of_ours = match operation {
         Operation::Update if is_cloud_hsm => KmsException::CloudHsmClusterInvalidConfiguration,
-        Operation::Update => KmsException::XksProxyInvalidConfiguration,
+        Operation::Create | Operation::Update => KmsException::XksProxyInvalidConfiguration,
         _ => KmsException::CustomKeyStoreInvalidState,
     };
     told.filter(|exception| is_modelled(operation, *exception)).unwrap_or(of_ours)
@@ -199,11 +203,16 @@ pub(super) fn not_followed(error: &JournalError) -> Failure {
     Failure::internal(Chain(error).to_string())
 }
 
-/// KMS's own answer to what was forwarded.
+/// KMS's own answer to a look at its key stores.
 pub(super) fn kms(error: &KmsError) -> Failure {
+    forwarded(Operation::Describe, error)
+}
+
+/// KMS's own answer to what was forwarded.
+pub(super) fn forwarded(operation: Operation, error: &KmsError) -> Failure {
     let detail = error.to_string();
     match error.exception() {
-        Some(exception) if is_modelled(Operation::Describe, exception) => Failure::of(exception, detail),
+        Some(exception) if is_modelled(operation, exception) => Failure::of(exception, detail),
         _ => Failure::internal(detail),
     }
 }

@@ -108,6 +108,8 @@ pub struct CredentialPolicy {
     /// Whether a disconnect is refused unless connecting again would work. A disconnect of a key store that is out of
     /// use anyway never is.
     pub prove_reconnect: bool,
+    /// Whether key stores may be made with it. No approval is asked for: a new key store has no keys.
+    pub create: bool,
 }
 
 /// A credential that the configuration knows.

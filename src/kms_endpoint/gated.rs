@@ -195,7 +195,7 @@ impl Service {
 }
 
 /// Tells whether two requests of a credential are the same one.
-fn digest(operation: Operation, caller: &Caller, parameters: &Map<String, Value>) -> String {
+pub(super) fn digest(operation: Operation, caller: &Caller, parameters: &Map<String, Value>) -> String {
     // In the order of their names: what is sent in another order asks for the same.
     let mut sorted: Vec<(&String, &Value)> = parameters.iter().collect();
     sorted.sort_by_key(|(name, _)| *name);

@@ -56,12 +56,17 @@ impl Members<'_> {
 
     /// As [`Members::text`], but it must be there.
     pub(super) fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, Invalid>) -> Option<T> {
-        if matches!(self.map.get(name), None | Some(Value::Null)) {
+        if self.is_absent(name) {
             self.map.remove(name);
             self.fault(name, "not be null");
             return None;
         }
         self.text(name, parse)
+    }
+
+    /// Whether there is no such member.
+    pub(super) fn is_absent(&self, name: &str) -> bool {
+        matches!(self.map.get(name), None | Some(Value::Null))
     }
 
     /// Takes the member out if it is this text, which then means that it is absent.

@@ -6,15 +6,14 @@ use serde_json::{Map, Value};
 use super::failure::Failure;
 use super::members::{self, Members};
 use crate::key_store::{
-    AccessKeyId, AccountId, Change, CloudHsmClusterId, ConnectivityKind, CustomKeyStoreId, CustomKeyStoreName, Invalid,
-    KeyStorePassword, Member, ProxyCredential, RawSecretAccessKey, VpcEndpointServiceName, XksProxyUriEndpoint,
-    XksProxyUriPath,
+    AccessKeyId, AccountId, Change, CloudHsmClusterId, Connectivity, ConnectivityKind, CustomKeyStoreId,
+    CustomKeyStoreName, Invalid, KeyStorePassword, KmsException, Member, ProxyCredential, RawSecretAccessKey,
+    VpcEndpointServiceName, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
 };
+use crate::metrics::Denial;
+use crate::update::Creation;
 
 const TARGET: &str = "x-amz-target";
-
-/// The operation that makes a key store, which is not served.
-pub(super) const CREATE: &str = "CreateCustomKeyStore";
 
 /// The name in `X-Amz-Target`, if it is one of KMS's service.
 pub(super) fn target(headers: &HeaderMap) -> Option<&str> {
@@ -29,6 +28,7 @@ pub(super) fn is_plausible(name: &str) -> bool {
 /// An operation that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
+    Create,
     Update,
     Connect,
     Disconnect,
@@ -36,11 +36,12 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 4] = [Self::Update, Self::Connect, Self::Disconnect, Self::Describe];
+    const ALL: [Self; 5] = [Self::Create, Self::Update, Self::Connect, Self::Disconnect, Self::Describe];
 
     /// The name in `X-Amz-Target`, after `TrentService.`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
+            Self::Create => "CreateCustomKeyStore",
             Self::Update => "UpdateCustomKeyStore",
             Self::Connect => "ConnectCustomKeyStore",
             Self::Disconnect => "DisconnectCustomKeyStore",
@@ -73,6 +74,8 @@ pub(super) struct AskedDescription {
 }
 
 const STORE: &str = "CustomKeyStoreId";
+const TYPE: &str = "CustomKeyStoreType";
+const EXTERNAL: &str = "EXTERNAL_KEY_STORE";
 
 /// What a member that is missing makes of a request whose faults were all told.
 fn told() -> Failure {
@@ -107,6 +110,59 @@ fn credential(members: &mut Members<'_>) -> Option<ProxyCredential> {
     let access_key_id = members.required("AccessKeyId", AccessKeyId::parse);
     let secret_access_key = members.required("RawSecretAccessKey", RawSecretAccessKey::parse);
     Some(ProxyCredential { access_key_id: access_key_id?, secret_access_key: secret_access_key? })
+}
+
+/// Reads the parameters of CreateCustomKeyStore.
+pub(super) fn create(map: Map<String, Value>) -> Result<(Creation, ProxyCredential), Failure> {
+    // KMS takes a missing type for this one, too.
+    let kind = map.get(TYPE).and_then(Value::as_str).unwrap_or("AWS_CLOUDHSM");
+    if kind == "AWS_CLOUDHSM" {
+        let message = "This gate makes external key stores only (CustomKeyStoreType EXTERNAL_KEY_STORE, which must be \
+                       said: KMS makes a CloudHSM key store without it); make one in a CloudHSM cluster at KMS itself.";
+        return Err(Failure::of(KmsException::AccessDenied, message).denied(Denial::Forbidden));
+    }
+    let read = members::read(map, |members| {
+        let kind = |text: &str| match text {
+            EXTERNAL => Ok(()),
+            _ => Err(Invalid { member: TYPE, rule: "must be EXTERNAL_KEY_STORE" }),
+        };
+        let _external = members.required(TYPE, kind);
+        let name = members.required("CustomKeyStoreName", CustomKeyStoreName::parse);
+        let endpoint = members.required(Member::Endpoint.as_str(), XksProxyUriEndpoint::parse);
+        let path = members.required(Member::Path.as_str(), XksProxyUriPath::parse);
+        let kind = members.required(Member::Connectivity.as_str(), ConnectivityKind::parse);
+        let (service, owner) = (Member::ServiceName.as_str(), Member::ServiceOwner.as_str());
+        let connectivity = match kind {
+            Some(ConnectivityKind::VpcEndpointService) => members
+                .required(service, VpcEndpointServiceName::parse)
+                .map(|name| Connectivity::VpcEndpointService { name, owner: members.text(owner, AccountId::parse) }),
+            Some(ConnectivityKind::PublicEndpoint) => {
+                members.drop_text(service, "");
+                for member in [service, owner] {
+                    if members.text(member, |_| Ok(())).is_some() {
+                        members.fault(member, "be absent with PUBLIC_ENDPOINT");
+                    }
+                }
+                Some(Connectivity::PublicEndpoint)
+            }
+            None => {
+                members.text(service, VpcEndpointServiceName::parse);
+                members.text(owner, AccountId::parse);
+                None
+            }
+        };
+        let missing = members.is_absent(Member::Credential.as_str());
+        let credential = members.structure(Member::Credential.as_str(), credential).flatten();
+        if missing {
+            members.fault(Member::Credential.as_str(), "not be null");
+        }
+        (name, endpoint, path, connectivity, credential)
+    })?;
+    let (Some(name), Some(endpoint), Some(path), Some(connectivity), Some(credential)) = read else {
+        return Err(told());
+    };
+    let settings = XksConfiguration { endpoint, path, access_key_id: credential.access_key_id.clone(), connectivity };
+    Ok((Creation { name, settings }, credential))
 }
 
 /// Reads the parameters of ConnectCustomKeyStore and DisconnectCustomKeyStore.
@@ -168,6 +224,36 @@ mod tests {
             assert!(failure.message.contains(told), "{told}: {}", failure.message);
         }
         assert!(!failure.message.contains("DoNotLeak"), "{}", failure.message);
+    }
+
+    #[test]
+    fn every_fault_of_a_creation_is_named_and_no_value() {
+        let failure = create(map(json!({
+            "CustomKeyStoreType": "DoNotLeak",
+            "XksProxyUriEndpoint": "http://DoNotLeak",
+            "XksProxyConnectivity": "PUBLIC_ENDPOINT",
+            "XksProxyVpcEndpointServiceName": "com.amazonaws.vpce.us-east-1.vpce-svc-1",
+            "CloudHsmClusterId": "cluster-1",
+        })))
+        .unwrap_err();
+        assert_eq!((failure.name, failure.status.as_u16()), ("ValidationException", 400));
+        for told in [
+            "7 validation errors detected",
+            "'customKeyStoreType' failed to satisfy constraint: Member must be EXTERNAL_KEY_STORE",
+            "'customKeyStoreName' failed to satisfy constraint: Member must not be null",
+            "'xksProxyUriEndpoint'",
+            "'xksProxyUriPath' failed to satisfy constraint: Member must not be null",
+            "'xksProxyVpcEndpointServiceName' failed to satisfy constraint: Member must be absent with PUBLIC_ENDPOINT",
+            "'xksProxyAuthenticationCredential' failed to satisfy constraint: Member must not be null",
+            "'cloudHsmClusterId' failed to satisfy constraint: Member must be one that the operation knows",
+        ] {
+            assert!(failure.message.contains(told), "{told}: {}", failure.message);
+        }
+        assert!(!failure.message.contains("DoNotLeak"), "{}", failure.message);
+        for cloudhsm in [json!({}), json!({ "CustomKeyStoreType": "AWS_CLOUDHSM", "CloudHsmClusterId": "cluster-1" })] {
+            let refused = create(map(cloudhsm)).unwrap_err();
+            assert_eq!(refused.name, "AccessDeniedException");
+        }
     }
 
     #[test]

@@ -28,11 +28,11 @@ impl Witness {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let name = operation::target(headers);
         let action = match name.map(Operation::parse) {
+            Some(Some(Operation::Create)) => Action::KmsCreate,
             Some(Some(Operation::Update)) => Action::KmsUpdate,
             Some(Some(Operation::Connect)) => Action::KmsConnect,
             Some(Some(Operation::Disconnect)) => Action::KmsDisconnect,
             Some(Some(Operation::Describe)) => Action::KmsDescribe,
-            Some(None) if name == Some(operation::CREATE) => Action::KmsCreate,
             Some(None) | None => Action::KmsOther,
         };
         let operation = name.filter(|name| operation::is_plausible(name)).map(ToOwned::to_owned);

@@ -10,12 +10,12 @@ use super::{Denial, Metrics};
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::journal::{Created, Fence, Idempotency, Journal, JournalError, Leased, NewUpdate, SecretPurpose};
-use crate::key_store::{AccessKeyId, ConnectionState, CustomKeyStoreId, KeyStore};
+use crate::key_store::{AccessKeyId, ConnectionState, CustomKeyStoreId, KeyStore, ProxyCredential};
 use crate::kms::{
-    KeyHome, KeyLister, KeyPage, KeyStoreDescriber, KeyStoreDescription, KeyStoreReader, KeyStoreWriter, KmsError,
-    Receipt, Secrets,
+    KeyHome, KeyLister, KeyPage, KeyStoreDescriber, KeyStoreDescription, KeyStoreMaker, KeyStoreReader, KeyStoreWriter,
+    KmsError, Made, Receipt, Secrets,
 };
-use crate::update::{Ending, Event, Mutation, Permit, Recorded, Step};
+use crate::update::{CreationPermit, Ending, Event, Mutation, Permit, Recorded, Step};
 
 /// Counts what is read from KMS.
 pub struct CountedReader {
@@ -118,6 +118,28 @@ impl KeyStoreWriter for CountedWriter {
         };
         let answer = self.inner.carry_out(permit, secrets).await;
         self.metrics.asked_kms(operation, answer.as_ref().err());
+        answer
+    }
+}
+
+/// Counts the key stores that are made at KMS.
+pub struct CountedMaker {
+    inner: Arc<dyn KeyStoreMaker>,
+    metrics: Arc<Metrics>,
+}
+
+impl CountedMaker {
+    /// Counts in `metrics` what `inner` does.
+    pub fn new(inner: Arc<dyn KeyStoreMaker>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+#[async_trait]
+impl KeyStoreMaker for CountedMaker {
+    async fn make(&self, permit: CreationPermit, credential: &ProxyCredential) -> Result<Made, KmsError> {
+        let answer = self.inner.make(permit, credential).await;
+        self.metrics.asked_kms("CreateCustomKeyStore", answer.as_ref().err());
         answer
     }
 }

@@ -13,7 +13,9 @@ use super::{Direction, Step};
 use crate::check::{Acceptance, ClusterSettings, CredentialsSeen, Level, Outcome, ProbedSettings, Report, Verdict};
 use crate::clock::Timestamp;
 use crate::id::{ReportId, UpdateId};
-use crate::key_store::{Change, Configuration, Connectivity, CustomKeyStoreId, Fingerprint, KeyStore, KmsException};
+use crate::key_store::{
+    Change, Configuration, Connectivity, CustomKeyStoreId, Fingerprint, KeyStore, KmsException, XksConfiguration,
+};
 
 /// Identifies the settings that a pre-flight probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,26 +33,29 @@ impl SettingsDigest {
     ///
     /// `password` is the update that has a new KeyStorePassword sealed beside it; see [`ClusterSettings::password`].
     pub(super) fn of(store: &KeyStore, credential: Option<&Fingerprint>, password: Option<UpdateId>) -> Self {
-        let fingerprint = credential.map(ToString::to_string);
         match &store.configuration {
-            Configuration::Xks(xks) => {
-                let vpc_endpoint_service = match &xks.connectivity {
-                    Connectivity::PublicEndpoint => None,
-                    Connectivity::VpcEndpointService { name, .. } => Some(name.as_str()),
-                };
-                let settings = ProbedSettings {
-                    endpoint: xks.endpoint.as_str(),
-                    path: xks.path.as_str(),
-                    connectivity: xks.connectivity.kind(),
-                    vpc_endpoint_service,
-                    access_key_id: xks.access_key_id.as_str(),
-                    fingerprint: fingerprint.as_deref(),
-                };
-                Self(settings.digest())
-            }
+            Configuration::Xks(xks) => Self::of_xks(xks, credential),
             Configuration::CloudHsm(hsm) => Self(ClusterSettings { cluster: &hsm.cluster, password }.digest()),
             Configuration::Unrecognized { .. } => Self("unrecognized".to_owned()),
         }
+    }
+
+    /// The settings of an external key store, with the fingerprint of the credential that is in force with them.
+    pub(super) fn of_xks(xks: &XksConfiguration, credential: Option<&Fingerprint>) -> Self {
+        let fingerprint = credential.map(ToString::to_string);
+        let vpc_endpoint_service = match &xks.connectivity {
+            Connectivity::PublicEndpoint => None,
+            Connectivity::VpcEndpointService { name, .. } => Some(name.as_str()),
+        };
+        let settings = ProbedSettings {
+            endpoint: xks.endpoint.as_str(),
+            path: xks.path.as_str(),
+            connectivity: xks.connectivity.kind(),
+            vpc_endpoint_service,
+            access_key_id: xks.access_key_id.as_str(),
+            fingerprint: fingerprint.as_deref(),
+        };
+        Self(settings.digest())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The KMS drop-in endpoint before a real daemon, asked by the AWS SDK for Rust and by the clients that people have.
 
 mod clients;
+mod creation;
 mod protocol;
 mod refusals;
 

@@ -34,6 +34,7 @@ pub(super) const KMS_CREDENTIAL: &[Key] = &[
         Default("true"),
         "whether a disconnect is refused unless connecting again would work",
     ),
+    key("create", Shape::Flag, Default("false"), "whether it may make external key stores, without an approval"),
 ];
 
 pub(super) const TOKEN: &[Key] = &[

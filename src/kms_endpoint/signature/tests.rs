@@ -28,7 +28,7 @@ fn verifier(expires: Option<Timestamp>) -> Verifier {
         access_key_id: KmsAccessKeyId::parse(ID).unwrap(),
         secret_access_key: KmsSecretAccessKey::parse(SECRET).unwrap(),
         expires,
-        policy: CredentialPolicy { run_whole_sequence: false, prove_reconnect: true },
+        policy: CredentialPolicy { run_whole_sequence: false, prove_reconnect: true, create: false },
     };
     Verifier { region: Region::parse("eu-central-1").unwrap(), credentials: Arc::new(Current::new(vec![credential])) }
 }

@@ -356,12 +356,13 @@ async fn proxy_with(pki: &Arc<Pki>, endpoint: &str, adapt: impl FnOnce(&mut Prox
 }
 
 /// The credentials of the KMS drop-in endpoint: name, access key id, and what else is said of it.
-const KMS_CREDENTIALS: [(&str, &str, &str); 5] = [
+const KMS_CREDENTIALS: [(&str, &str, &str); 6] = [
     ("terraform", KMS_ID, "role = \"operator\""),
     ("deploy", "XKSPFWHOLESEQUENCE22", "role = \"operator\"\nrun_whole_sequence = true\nprove_reconnect = false"),
     ("watch", "XKSPFVIEWERVIEWER222", "role = \"viewer\""),
     ("payments", "XKSPFSCOPEDBYNAME222", "role = \"operator\"\nkey_stores = [\"pay*\"]"),
     ("elsewhere", "XKSPFSCOPEDELSEWHERE", "role = \"operator\"\nkey_stores = [\"other*\"]"),
+    ("maker", "XKSPFMAKERMAKER22222", "role = \"operator\"\nkey_stores = [\"new-*\"]\ncreate = true"),
 ];
 
 fn kms_credentials() -> String {

@@ -10,9 +10,10 @@ use serde_json::Value;
 use super::{deployed, run, said, text};
 
 /// Changes, or is about changes.
-const OF_OPERATORS: [&str; 4] = [
+const OF_OPERATORS: [&str; 5] = [
     "iam:SimulatePrincipalPolicy",
     "kms:ConnectCustomKeyStore",
+    "kms:CreateCustomKeyStore",
     "kms:DisconnectCustomKeyStore",
     "kms:UpdateCustomKeyStore",
 ];

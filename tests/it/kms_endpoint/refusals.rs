@@ -16,7 +16,7 @@ fn forger(daemon: &Daemon, access_key_id: &str) -> Client {
 }
 
 /// The trail, once the daemon has ended.
-async fn trail(stage: &Stage, daemon: Daemon) -> Vec<Value> {
+pub(super) async fn trail(stage: &Stage, daemon: Daemon) -> Vec<Value> {
     daemon.terminate().await;
     let journal = stage.directory.join("journal.sqlite");
     let exported = command(&["audit", "export", "--journal", journal.to_str().unwrap()]).await;
@@ -54,6 +54,7 @@ async fn each_refusal_is_counted_and_has_its_line() {
     }
     let refused = client(&daemon, KMS_ID, None).list_keys().send().await.unwrap_err();
     assert_eq!(code(&refused), "AccessDeniedException");
+    // Without a type KMS would make a CloudHSM key store.
     let create = client(&daemon, KMS_ID, None).create_custom_key_store().custom_key_store_name("another");
     assert_eq!(code(&create.send().await.unwrap_err()), "AccessDeniedException");
     // The gate: a disconnect is needed, and settings that are not fit.
