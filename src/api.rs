@@ -25,6 +25,7 @@ mod operations;
 mod past;
 mod precondition;
 pub(crate) mod preflights;
+mod probe;
 pub(crate) mod problem;
 mod reload;
 mod request;
@@ -143,6 +144,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/audit/key", needs(Read, On::Nothing), get(audit::key))
         .route("/-/reload", needs(Administer, On::All), post(reload::reload))
         .route("/metrics", needs(Read, On::All).or_open(), get(operations::metrics))
+        .route("/probe", needs(Read, On::Named).or_open_to_strangers(), get(probe::probe))
         .finish();
     Router::new()
         .merge(guarded)

@@ -12,6 +12,7 @@
 //! Labels are closed vocabularies (check ids, problem kinds, states) or identifiers of configured key stores; the
 //! words a proxy chooses are never labels, apart from the specification's own error names.
 
+pub mod blackbox;
 mod counted;
 mod encode;
 mod scene;

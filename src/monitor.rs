@@ -47,7 +47,7 @@ use crate::clock::Clock;
 use crate::current::Current;
 use crate::key_store::{CustomKeyStoreId, ExternalKeyId, XksConfiguration};
 use crate::kms::KeyStoreReader;
-use crate::preflight::{Candidate, Preflight, Surroundings, Thoroughness};
+use crate::preflight::{Candidate, CandidateKeys, Preflight, Surroundings, Thoroughness};
 use crate::vpc::VpcReader;
 
 /// When and how much to probe.
@@ -171,6 +171,13 @@ impl Monitor {
     /// What is configured about a key store.
     pub fn watched(&self, id: &CustomKeyStoreId) -> Option<WatchedStore> {
         self.watching.get().iter().find(|store| store.id == *id).cloned()
+    }
+
+    /// The present settings of a key store, watched or not, without its keys; the error says why it cannot be probed.
+    pub fn present(&self, id: &CustomKeyStoreId) -> Result<Candidate, String> {
+        let unwatched = || WatchedStore { id: id.clone(), credential: None, settings: None, test_key: None };
+        let candidate = self.candidate(&self.watched(id).unwrap_or_else(unwatched))?;
+        Ok(Candidate { keys: CandidateKeys::default(), ..candidate })
     }
 
     /// Probes until `stop`; every task has ended when this returns.

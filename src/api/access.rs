@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -37,11 +37,13 @@ pub(crate) struct Needs {
     password: bool,
     /// Whether it is for everybody where metrics are.
     open: bool,
+    /// Whether whoever says who they are is recognised there all the same, because they may do more.
+    recognising: bool,
 }
 
 impl Needs {
     pub(crate) const fn new(permission: Permission, on: On) -> Self {
-        Self { permission, on, password: false, open: false }
+        Self { permission, on, password: false, open: false, recognising: false }
     }
 
     /// For callers that can set no header, and put a token into their URL. Browsers send such passwords on their own,
@@ -53,6 +55,11 @@ impl Needs {
     /// For everybody on a loopback address, and where nobody is asked who they are.
     pub(crate) const fn or_open(self) -> Self {
         Self { open: true, ..self }
+    }
+
+    /// The same, and whoever says who they are is recognised: a handler without an [`Admitted`] has a stranger before it.
+    pub(crate) const fn or_open_to_strangers(self) -> Self {
+        Self { open: true, recognising: true, ..self }
     }
 }
 
@@ -164,6 +171,13 @@ impl Admitted {
         may.map_err(|refusal| forbidden(service, &self.principal, &refusal))
     }
 
+    /// Whether the caller may do this, too, on all key stores; a refusal is counted.
+    pub(crate) fn also_on_all(&self, service: &Service, permission: Permission) -> Result<(), Problem> {
+        self.judged.store(true, Ordering::Relaxed);
+        let may = self.principal.may(permission, None);
+        may.map_err(|refusal| forbidden(service, &self.principal, &refusal))
+    }
+
     /// Whether the caller may do on this key store what the route needs. Not a refusal, if it may on another one.
     pub(crate) fn may(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
         self.principal.may(self.needs.permission, Some((id, service.name_of(id).as_ref()))).is_ok()
@@ -249,7 +263,11 @@ fn forbidden(service: &Service, principal: &Principal, refusal: &Forbidden) -> P
 async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Request, next: Next) -> Response {
     let service = Arc::clone(&guard.service);
     let callers = service.callers.get();
-    if guard.needs.open && (service.open_metrics || callers.is_empty()) {
+    let shows = |peer: &Peer| peer.certificate.is_some();
+    let says_who =
+        request.headers().contains_key(header::AUTHORIZATION) || request.extensions().get::<Peer>().is_some_and(shows);
+    let heeded = guard.needs.recognising && says_who;
+    if guard.needs.open && !heeded && (service.open_metrics || callers.is_empty()) {
         return next.run(request).await;
     }
     let wanted = Wanted::by(&request);

@@ -141,6 +141,8 @@ pub struct Examiner {
     places: Semaphore,
     /// For those that ask no other perspective: two daemons that ask each other must not wait for each other's places.
     lone_places: Semaphore,
+    /// For glances, which come as often as somebody scrapes.
+    glances: Semaphore,
     /// One load at a time: two would be seen in each other's latency.
     loading: Semaphore,
     /// Newest first, each with the key store that it is about.
@@ -191,8 +193,8 @@ impl Examiner {
     /// Ready to examine.
     pub fn new(parts: ExaminerParts) -> Self {
         let places = || Semaphore::new(parts.concurrency.max(1));
-        let (places, lone_places) = (places(), places());
-        Self { parts, places, lone_places, loading: Semaphore::new(1), reports: Mutex::new(VecDeque::new()) }
+        let (places, lone_places, glances) = (places(), places(), places());
+        Self { parts, places, lone_places, glances, loading: Semaphore::new(1), reports: Mutex::new(VecDeque::new()) }
     }
 
     /// The longest that an examination with these extras takes, its waiting included.
@@ -221,6 +223,31 @@ impl Examiner {
         let judging = (self.parts.surroundings.get().judging)(None, self.parts.clock.now());
         let aws = AwsEvidence { vpc: self.endpoint_service(candidate).await, ..AwsEvidence::default() };
         self.examine(candidate, of, aws, judging, extra).await
+    }
+
+    /// One cold look at a candidate as it is, for this key store or for none, within this time. It is kept nowhere and
+    /// counted nowhere, and nobody else is asked.
+    pub async fn glance(
+        &self,
+        candidate: &Candidate,
+        of: Option<&CustomKeyStoreId>,
+        within: Duration,
+    ) -> Result<Report, ExamineError> {
+        let thoroughness = Thoroughness {
+            cold: 1,
+            warm: 0,
+            addresses: self.parts.settings.get().addresses,
+            // Guesses at a refused signature at every scrape might lock the credential out.
+            diagnosis: false,
+            judging: (self.parts.surroundings.get().judging)(of, self.parts.clock.now()),
+            ..Thoroughness::default()
+        };
+        let looked = tokio::time::timeout(within, async {
+            // The semaphore is never closed.
+            let _place = self.glances.acquire().await.ok();
+            Box::pin(self.parts.preflight.run(candidate, AwsEvidence::default(), &thoroughness)).await
+        });
+        looked.await.map_err(|_| ExamineError::TimedOut { limit: within })
     }
 
     /// Examines the cluster that a CloudHSM key store has now; of another type there is nothing to examine here.

@@ -8,6 +8,7 @@ mod capacity;
 mod connections;
 mod documents;
 mod gates;
+mod probe;
 mod refusals;
 mod scrape;
 mod updates;

@@ -90,3 +90,30 @@ async fn hosts_that_are_not_allowed_are_not_even_resolved() {
     }
     assert_eq!(dns.asked(), Vec::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_leads_nowhere_else_and_names_no_host_without_a_token() {
+    let dns = SandboxDns::start(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let (stage, daemon) = guarded("egress-probe", &dns).await;
+    for (number, (what, address)) in TARGETS.iter().enumerate() {
+        let host = format!("scrape-{number}.example.com");
+        dns.set(&host, NameAnswer::Addresses(vec![IpAddr::from(*address)]));
+        for connectivity in ["public", "vpc"] {
+            let path = format!("/probe?target={host}&path=/kms/xks/v1&credential=proxy&connectivity={connectivity}");
+            let answer = daemon.call("GET", &path, None).await;
+            assert_eq!(answer.status, 200, "{what}: {}", answer.body);
+            let fits = answer.body.contains("probe_success 0") && !answer.body.contains("probe_ip_protocol");
+            assert!(fits, "{what}: nothing was connected to: {}", answer.body);
+        }
+    }
+    let unlisted = "/probe?target=internal.example.org&path=/kms/xks/v1&credential=proxy";
+    let answer = daemon.call("GET", unlisted, None).await;
+    assert!(answer.body.contains("reason=\"not_allowed\""), "{}", answer.body);
+    // As with metrics, a scraper on this machine needs no token; to name a host takes one.
+    let of_store = format!("/probe?key_store={}", stage.key_store);
+    let bare = async |path: &str| daemon.try_call_bare(path).await.unwrap();
+    assert_eq!((bare(&of_store).await.status, bare(unlisted).await.status), (200, 401));
+    let stranger = "xkspf_NobodyKnowsThisTokenDoNotLeak23456789012345";
+    assert_eq!(daemon.try_call_as(stranger, "GET", &of_store, None).await.unwrap().status, 401);
+    daemon.terminate().await;
+}

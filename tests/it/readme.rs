@@ -76,3 +76,11 @@ fn every_subcommand_is_in_it() {
         assert!(readme.contains(&format!("`xks-preflight {name}")), "README says nothing of {name}");
     }
 }
+
+#[test]
+fn every_family_of_a_probe_is_in_it() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for family in xks_preflight::metrics::blackbox::FAMILIES {
+        assert!(readme.contains(&format!("`{family}")), "README says nothing of {family}");
+    }
+}

@@ -92,7 +92,7 @@ fn families(text: &str) -> BTreeMap<String, Family> {
 }
 
 /// `promtool check metrics` finds nothing to say; without promtool it is skipped, but never under `tests/run`.
-fn agrees(text: &str) {
+pub(super) fn agrees(text: &str) {
     let command = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

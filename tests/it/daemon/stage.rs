@@ -488,9 +488,18 @@ impl Daemon {
         path: &str,
         body: Option<&Value>,
     ) -> Option<Answer> {
+        self.send(&format!("Authorization: Bearer {token}\r\n"), method, path, body).await
+    }
+
+    /// The same as nobody in particular.
+    pub(crate) async fn try_call_bare(&self, path: &str) -> Option<Answer> {
+        self.send("", "GET", path, None).await
+    }
+
+    async fn send(&self, authorization: &str, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
         let body = body.map(ToString::to_string).unwrap_or_default();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{authorization}Connection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()

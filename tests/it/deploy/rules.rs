@@ -46,6 +46,7 @@ fn promtool_finds_no_fault_and_every_test_of_it_passes() {
     for arguments in [
         // The rule files, too.
         ["check", "config", "prometheus.yml"],
+        ["check", "config", "probe.yml"],
         ["test", "rules", "alerts.test.yml"],
     ] {
         let ran = promtool(&directory, &arguments);

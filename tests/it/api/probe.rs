@@ -1,0 +1,170 @@
+//! `GET /probe`: in blackbox_exporter's words, as long as Prometheus waits, and for whoever may.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+use xks_preflight::metrics::blackbox::FAMILIES;
+use xks_preflight::sandbox::fault::Misbehaviour;
+
+use super::bench::{APPROVER, BOTH, Bench, ELSEWHERE, HERE, NEW, PATH, PROBER, token};
+use super::scrape::agrees;
+
+/// The samples of an exposition, with their labels as they stand.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.map(|line| line.rsplit_once(' ').unwrap());
+    pairs.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+}
+
+fn of_store(bench: &Bench) -> String {
+    format!("/probe?key_store={}", bench.store)
+}
+
+fn of_target() -> String {
+    format!("/probe?target={NEW}&path={PATH}&credential=main")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_tells_of_exactly_this_probe_in_blackbox_exporters_words() {
+    let bench = Bench::new("probe").await;
+    let answer = bench.get(&of_store(&bench)).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    agrees(&answer.body);
+    let seen = samples(&answer.body);
+    for (sample, value) in [
+        ("probe_success", 1.0),
+        ("probe_http_status_code", 200.0),
+        ("probe_http_version", 1.1),
+        ("probe_http_ssl", 1.0),
+        ("probe_http_redirects", 0.0),
+        ("probe_ip_protocol", 4.0),
+        ("probe_tls_version_info{version=\"TLS 1.3\"}", 1.0),
+        ("probe_tls_cipher_info{cipher=\"TLS_AES_256_GCM_SHA384\"}", 1.0),
+        ("probe_http_duration_seconds{phase=\"transfer\"}", 0.0),
+    ] {
+        assert_eq!(seen.get(sample), Some(&value), "{sample}: {}", answer.body);
+    }
+    for phase in ["connect", "tls", "processing"] {
+        let took = seen[&format!("probe_http_duration_seconds{{phase=\"{phase}\"}}")];
+        assert!(took > 0.0 && took < 0.25, "{phase}: {took}");
+    }
+    let [earliest, of_chain] = ["probe_ssl_earliest_cert_expiry", "probe_ssl_last_chain_expiry_timestamp_seconds"];
+    assert_eq!(seen[earliest].to_bits(), seen[of_chain].to_bits(), "the whole chain is trusted");
+    assert!(seen.keys().any(|name| name.starts_with("probe_ssl_last_chain_info{fingerprint_sha256=")));
+    assert!(!answer.body.contains("probe_failure_info"), "{}", answer.body);
+    let named = answer.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let named: Vec<&str> = named.collect();
+    assert!(named.iter().all(|name| FAMILIES.contains(name)), "{named:?}");
+    // It is counted nowhere and kept nowhere.
+    let metrics = bench.get("/metrics").await.body;
+    assert!(metrics.contains("xks_preflight_preflights_total{verdict=\"ready\"} 0"), "{metrics}");
+    let open = [("accept", "application/openmetrics-text;version=1.0.0")];
+    let open = bench.call("GET", &of_store(&bench), Some(&bench.viewer), &open, "").await;
+    assert!(open.header("content-type").starts_with("application/openmetrics-text"), "{:?}", open.headers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_tells_where_and_why_and_what_the_certificate_was() {
+    let bench = Bench::new("probe-failures").await;
+    for (fault, phase, reason, has_certificate, is_trusted) in [
+        ("certificate-expired", "tls", "expired", true, true),
+        ("certificate-wrong-name", "tls", "name_mismatch", true, true),
+        ("certificate-unknown-root", "tls", "unknown_issuer", true, false),
+        ("stall-after-request", "http", "timed_out", true, true),
+        ("authentication-failed-exception", "sigv4", "authentication_failed", true, true),
+        ("tls-stall", "tls", "timed_out", false, false),
+    ] {
+        bench.candidate.set_faults([fault.parse::<Misbehaviour>().unwrap()]).await;
+        let answer = bench.get(&of_target()).await;
+        let seen = samples(&answer.body);
+        let told = format!("probe_failure_info{{phase=\"{phase}\",reason=\"{reason}\"}}");
+        assert_eq!((seen["probe_success"], seen.get(&told)), (0.0, Some(&1.0)), "{fault}: {}", answer.body);
+        let end = seen.get("probe_ssl_earliest_cert_expiry");
+        assert_eq!(end.is_some(), has_certificate, "{fault}: {}", answer.body);
+        let of_chain = seen.get("probe_ssl_last_chain_expiry_timestamp_seconds");
+        assert_eq!(of_chain.is_some(), is_trusted, "{fault}: {}", answer.body);
+        agrees(&answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_takes_no_longer_than_prometheus_waits() {
+    let bench = Bench::new("probe-patience").await;
+    bench.candidate.set_faults(["tls-stall".parse::<Misbehaviour>().unwrap()]).await;
+    let ask = async |seconds: &str| {
+        let header = [("x-prometheus-scrape-timeout-seconds", seconds)];
+        bench.call("GET", &of_target(), Some(&token(PROBER)), &header, "").await
+    };
+    let begun = tokio::time::Instant::now();
+    let answer = ask("0.7").await;
+    // Without it such a probe takes two attempts of 250 ms and one patient look of two seconds.
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let seen = samples(&answer.body);
+    let told = "probe_failure_info{phase=\"probe\",reason=\"timed_out\"}";
+    assert_eq!((answer.status, seen["probe_success"], seen.get(told)), (200, 0.0, Some(&1.0)), "{}", answer.body);
+    for wrong in ["", "0", "-1", "soon", "NaN", "inf"] {
+        let answer = ask(wrong).await;
+        assert_eq!((answer.status, answer.json()["reason"].as_str()), (400, Some("invalid_header")), "{wrong:?}");
+    }
+    assert_eq!(ask("1e300").await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debug_tells_a_person_why() {
+    let bench = Bench::new("probe-debug").await;
+    bench.candidate.set_faults(["certificate-expired".parse::<Misbehaviour>().unwrap()]).await;
+    let answer = bench.get(&format!("{}&debug=true", of_target())).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "text/plain; charset=utf-8"));
+    for part in ["BLOCKED", "tls.validity", "Renew", "What a scrape would be given", "probe_success 0"] {
+        assert!(answer.body.contains(part), "{part}: {}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_may_probe_a_key_store_and_whoever_probes_any_target() {
+    let bench = Bench::new("probe-access").await;
+    let (store, target) = (of_store(&bench), of_target());
+    let ask = async |who: Option<u8>, path: &str| {
+        let token = who.map(token);
+        bench.call("GET", path, token.as_ref(), &[], "").await.status
+    };
+    let viewer = 1;
+    for (who, of_store, of_target) in [
+        (None, 401, 401),
+        (Some(viewer), 200, 403),
+        (Some(PROBER), 200, 200),
+        (Some(APPROVER), 200, 200),
+        (Some(ELSEWHERE), 403, 403),
+        (Some(HERE), 200, 403),
+        (Some(BOTH), 200, 403),
+    ] {
+        assert_eq!((ask(who, &store).await, ask(who, &target).await), (of_store, of_target), "{who:?}");
+    }
+    for (query, status) in [
+        ("", 422),
+        ("?key_store=cks-unknown", 404),
+        ("?key_store=%2e%2e", 422),
+        (&format!("?key_store={}&target={NEW}", bench.store), 422),
+        (&format!("?key_store={}&path={PATH}", bench.store), 422),
+        (&format!("?target={NEW}"), 422),
+        (&format!("?target={NEW}&path={PATH}"), 422),
+        (&format!("?target={NEW}&path={PATH}&credential=unknown"), 422),
+        (&format!("?target={NEW}&path={PATH}&credential=main&region=nowhere"), 422),
+        (&format!("?target={NEW}&path={PATH}&credential=main&connectivity=private"), 422),
+        (&format!("?target={NEW}&path={PATH}&credential=main&debug=yes"), 422),
+        (&format!("?target={NEW}&path={PATH}&credential=main&module=http_2xx"), 422),
+    ] {
+        let answer = bench.call("GET", &format!("/probe{query}"), Some(&token(PROBER)), &[], "").await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+        assert!(answer.json()["detail"].is_string(), "{query}: {}", answer.body);
+    }
+    // Settings that KMS would refuse are probed as far as they go, and told.
+    let unfit = bench.get(&format!("/probe?target=https://10.0.0.1&path={PATH}&credential=main")).await;
+    assert!(
+        unfit.body.contains("probe_failure_info{phase=\"input\",reason=\"not_fully_qualified\"} 1"),
+        "{}",
+        unfit.body
+    );
+    assert_eq!(bench.post(&store, &json!({})).await.status, 405);
+}
