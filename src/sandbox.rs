@@ -11,6 +11,7 @@
 //! - [`pki`]: a root and an intermediate made at start, and server certificates right and wrong.
 //! - [`proxy`]: an external key store proxy with AES-256-GCM keys and a history of the requests it saw.
 //! - [`scenario`]: the story of the `sandbox` command: one key store, its proxy, candidates good and bad.
+//! - [`sts`]: roles of other accounts, over [`query`], and the sessions that they give.
 //! - [`fault`]: the one list of what a proxy can be told to do wrong.
 
 pub mod cloudhsm;
@@ -24,3 +25,4 @@ pub mod pki;
 pub mod proxy;
 pub mod query;
 pub mod scenario;
+pub mod sts;

@@ -43,7 +43,7 @@ pub use self::{
     store::{Backing, CloudHsm, ConnectionState, Connectivity, ExternalKeyStore, Secret, SeedStore, Store},
 };
 pub(in crate::sandbox) use self::{signature::Verifier, wire::Failure};
-use super::cloudhsm::Clusters;
+use super::{cloudhsm::Clusters, sts::Sessions};
 
 /// Where the simulated KMS takes the wall clock from, for signatures, certificates and dates.
 pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -77,6 +77,8 @@ pub struct KmsSettings {
     pub vpc_services: Option<BTreeMap<String, String>>,
     /// The CloudHSM clusters that exist; `None` accepts any, with any password.
     pub clusters: Option<Clusters>,
+    /// The temporary credentials that are accepted if they are of this account, too.
+    pub sessions: Sessions,
     /// The wall clock.
     pub clock: WallClock,
 }
@@ -99,6 +101,7 @@ impl KmsSettings {
             store_quota: 10,
             vpc_services: None,
             clusters: None,
+            sessions: Sessions::default(),
             clock,
         }
     }
@@ -137,6 +140,8 @@ struct Kms {
     state: Mutex<State>,
     health: HealthCaller,
     verifier: Verifier,
+    account_id: String,
+    sessions: Sessions,
     clock: WallClock,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -152,6 +157,42 @@ impl Kms {
         state.region.settle(Instant::now());
         state
     }
+
+    /// Whether the account has this access key.
+    fn knows(&self, access_key_id: &str) -> bool {
+        let session = || self.sessions.find(access_key_id).is_some_and(|session| session.account_id == self.account_id);
+        self.verifier.access_key_id == access_key_id || session()
+    }
+
+    fn verify(&self, head: &http::request::Parts, body: &[u8]) -> Result<(), Failure> {
+        let now = (self.clock)();
+        let session = signature::claimed(head).and_then(|(id, _)| self.sessions.find(id));
+        match session.filter(|session| session.account_id == self.account_id) {
+            Some(session) => signature::verify_session(&session, &self.verifier.region, head, body, now),
+            None => self.verifier.verify(head, body, now),
+        }
+    }
+}
+
+/// Every account and Region that is served at one address, the first one first.
+#[derive(Default)]
+struct Front(Mutex<Vec<Weak<Kms>>>);
+
+impl Front {
+    fn add(&self, kms: &Arc<Kms>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(kms));
+    }
+
+    /// The account and Region that a request is for, as its signature says: whose credentials, and for which Region. The
+    /// first one refuses what is for none.
+    fn of(&self, head: &http::request::Parts) -> Option<Arc<Kms>> {
+        let all: Vec<Arc<Kms>> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+        let claimed = signature::claimed(head);
+        let meant =
+            claimed.and_then(|(id, region)| all.iter().find(|kms| kms.knows(id) && kms.verifier.region == region));
+        meant.or(all.first()).cloned()
+    }
 }
 
 /// A UUID for `x-amzn-RequestId` and `kmsRequestId`.
@@ -162,6 +203,7 @@ fn request_id() -> String {
 /// A simulated KMS that listens on loopback. Dropping it stops it.
 pub struct SandboxKms {
     kms: Arc<Kms>,
+    front: Arc<Front>,
     address: SocketAddr,
 }
 
@@ -180,6 +222,23 @@ impl SandboxKms {
         let failed = |source| KmsStartError::Listen { address: settings.bind, source };
         let listener = TcpListener::bind(settings.bind).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let front = Arc::new(Front::default());
+        let kms = Self::make(settings, "")?;
+        front.add(&kms);
+        kms.tasks.spawn(server::serve(kms.clone(), Arc::clone(&front), listener));
+        Ok(Self { kms, front, address })
+    }
+
+    /// Serves another account or Region at the same address: the signature of a request tells which one it is for. Its
+    /// own address is not listened on.
+    pub fn beside(&self, settings: KmsSettings) -> Result<Self, KmsStartError> {
+        let salt = format!("{}/{} ", settings.account_id, settings.region);
+        let kms = Self::make(settings, &salt)?;
+        self.front.add(&kms);
+        Ok(Self { kms, front: Arc::clone(&self.front), address: self.address })
+    }
+
+    fn make(settings: KmsSettings, salt: &str) -> Result<Arc<Kms>, KmsStartError> {
         let health = HealthCaller::new(
             settings.region.clone(),
             settings.clock.clone(),
@@ -188,7 +247,8 @@ impl SandboxKms {
             settings.routes,
         )
         .map_err(KmsStartError::Tls)?;
-        let mut region = Region::new(settings.region.clone(), settings.account_id, settings.store_quota);
+        let mut region = Region::new(settings.region.clone(), settings.account_id.clone(), settings.store_quota);
+        salt.clone_into(&mut region.salt);
         region.vpc_services = settings.vpc_services;
         region.clusters = settings.clusters;
         let state = State {
@@ -198,7 +258,7 @@ impl SandboxKms {
             connect_delay: settings.connect_delay,
             disconnect_delay: settings.disconnect_delay,
         };
-        let kms = Arc::new_cyclic(|own| Kms {
+        Ok(Arc::new_cyclic(|own| Kms {
             state: Mutex::new(state),
             health,
             verifier: Verifier {
@@ -207,13 +267,13 @@ impl SandboxKms {
                 region: settings.region,
                 service: "kms",
             },
+            account_id: settings.account_id,
+            sessions: settings.sessions,
             clock: settings.clock,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             own: own.clone(),
-        });
-        kms.tasks.spawn(server::serve(kms.clone(), listener));
-        Ok(Self { kms, address })
+        }))
     }
 
     /// The endpoint to give to an SDK.
@@ -283,6 +343,13 @@ impl SandboxKms {
     /// The store as it is now, its secret included; `None` if there is none of this id.
     pub fn store(&self, id: &str) -> Option<Store> {
         self.kms.lock().region.store(id).ok().cloned()
+    }
+
+    /// Deletes a store as somebody else would, without any check and without a trace in the history; `false` if there is
+    /// none of this id, or if it holds keys.
+    pub fn delete_store(&self, id: &str) -> bool {
+        let mut state = self.kms.lock();
+        state.region.find(id).is_some() && state.region.delete(id).is_ok()
     }
 
     /// Changes a store as somebody else would, without any check and without a trace in the history; `false` if there is

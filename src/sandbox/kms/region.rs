@@ -40,6 +40,8 @@ pub(super) struct Region {
     records: Vec<Record>,
     keys: Vec<Key>,
     minted: u64,
+    /// Lets the ids of several accounts and Regions differ; empty for one alone.
+    pub(super) salt: String,
     attempts: u64,
 }
 
@@ -57,6 +59,7 @@ impl Region {
             records: Vec::new(),
             keys: Vec::new(),
             minted: 0,
+            salt: String::new(),
             attempts: 0,
         }
     }
@@ -71,7 +74,7 @@ impl Region {
     /// A digest that no other call gives: ids are the same in every run, so failures can be compared.
     fn mint(&mut self, kind: &str) -> String {
         self.minted += 1;
-        sha256_hex(format!("{kind} {}", self.minted).as_bytes())
+        sha256_hex(format!("{}{kind} {}", self.salt, self.minted).as_bytes())
     }
 
     pub(super) fn stores(&self) -> impl Iterator<Item = &Store> {

@@ -12,7 +12,7 @@ use time::{OffsetDateTime, macros::format_description};
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::{
-    Kms, MAX_HANG,
+    Front, Kms, MAX_HANG,
     fault::KmsFault,
     history::{Operation, Outcome},
     request_id,
@@ -39,7 +39,7 @@ struct Withheld;
 type Reply = Response<Full<Bytes>>;
 
 /// Serves until stopped.
-pub(super) async fn serve(kms: Arc<Kms>, listener: TcpListener) {
+pub(super) async fn serve(kms: Arc<Kms>, front: Arc<Front>, listener: TcpListener) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -51,7 +51,7 @@ pub(super) async fn serve(kms: Arc<Kms>, listener: TcpListener) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let served = kms.clone();
+        let served = front.clone();
         let stop = kms.stop.clone();
         kms.tasks.spawn(async move {
             let service = service_fn(move |request| handle(served.clone(), request));
@@ -71,8 +71,9 @@ pub(super) async fn serve(kms: Arc<Kms>, listener: TcpListener) {
     }
 }
 
-async fn handle(kms: Arc<Kms>, request: Request<Incoming>) -> Result<Reply, Withheld> {
+async fn handle(front: Arc<Front>, request: Request<Incoming>) -> Result<Reply, Withheld> {
     let (head, body) = request.into_parts();
+    let kms = front.of(&head).ok_or(Withheld)?;
     if head.method == Method::GET && head.uri.path() == "/history" {
         return Ok(changes(&kms));
     }
@@ -136,7 +137,7 @@ fn check(
     if head.method != Method::POST || head.uri.path() != "/" {
         return Err(Failure { status: StatusCode::NOT_FOUND, ..unknown() });
     }
-    kms.verifier.verify(head, body, (kms.clock)())?;
+    kms.verify(head, body)?;
     let operation = operation.ok_or_else(unknown)?;
     let parameters =
         parameters.ok_or_else(|| Failure::new("SerializationException", "The request is not a JSON object."))?;

@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use http::request::Parts;
 use time::{OffsetDateTime, PrimitiveDateTime, macros::format_description};
 
-use super::{store::Secret, wire::Failure};
+use super::{super::sts::Session, store::Secret, wire::Failure};
 
 /// Lower-case hexadecimal SHA-256.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
@@ -66,6 +66,40 @@ fn parse(authorization: &str) -> Result<Authorization<'_>, Failure> {
     let mut scope: Vec<&str> = part("Credential")?.split('/').collect();
     let access_key_id = scope.remove(0);
     Ok(Authorization { access_key_id, scope, signed_headers: part("SignedHeaders")?, signature: part("Signature")? })
+}
+
+/// Who says to have signed a request, and for which Region. That proves nothing.
+pub(super) fn claimed(head: &Parts) -> Option<(&str, &str)> {
+    let authorization = parse(head.headers.get("authorization")?.to_str().ok()?).ok()?;
+    Some((authorization.access_key_id, authorization.scope.get(1)?))
+}
+
+/// Whether this header is among those that are signed.
+fn signs(head: &Parts, header: &str) -> bool {
+    let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
+    let authorization = authorization.and_then(|text| parse(text).ok());
+    authorization.is_some_and(|authorization| authorization.signed_headers.split(';').any(|name| name == header))
+}
+
+/// Verifies a request that is signed with temporary credentials.
+pub(super) fn verify_session(
+    session: &Session,
+    region: &str,
+    head: &Parts,
+    body: &[u8],
+    now: SystemTime,
+) -> Result<(), Failure> {
+    const TOKEN: &str = "x-amz-security-token";
+    let token = head.headers.get(TOKEN).map(http::HeaderValue::as_bytes);
+    if token != Some(session.token.as_bytes()) || !signs(head, TOKEN) {
+        let message = "The security token included in the request is invalid.";
+        return Err(Failure::new("UnrecognizedClientException", message));
+    }
+    if session.ends <= now {
+        return Err(Failure::new("ExpiredTokenException", "The security token included in the request is expired"));
+    }
+    let (access_key_id, secret) = (session.access_key_id.clone(), session.secret.clone());
+    Verifier { access_key_id, secret, region: region.to_owned(), service: "kms" }.verify(head, body, now)
 }
 
 impl Verifier {

@@ -1,0 +1,230 @@
+//! The accounts and Regions of the configuration, each with whoever reads and changes AWS there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BuildError, Parts};
+use crate::aws::{
+    AwsCloudHsm, AwsCloudHsmSettings, AwsIam, AwsIamSettings, AwsIdentity, AwsIdentitySettings, AwsKms, AwsKmsSettings,
+    AwsVpc, AwsVpcSettings,
+};
+use crate::cloudhsm::SecurityGroupReader;
+use crate::config::{self, PlaceEndpoints};
+use crate::enumeration::{Enumerator, Enumerators, Pace};
+use crate::key_store::{CustomKeyStoreId, Place, Region};
+use crate::kms::{KeyStoreWriter, PermissionReader};
+use crate::metrics::{CountedDescriber, CountedLister, CountedReader, CountedWriter, Metrics};
+use crate::places::{PlacePorts, Places};
+use crate::update::PROPAGATION;
+use crate::vpc::VpcReader;
+
+/// DescribeClusters reads what CloudHSM knows; it asks nobody.
+const CLOUDHSM_TIMEOUT: Duration = Duration::from_secs(10);
+/// EC2 and Elastic Load Balancing answer what they know.
+const VPC_TIMEOUT: Duration = Duration::from_secs(10);
+/// IAM answers a simulation in well under a second.
+const IAM_TIMEOUT: Duration = Duration::from_secs(5);
+/// STS answers in well under a second.
+const STS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything about AWS in the configuration.
+pub(super) struct Aws {
+    kms: config::KmsSettings,
+    accounts: Vec<config::AccountSettings>,
+    check_service: bool,
+    home: PlaceEndpoints,
+}
+
+/// One place, before anybody is there.
+struct Site<'a> {
+    place: Place,
+    endpoints: &'a PlaceEndpoints,
+    identity: Option<AwsIdentity>,
+    /// ARN of the IAM identity whose policies are simulated, and another endpoint of IAM.
+    permissions: (Option<&'a String>, Option<&'a String>),
+}
+
+/// Plain HTTP is accepted on loopback only, and AWS's own endpoints speak HTTPS.
+fn is_simulation(endpoint_url: &Option<String>) -> bool {
+    endpoint_url.as_ref().is_some_and(|url| url.starts_with("http://"))
+}
+
+impl Aws {
+    pub(super) fn new(
+        kms: config::KmsSettings,
+        accounts: Vec<config::AccountSettings>,
+        vpc: config::VpcSettings,
+        cloudhsm: config::CloudHsmSettings,
+    ) -> Self {
+        let home = PlaceEndpoints {
+            kms: kms.endpoint_url.clone(),
+            ec2: vpc.ec2_endpoint_url,
+            elbv2: vpc.elbv2_endpoint_url,
+            cloudhsm: cloudhsm.endpoint_url,
+        };
+        Self { kms, accounts, check_service: vpc.check_service, home }
+    }
+
+    /// What is for laboratories only must not change a real KMS, in no place.
+    pub(super) fn check(&self, trust_is_lab: bool, update: &config::UpdatePolicy) -> Result<(), BuildError> {
+        if self.kms.observe_only {
+            return Ok(());
+        }
+        let further = self.accounts.iter().flat_map(|account| {
+            account.regions.iter().map(|region| account.endpoints.get(region).unwrap_or(&NO_ENDPOINTS))
+        });
+        for endpoints in std::iter::once(&self.home).chain(further) {
+            if is_simulation(&endpoints.kms) {
+                continue;
+            }
+            if trust_is_lab {
+                return Err(BuildError::LaboratoryGate);
+            }
+            if update.rotation.least_propagation < PROPAGATION {
+                return Err(BuildError::HastyRotation);
+            }
+            if is_simulation(&endpoints.ec2) || is_simulation(&endpoints.elbv2) {
+                return Err(BuildError::SimulatedVpc);
+            }
+            if is_simulation(&endpoints.cloudhsm) {
+                return Err(BuildError::SimulatedCloudHsm);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever reads and changes AWS, in every place; and whoever finds the KMS keys there.
+    pub(super) async fn open(
+        &self,
+        parts: &Parts,
+        metrics: &Arc<Metrics>,
+        key_stores: &[config::WatchedKeyStore],
+    ) -> (Arc<Places>, Arc<Enumerators>) {
+        let (mut ports, mut enumerators) = (Vec::new(), Vec::new());
+        for site in self.sites(parts).await {
+            let (place, opened, enumerator) = self.site(site, parts, metrics).await;
+            enumerators.push((place, enumerator));
+            ports.push(opened);
+        }
+        let expected = key_stores.iter().map(|store: &config::WatchedKeyStore| -> (CustomKeyStoreId, Place) {
+            (store.id.clone(), store.place.clone())
+        });
+        let places = Arc::new(Places::new(ports, expected));
+        let enumerators = Enumerators::new(Arc::clone(&places), enumerators, Arc::clone(&parts.clock));
+        (places, Arc::new(enumerators))
+    }
+
+    async fn sites(&self, parts: &Parts) -> Vec<Site<'_>> {
+        let identity = parts.aws_credentials.clone().map(AwsIdentity::from);
+        let permissions = (self.kms.permissions_of.as_ref(), self.kms.iam_endpoint_url.as_ref());
+        let home = Place::home(self.kms.region.clone());
+        let mut sites = vec![Site { place: home, endpoints: &self.home, identity: identity.clone(), permissions }];
+        for account in &self.accounts {
+            let own = (account.permissions_of.as_ref(), account.iam_endpoint_url.as_ref());
+            let (identity, permissions) = if account.name.is_home() {
+                (identity.clone(), (own.0.or(permissions.0), own.1.or(permissions.1)))
+            } else {
+                (Some(self.identity(account, parts).await), own)
+            };
+            sites.extend(account.regions.iter().map(|region: &Region| Site {
+                place: Place { account: account.name.clone(), region: region.clone() },
+                endpoints: account.endpoints.get(region).unwrap_or(&NO_ENDPOINTS),
+                identity: identity.clone(),
+                permissions,
+            }));
+        }
+        sites
+    }
+
+    async fn identity(&self, account: &config::AccountSettings, parts: &Parts) -> AwsIdentity {
+        let settings = AwsIdentitySettings {
+            region: self.kms.region.clone(),
+            profile: account.profile.clone(),
+            given: parts.aws_credentials.clone(),
+            role: account.role.clone(),
+            sts_endpoint_url: account.sts_endpoint_url.clone(),
+            timeout: STS_TIMEOUT,
+            clock: Arc::clone(&parts.clock),
+        };
+        Box::pin(AwsIdentity::new(settings)).await
+    }
+
+    async fn site(
+        &self,
+        site: Site<'_>,
+        parts: &Parts,
+        metrics: &Arc<Metrics>,
+    ) -> (Place, PlacePorts, Arc<Enumerator>) {
+        let settings = AwsKmsSettings {
+            region: site.place.region.clone(),
+            endpoint_url: site.endpoints.kms.clone(),
+            credentials: site.identity.clone(),
+            timeout: self.kms.timeout,
+        };
+        let aws = Arc::new(AwsKms::new(settings).await);
+        let lister = CountedLister::new(aws.clone(), Arc::clone(metrics));
+        let pace = Pace { per_second: self.kms.describe_key_rate, ..Pace::default() };
+        let enumerator = Arc::new(Enumerator::new(Arc::new(lister), Arc::clone(&parts.clock), pace));
+        let (vpc, security_groups) = self.ec2_readers(&site, parts).await;
+        let clusters = AwsCloudHsmSettings {
+            region: site.place.region.clone(),
+            endpoint_url: site.endpoints.cloudhsm.clone(),
+            credentials: site.identity.clone(),
+            timeout: CLOUDHSM_TIMEOUT,
+        };
+        // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
+        let writer = (!self.kms.observe_only)
+            .then(|| Arc::new(CountedWriter::new(aws.clone(), Arc::clone(metrics))) as Arc<dyn KeyStoreWriter>);
+        let ports = PlacePorts {
+            place: site.place.clone(),
+            reader: Arc::new(CountedReader::new(aws.clone(), Arc::clone(metrics))),
+            describer: Arc::new(CountedDescriber::new(aws, Arc::clone(metrics))),
+            writer,
+            vpc,
+            clusters: Arc::new(AwsCloudHsm::new(clusters).await),
+            security_groups,
+            permissions: permissions(&site, parts).await,
+        };
+        (site.place, ports, enumerator)
+    }
+
+    /// Whoever reads VPC endpoint services, if that is wanted, and the security groups of clusters, which is not a matter
+    /// of wanting: a must hangs on them. Before a simulated KMS AWS itself is left alone: it knows nothing of what is
+    /// simulated.
+    async fn ec2_readers(
+        &self,
+        site: &Site<'_>,
+        parts: &Parts,
+    ) -> (Option<Arc<dyn VpcReader>>, Option<Arc<dyn SecurityGroupReader>>) {
+        let endpoints = site.endpoints;
+        let real = !is_simulation(&endpoints.kms);
+        let ec2 = real || endpoints.ec2.is_some();
+        let services = self.check_service && ec2 && (real || endpoints.elbv2.is_some());
+        let settings = AwsVpcSettings {
+            region: site.place.region.clone(),
+            ec2_endpoint_url: endpoints.ec2.clone(),
+            elbv2_endpoint_url: endpoints.elbv2.clone(),
+            credentials: site.identity.clone(),
+            timeout: VPC_TIMEOUT,
+            clock: Arc::clone(&parts.clock),
+        };
+        let aws = Arc::new(AwsVpc::new(settings).await);
+        (services.then(|| Arc::clone(&aws) as Arc<dyn VpcReader>), ec2.then_some(aws as Arc<dyn SecurityGroupReader>))
+    }
+}
+
+static NO_ENDPOINTS: PlaceEndpoints = PlaceEndpoints { kms: None, ec2: None, elbv2: None, cloudhsm: None };
+
+/// IAM is asked only about an identity that the operator named.
+async fn permissions(site: &Site<'_>, parts: &Parts) -> Option<Arc<dyn PermissionReader>> {
+    let (of, endpoint_url) = site.permissions;
+    let settings = AwsIamSettings {
+        region: site.place.region.clone(),
+        endpoint_url: endpoint_url.cloned(),
+        of: of?.clone(),
+        credentials: site.identity.clone(),
+        timeout: IAM_TIMEOUT,
+        clock: Arc::clone(&parts.clock),
+    };
+    Some(Arc::new(AwsIam::new(settings).await))
+}
