@@ -57,7 +57,7 @@ use crate::access::Permission::{Administer, Approve, Change, Freeze, Probe, Read
 use crate::clock::Clock;
 use crate::current::Current;
 use crate::driver::{Driver, Examiner};
-use crate::enumeration::Enumerator;
+use crate::enumeration::Enumerators;
 use crate::listener::Limits;
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
@@ -87,7 +87,7 @@ pub struct Service {
     /// Pre-flights.
     pub examiner: Arc<Examiner>,
     /// The KMS keys of key stores.
-    pub enumerator: Arc<Enumerator>,
+    pub enumerators: Arc<Enumerators>,
     /// Credentials and routes.
     pub surroundings: Arc<Current<Surroundings>>,
     /// Writes decisions and signs evidence.

@@ -7,7 +7,7 @@
 mod build_error;
 mod credentials;
 mod opened;
-mod readers;
+mod places;
 mod reload;
 mod service_manager;
 mod settings;
@@ -24,33 +24,27 @@ use tokio_util::sync::CancellationToken;
 pub use self::build_error::BuildError;
 use self::credentials::Credentials;
 use self::opened::{Opened, open_journal};
-use self::readers::{ec2_readers, permissions};
+use self::places::Aws;
 use self::reload::Reloader;
 use crate::api::{self, Bounds, Reload, Service};
 use crate::audit::Action;
-use crate::aws::{AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsKms, AwsKmsSettings};
+use crate::aws::AwsCredentials;
 use crate::clock::Clock;
-use crate::cloudhsm::ClusterReader;
 use crate::config::{self, Config};
 use crate::current::Current;
 use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, LeaseTerms, Maker, MakerParts, Pace, ReportKeeper};
-use crate::enumeration::{self, Enumerator};
+use crate::enumeration::Enumerators;
 use crate::id::IdSource;
 use crate::journal::Journal;
-use crate::kms::{KeyLister, KeyStoreDescriber, KeyStoreMaker, KeyStoreReader, KeyStoreWriter};
+use crate::kms::{KeyStoreReader, KeyStoreWriter};
 use crate::kms_endpoint;
 use crate::listener::{self, Connections, Limits};
-use crate::metrics::{
-    CountedDescriber, CountedJournal, CountedLister, CountedMaker, CountedReader, CountedWriter, Metrics,
-};
+use crate::metrics::{CountedJournal, Metrics};
 use crate::monitor::{self, Canaries, Monitor, Schedule};
 use crate::notary::{self, Notary};
 use crate::page;
 use crate::preflight::{Judging, KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::update::KnownKeys;
-
-/// DescribeClusters reads what CloudHSM knows; it asks nobody.
-const CLOUDHSM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests may go on once the daemon is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -82,7 +76,7 @@ pub struct App {
     service: Arc<Service>,
     driver: Driver,
     monitor: Arc<Monitor>,
-    enumerator: Arc<Enumerator>,
+    enumerators: Arc<Enumerators>,
     enumerate_every: Duration,
     /// What the audit trail says of the start.
     started: String,
@@ -107,6 +101,7 @@ impl App {
     #[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
         settings::fits(&config, &parts.perspective)?;
+        places::fits(&config)?;
         let in_force = config.clone();
         let callers = settings::callers(&config);
         let Config {
@@ -115,6 +110,7 @@ impl App {
             journal,
             audit,
             kms,
+            accounts,
             vpc,
             cloudhsm,
             credentials,
@@ -130,6 +126,8 @@ impl App {
             oidc: _,
             reading: _,
         } = config;
+        let observe_only = kms.observe_only;
+        let aws = Aws::new(kms.clone(), accounts, &vpc, &cloudhsm);
         let listening = |source| BuildError::Listen { address: listen.api, source };
         let listener = TcpListener::bind(listen.api).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
@@ -146,36 +144,11 @@ impl App {
         let lease = journal.lease;
         let Opened { journal, canaries, freezes, trail, desk } = open_journal(journal, &parts).await?;
         let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(journal, Arc::clone(&metrics)));
-        let endpoint_url = kms.endpoint_url.clone();
-        let (vpc, security_groups) = ec2_readers(vpc, &kms, &parts).await;
-        let permissions = permissions(&kms, &parts).await;
-        let cloudhsm_settings = AwsCloudHsmSettings {
-            region: kms.region.clone(),
-            endpoint_url: cloudhsm.endpoint_url,
-            credentials: parts.aws_credentials.clone(),
-            timeout: CLOUDHSM_TIMEOUT,
-        };
-        let settings = AwsKmsSettings {
-            region: kms.region.clone(),
-            endpoint_url,
-            credentials: parts.aws_credentials,
-            timeout: kms.timeout,
-        };
-        let aws = Arc::new(AwsKms::new(settings).await);
-        let clusters: Arc<dyn ClusterReader> = Arc::new(AwsCloudHsm::new(cloudhsm_settings).await);
-        let reader: Arc<dyn KeyStoreReader> =
-            Arc::new(CountedReader::new(Arc::clone(&aws) as Arc<dyn KeyStoreReader>, Arc::clone(&metrics)));
-        let lister = CountedLister::new(Arc::clone(&aws) as Arc<dyn KeyLister>, Arc::clone(&metrics));
-        let pace = enumeration::Pace { per_second: kms.describe_key_rate, ..enumeration::Pace::default() };
-        let enumerator = Arc::new(Enumerator::new(Arc::new(lister), Arc::clone(&parts.clock), pace));
-        let enumerate_every = monitor.enumerate_every;
+        let places::Opened { places, enumerators, home } = Box::pin(aws.open(&parts, &metrics)).await;
+        let reader: Arc<dyn KeyStoreReader> = places.clone();
         // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
-        let describer = CountedDescriber::new(Arc::clone(&aws) as Arc<dyn KeyStoreDescriber>, Arc::clone(&metrics));
-        let maker = (!kms.observe_only).then(|| {
-            Arc::new(CountedMaker::new(Arc::clone(&aws) as _, Arc::clone(&metrics))) as Arc<dyn KeyStoreMaker>
-        });
-        let writer = (!kms.observe_only)
-            .then(|| Arc::new(CountedWriter::new(aws, Arc::clone(&metrics))) as Arc<dyn KeyStoreWriter>);
+        let writer = (!observe_only).then(|| places.clone() as Arc<dyn KeyStoreWriter>);
+        let enumerate_every = monitor.enumerate_every;
         let configured = Arc::new(Credentials::new(&credentials, &key_stores));
         let surroundings = settings::surroundings(kms.region.clone(), &credentials, &preflight);
         let surroundings = Arc::new(Current::new(surroundings));
@@ -191,14 +164,10 @@ impl App {
         let examiner = Arc::new(Examiner::new(ExaminerParts {
             preflight: Arc::clone(&engine),
             surroundings: Arc::clone(&surroundings),
-            reader: Arc::clone(&reader),
-            permissions,
-            enumerator: Arc::clone(&enumerator),
+            places: Arc::clone(&places),
+            enumerators: Arc::clone(&enumerators),
             settings: Arc::clone(&how_examined),
             canaries: Some(Arc::clone(&canaries)),
-            vpc: vpc.clone(),
-            clusters,
-            security_groups,
             clock: Arc::clone(&parts.clock),
             concurrency: preflight.concurrency,
             observer: Arc::new(move |report| counted.preflighted(report.verdict())),
@@ -208,8 +177,8 @@ impl App {
             }),
         }));
         let maker = Maker::new(MakerParts {
-            reader: Arc::clone(&reader),
-            maker,
+            reader: home.reader,
+            maker: home.maker,
             examiner: Arc::clone(&examiner),
             surroundings: Arc::clone(&surroundings),
             freezes: Arc::clone(&freezes),
@@ -221,7 +190,7 @@ impl App {
         let driver = Driver::new(crate::driver::Parts {
             journal: Arc::clone(&journal),
             freezes,
-            known_keys: known_keys(&enumerator),
+            known_keys: known_keys(&enumerators),
             reader: Arc::clone(&reader),
             writer,
             verifier: Arc::clone(&examiner) as Arc<dyn crate::driver::Verifier>,
@@ -239,8 +208,7 @@ impl App {
             monitor::Parts {
                 preflight: Arc::clone(&engine),
                 surroundings: Arc::clone(&surroundings),
-                reader: Some(Arc::clone(&reader)),
-                vpc,
+                places: Arc::clone(&places),
                 clock: Arc::clone(&parts.clock),
                 seed: parts.seed,
                 stores: settings::watched(&key_stores),
@@ -263,6 +231,7 @@ impl App {
                     diagnosis: false,
                     ..Thoroughness::default()
                 },
+                watch_discovered: monitor.watch_discovered,
             },
         ));
         let draining = CancellationToken::new();
@@ -280,7 +249,7 @@ impl App {
                 driver: driver.clone(),
                 maker,
                 reader: Arc::clone(&reader),
-                describer: Arc::new(describer),
+                describer: home.describer,
                 examiner: Arc::clone(&examiner),
                 credentials: Arc::clone(&kms_credentials),
                 region: kms.region.clone(),
@@ -322,7 +291,7 @@ impl App {
             monitor: Arc::clone(&monitor),
             driver: driver.clone(),
             examiner,
-            enumerator: Arc::clone(&enumerator),
+            enumerators: Arc::clone(&enumerators),
             surroundings,
             metrics,
             past: api::PastUpdates::default(),
@@ -351,7 +320,7 @@ impl App {
             service,
             driver,
             monitor,
-            enumerator,
+            enumerators,
             enumerate_every,
             started,
             reloader,
@@ -390,7 +359,7 @@ impl App {
         let attended = service_manager::attend(Arc::clone(&self.monitor), stop.clone(), ended.clone());
         let attendant = tokio::spawn(attended);
         let enumerating = monitoring.clone();
-        let enumerator = tokio::spawn(async move { self.enumerator.run(self.enumerate_every, enumerating).await });
+        let enumerator = tokio::spawn(async move { self.enumerators.run(self.enumerate_every, enumerating).await });
         let noting = CancellationToken::new();
         let until = noting.clone();
         let notary = tokio::spawn(async move { notary.run(until).await });
@@ -434,9 +403,10 @@ fn holder() -> String {
 }
 
 /// Before a sweep has ended nothing is told: no keys found would be taken for no keys.
-fn known_keys(enumerator: &Arc<Enumerator>) -> KeyCounter {
-    let enumerator = Arc::clone(enumerator);
+fn known_keys(enumerators: &Arc<Enumerators>) -> KeyCounter {
+    let enumerators = Arc::clone(enumerators);
     Arc::new(move |key_store| {
+        let enumerator = enumerators.of(key_store)?;
         let known = enumerator.has_swept().then(|| enumerator.known(key_store))?;
         Some(KnownKeys { found: known.keys.len(), complete: known.is_complete() })
     })

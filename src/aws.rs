@@ -6,12 +6,14 @@
 //!
 //! [`AwsVpc`] implements [`crate::vpc`]: Elastic Load Balancing through its SDK, EC2 through a thin client of its Query
 //! API, because aws-sdk-ec2 takes minutes and 8 GiB to compile for five reads. [`AwsIam`] makes its one read of IAM
-//! through the same client.
+//! through the same client. [`AwsIdentity`] is who asks: an account's own credentials, or a role in it that STS lets us
+//! assume.
 
 mod cloudhsm;
 mod ec2;
 mod elbv2;
 mod iam;
+mod identity;
 mod kms;
 mod kms_create;
 mod kms_keys;
@@ -22,5 +24,6 @@ mod vpc;
 
 pub use cloudhsm::{AwsCloudHsm, AwsCloudHsmSettings};
 pub use iam::{AwsIam, AwsIamSettings};
-pub use kms::{AwsCredentials, AwsKms, AwsKmsSettings};
+pub use identity::{AwsCredentials, AwsIdentity, AwsIdentitySettings, AwsRole};
+pub use kms::{AwsKms, AwsKmsSettings};
 pub use vpc::{AwsVpc, AwsVpcSettings};

@@ -17,6 +17,7 @@ use std::path::Path;
 
 use crate::audit::document_hash;
 
+mod accounts;
 mod callers;
 mod fault;
 mod files;
@@ -42,9 +43,9 @@ pub(crate) use resolve::caller_name;
 pub use schema::schema;
 pub use secret::{Environment, SealingKey};
 pub use settings::{
-    AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen, MonitorSchedule,
-    NamedCredential, PostgresSettings, PreflightSettings, ServerTls, UpdatePolicy, VpcSettings, Waiver,
-    WatchedKeyStore,
+    AccountSettings, AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen,
+    MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, ServerTls, UpdatePolicy,
+    VpcSettings, Waiver, WatchedKeyStore,
 };
 
 /// The largest configuration file that is read, in bytes.

@@ -19,6 +19,7 @@
 //! An enumeration that is not complete says why ([`Enumeration::incomplete`]): nothing may be concluded from a key's
 //! absence then.
 
+mod everywhere;
 mod ledger;
 mod pace;
 
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use everywhere::Enumerators;
 use ledger::{Ledger, Standing};
 pub use pace::Pace;
 use pace::Pacer;

@@ -14,6 +14,7 @@ mod credential;
 mod exception;
 mod kms_key;
 mod name;
+mod place;
 mod proxy_uri;
 
 pub use certificate::CertificateIdentity;
@@ -31,6 +32,7 @@ pub use kms_key::KmsKey;
 pub use name::{
     AccountId, CloudHsmClusterId, CustomKeyStoreId, CustomKeyStoreName, ExternalKeyId, Region, VpcEndpointServiceName,
 };
+pub use place::{AccountName, Place};
 pub use proxy_uri::{XksProxyUriEndpoint, XksProxyUriPath};
 
 /// A value that KMS would refuse with ValidationException: the member and the rule, never the value itself, because

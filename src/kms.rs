@@ -18,6 +18,13 @@ pub trait KeyStoreReader: Send + Sync {
 
     /// One key store; `CustomKeyStoreNotFound` comes as [`KmsError::Refused`].
     async fn key_store(&self, id: &CustomKeyStoreId) -> Result<KeyStore, KmsError>;
+
+    /// Every custom key store of the account and Region that this one is in, itself among them: what KMS compares with
+    /// when it is changed. Whoever reads one account and Region only need not look at the id.
+    async fn beside(&self, id: &CustomKeyStoreId) -> Result<Vec<KeyStore>, KmsError> {
+        let _ = id;
+        self.key_stores().await
+    }
 }
 
 /// Reads key stores for whoever shall see them as KMS describes them.

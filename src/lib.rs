@@ -13,8 +13,8 @@
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
 //! floor 5  page -> api kms_endpoint metrics render runbooks   faces: translate in and out, decide nothing
 //! floor 4  monitor preflight driver enumeration notary  engines: schedules, orchestration, shutdown
-//! floor 3  probe listener aws/* journal/*            adapters: sockets, AWS clients, SQL, other servers
-//!          peer <- oidc perspective
+//! floor 3  probe listener aws/* journal/* places     adapters: sockets, AWS clients, SQL, other servers, and which of
+//!          peer <- oidc perspective                  several accounts is asked
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
 //! floor 1  xks <- check <- update <- audit, access  judgement: pure functions, no tokio, no I/O, no clock
 //! floor 0  key_store clock id chain current         vocabulary: newtypes, parse-only
@@ -44,6 +44,7 @@ pub mod listener;
 pub mod oidc;
 pub mod peer;
 pub mod perspective;
+pub mod places;
 pub mod probe;
 // floor 4
 pub mod driver;

@@ -1,10 +1,12 @@
-//! Continuous probing of every configured key store.
+//! Continuous probing of every key store: the configured ones, and those that KMS tells of.
 //!
 //! # How it works
 //!
-//! One task asks KMS now and then what the key stores are like; one task for each configured key store probes the
-//! settings that KMS has for it, beginning at a random point of the period and with jitter, so that many stores do not
-//! fall into step. A store is never probed twice at once, and all stores together only so many at a time. The latest
+//! One task for each account and Region asks KMS now and then what the key stores there are like; one task for each key
+//! store probes the settings that KMS has for it. All begin at a random point of their period and go on with jitter, so
+//! that many do not fall into step. A key store that nobody configured is probed, too, if a credential fits the access
+//! key id that KMS shows, unless that is switched off.
+//! A store is never probed twice at once, and all stores together only so many at a time. The latest
 //! report of each is kept, and a short history in which failures outlive successes. Of a key store with a test key a
 //! canary is kept now and then ([`Canaries`]), and the latest one must decrypt at every probe: key material that was
 //! swapped behind unchanged settings shows at once.
@@ -14,7 +16,8 @@
 //!
 //! # What can go wrong
 //!
-//! - KMS cannot be read: the last description is used, or the settings in the configuration if there never was one.
+//! - KMS of an account and Region cannot be read: the last description is used, or the settings in the configuration if
+//!   there never was one. The other accounts and Regions do not notice.
 //! - No credential is configured for the access key id that KMS shows: the store is not probed and says why. Probing
 //!   with another credential would report a fault that the proxy does not have.
 
@@ -22,33 +25,30 @@ mod board;
 mod canary;
 mod history;
 mod patrol;
+mod roster;
 mod service_watch;
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use board::Board;
-pub use board::{Changed, Glance, Sighting};
+pub use board::{Changed, Glance, PlaceSight, Sighting};
 pub use canary::Canaries;
 use service_watch::ServiceWatch;
 
+use crate::chain::Chain;
 use crate::check::{AwsEvidence, Report};
 use crate::clock::Clock;
 use crate::current::Current;
-use crate::key_store::{CustomKeyStoreId, ExternalKeyId, XksConfiguration};
-use crate::kms::KeyStoreReader;
+use crate::key_store::{CustomKeyStoreId, ExternalKeyId, KeyStore, Place, Region, XksConfiguration};
+use crate::places::Places;
 use crate::preflight::{Candidate, CandidateKeys, Preflight, Surroundings, Thoroughness};
-use crate::vpc::VpcReader;
 
 /// When and how much to probe.
 #[derive(Clone, Debug)]
@@ -59,12 +59,15 @@ pub struct Schedule {
     pub jitter: f64,
     /// How many key stores are probed at once; default 8.
     pub concurrency: usize,
-    /// From one DescribeCustomKeyStores to the next; default 30 seconds. The whole account shares 5 a second.
+    /// From one DescribeCustomKeyStores to the next in each account and Region, more or less; default 30 seconds. All who
+    /// work there share 5 a second.
     pub describe_every: Duration,
     /// How many failing reports are kept of each key store; default 20. Of those that pass a few are enough.
     pub history: usize,
     /// How much to look at each probe; how to judge comes from the surroundings.
     pub thoroughness: Thoroughness,
+    /// Whether key stores that nobody configured are probed where a credential fits; default `true`.
+    pub watch_discovered: bool,
 }
 
 impl Default for Schedule {
@@ -77,6 +80,7 @@ impl Default for Schedule {
             history: 20,
             // Guesses at a refused signature at every probe might lock the credential out.
             thoroughness: Thoroughness { cold: 2, warm: 1, diagnosis: false, ..Thoroughness::default() },
+            watch_discovered: true,
         }
     }
 }
@@ -92,6 +96,19 @@ pub struct WatchedStore {
     pub settings: Option<XksConfiguration>,
     /// A key for test operations and canaries.
     pub test_key: Option<ExternalKeyId>,
+    /// Where it is, as far as the configuration tells.
+    pub place: Option<Place>,
+}
+
+impl WatchedStore {
+    /// One that nobody configured.
+    fn discovered(id: CustomKeyStoreId) -> Self {
+        Self { id, credential: None, settings: None, test_key: None, place: None }
+    }
+
+    fn expected(&self) -> (CustomKeyStoreId, Option<Place>) {
+        (self.id.clone(), self.place.clone())
+    }
 }
 
 /// Told of every finished probe.
@@ -103,15 +120,13 @@ pub struct Parts {
     pub preflight: Arc<Preflight>,
     /// Credentials and routes.
     pub surroundings: Arc<Current<Surroundings>>,
-    /// Reads KMS, if that is allowed.
-    pub reader: Option<Arc<dyn KeyStoreReader>>,
-    /// Reads VPC endpoint services, if that is wanted.
-    pub vpc: Option<Arc<dyn VpcReader>>,
+    /// Every account and Region, with whoever reads AWS there.
+    pub places: Arc<Places>,
     /// Dates descriptions.
     pub clock: Arc<dyn Clock>,
     /// Seeds phases and jitter.
     pub seed: u64,
-    /// What to probe at first; see [`Monitor::watch`].
+    /// What to probe in any case, at first; see [`Monitor::watch`].
     pub stores: Vec<WatchedStore>,
     /// Keeps canaries, if they are to be kept.
     pub canaries: Option<Canaries>,
@@ -126,7 +141,10 @@ pub struct Monitor {
     schedule: Schedule,
     board: Board,
     services: ServiceWatch,
-    described: watch::Sender<bool>,
+    /// The places that were asked at least once.
+    asked: watch::Sender<BTreeSet<Place>>,
+    /// Told when other key stores are to be probed than before.
+    roster: Notify,
     running: AtomicBool,
 }
 
@@ -139,18 +157,29 @@ impl fmt::Debug for Monitor {
 impl Monitor {
     /// Knows its key stores, and nothing of them yet.
     pub fn new(parts: Parts, schedule: Schedule) -> Self {
-        let board = Board::new(parts.stores.iter().map(|store| store.id.clone()), schedule.history);
-        let services = ServiceWatch::new(parts.vpc.clone());
-        let watching = Current::new(parts.stores.clone());
-        let (described, running) = (watch::Sender::new(false), AtomicBool::new(false));
-        Self { parts, watching, schedule, board, services, described, running }
+        parts.places.expect(parts.stores.iter().map(WatchedStore::expected));
+        let configured = parts.stores.iter().map(WatchedStore::expected);
+        let board = Board::new(configured, parts.places.all().cloned(), schedule.history);
+        Self {
+            watching: Current::new(parts.stores.clone()),
+            parts,
+            schedule,
+            board,
+            services: ServiceWatch::default(),
+            asked: watch::Sender::default(),
+            roster: Notify::new(),
+            running: AtomicBool::new(false),
+        }
     }
 
-    /// Probes these key stores from now on, and no others. Those that were probed before keep their rhythm, and what is
-    /// known of them; a probe that is under way of one that is left out ends without a report.
+    /// These key stores are configured from now on, and no others. Those that were probed before keep their rhythm, and
+    /// what is known of them; a probe that is under way of one that is not probed any more ends without a report.
     pub fn watch(&self, stores: Vec<WatchedStore>) {
-        self.board.watch(&stores.iter().map(|store| store.id.clone()).collect());
+        self.parts.places.expect(stores.iter().map(WatchedStore::expected));
+        self.board.configure(stores.iter().map(WatchedStore::expected).collect());
         self.watching.replace(stores);
+        self.board.enlist(|store| self.wants(store));
+        self.roster.notify_one();
     }
 
     /// What is known of every key store: the configured ones and those that KMS told of.
@@ -163,9 +192,26 @@ impl Monitor {
         self.board.get(id)
     }
 
-    /// Why KMS could not be read at the last attempt, if so.
+    /// What came of asking each account and Region, in the order of the configuration.
+    pub fn places(&self) -> Vec<PlaceSight> {
+        self.board.places()
+    }
+
+    /// Why KMS could not be read at the last attempt, if so; where there are several accounts and Regions, in which.
     pub fn describe_failure(&self) -> Option<String> {
-        self.board.describe_failure()
+        let places = self.board.places();
+        let several = places.len() > 1;
+        let failures = places.into_iter().filter_map(|sight| {
+            let why = sight.failure?;
+            Some(if several { format!("{}: {why}", sight.place) } else { why })
+        });
+        Some(failures.collect::<Vec<_>>().join("; ")).filter(|failures| !failures.is_empty())
+    }
+
+    /// The Region of a key store; that of the daemon if KMS told of no such key store.
+    pub fn region_of(&self, id: &CustomKeyStoreId) -> Region {
+        let place = self.parts.places.place_of(id);
+        place.map_or_else(|| self.parts.surroundings.get().region.clone(), |place| place.region.clone())
     }
 
     /// What is configured about a key store.
@@ -175,7 +221,7 @@ impl Monitor {
 
     /// The present settings of a key store, watched or not, without its keys; the error says why it cannot be probed.
     pub fn present(&self, id: &CustomKeyStoreId) -> Result<Candidate, String> {
-        let unwatched = || WatchedStore { id: id.clone(), credential: None, settings: None, test_key: None };
+        let unwatched = || WatchedStore::discovered(id.clone());
         let candidate = self.candidate(&self.watched(id).unwrap_or_else(unwatched))?;
         Ok(Candidate { keys: CandidateKeys::default(), ..candidate })
     }
@@ -183,65 +229,8 @@ impl Monitor {
     /// Probes until `stop`; every task has ended when this returns.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         self.running.store(true, Ordering::Release);
-        let gate = Arc::new(Semaphore::new(self.schedule.concurrency.max(1)));
-        let mut rng = StdRng::seed_from_u64(self.parts.seed);
-        let mut tasks = JoinSet::new();
-        let describer = self.clone();
-        let until = stop.clone();
-        tasks.spawn(async move { until.run_until_cancelled(describer.describe_for_ever()).await.unwrap_or(()) });
-        let mut patrols: BTreeMap<CustomKeyStoreId, CancellationToken> = BTreeMap::new();
-        let mut watching = self.watching.follow();
-        while !stop.is_cancelled() {
-            let stores: BTreeSet<CustomKeyStoreId> =
-                watching.borrow_and_update().iter().map(|store| store.id.clone()).collect();
-            patrols.retain(|id, ends| {
-                let stays = stores.contains(id);
-                if !stays {
-                    ends.cancel();
-                }
-                stays
-            });
-            for id in stores {
-                let Entry::Vacant(place) = patrols.entry(id.clone()) else { continue };
-                let until = place.insert(stop.child_token()).clone();
-                let (interval, jitter) = (self.schedule.interval, self.schedule.jitter);
-                let rhythm = patrol::Rhythm::new(interval, jitter, StdRng::from_rng(&mut rng));
-                tasks.spawn(self.clone().patrol(id, rhythm, gate.clone(), until));
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                // An error means that the sender is gone, and with it the monitor.
-                _ = watching.changed() => {}
-                Some(ended) = tasks.join_next() => told(ended),
-            }
-        }
-        while let Some(ended) = tasks.join_next().await {
-            told(ended);
-        }
+        roster::run(&self, stop).await;
         self.running.store(false, Ordering::Release);
-    }
-
-    /// Probes one key store in its rhythm.
-    async fn patrol(
-        self: Arc<Self>,
-        id: CustomKeyStoreId,
-        rhythm: patrol::Rhythm,
-        gate: Arc<Semaphore>,
-        until: CancellationToken,
-    ) {
-        let patrol = Box::pin(async {
-            self.first_description().await;
-            let act = || {
-                Box::pin(async {
-                    // What is configured about it may have changed since its last turn.
-                    if let Some(store) = self.watched(&id) {
-                        self.probe(&store).await;
-                    }
-                })
-            };
-            patrol::patrol(rhythm, &gate, act).await;
-        });
-        until.run_until_cancelled(patrol).await.unwrap_or(());
     }
 
     /// Whether [`Monitor::run`] is at work.
@@ -249,29 +238,43 @@ impl Monitor {
         self.running.load(Ordering::Acquire)
     }
 
-    async fn describe_for_ever(&self) {
-        let Some(reader) = &self.parts.reader else {
-            self.described.send_replace(true);
-            return std::future::pending().await;
-        };
-        loop {
-            match reader.key_stores().await {
-                Ok(stores) => self.board.described(stores, self.parts.clock.now()),
-                Err(error) => {
-                    tracing::warn!(error = %crate::chain::Chain(&error), "key stores cannot be read from KMS");
-                    self.board.not_described(error.to_string());
-                }
+    /// Asks one place for its key stores.
+    async fn look(&self, place: &Place) {
+        match self.parts.places.look(place).await {
+            Ok(stores) => {
+                self.board.described(place, stores, self.parts.clock.now());
+                self.board.enlist(|store| self.wants(store));
+                self.roster.notify_one();
             }
-            self.described.send_replace(true);
-            tokio::time::sleep(self.schedule.describe_every).await;
+            Err(error) => {
+                tracing::warn!(%place, error = %Chain(&error), "key stores cannot be read from KMS");
+                self.board.not_described(place, error.to_string());
+            }
+        }
+        self.asked.send_modify(|asked| {
+            asked.insert(place.clone());
+        });
+    }
+
+    /// Whether a key store that nobody configured is to be probed; `Err` says why it cannot be.
+    fn wants(&self, store: &KeyStore) -> Result<bool, String> {
+        let Some(xks) = store.xks().filter(|_| self.schedule.watch_discovered) else { return Ok(false) };
+        match self.parts.surroundings.get().with_access_key_id(&xks.access_key_id, None) {
+            Some(_) => Ok(true),
+            None => Err(format!("no credential known: none with access key id {} is configured", xks.access_key_id)),
         }
     }
 
-    /// Until KMS was asked once: before that nobody knows what to probe.
-    async fn first_description(&self) {
-        let mut described = self.described.subscribe();
+    /// Until KMS was asked once where the key store is: before that nobody knows what to probe.
+    async fn first_description(&self, id: &CustomKeyStoreId) {
+        let mut asked = self.asked.subscribe();
+        let places = &self.parts.places;
+        let enough = |asked: &BTreeSet<Place>| match places.place_of(id) {
+            Some(place) => asked.contains(place),
+            None => places.all().all(|place| asked.contains(place)),
+        };
         // An error means that the sender is gone, and with it the monitor.
-        let _ended = described.wait_for(|described| *described).await;
+        let _ended = asked.wait_for(enough).await;
     }
 
     async fn probe(&self, store: &WatchedStore) {
@@ -286,7 +289,9 @@ impl Monitor {
                 }
                 let judging = (self.parts.surroundings.get().judging)(Some(&store.id), self.parts.clock.now());
                 let thoroughness = Thoroughness { judging, ..self.schedule.thoroughness.clone() };
-                let vpc = self.services.look(&store.id, &candidate).await;
+                let ports = self.parts.places.of(&store.id);
+                let reader = ports.and_then(|ports| ports.vpc.as_deref());
+                let vpc = self.services.look(reader, &store.id, &candidate).await;
                 let aws = AwsEvidence { vpc, ..AwsEvidence::default() };
                 let report = self.parts.preflight.run(&candidate, aws, &thoroughness).await;
                 (self.parts.observer)(&store.id, &report);
@@ -315,7 +320,7 @@ impl Monitor {
         }
         let settings =
             described.and_then(|described| described.xks()).or(store.settings.as_ref()).ok_or_else(|| {
-                self.board.describe_failure().map_or_else(
+                self.board.failure_at(self.parts.places.place_of(&store.id)).map_or_else(
                     || "KMS shows no such key store in this account and Region".to_owned(),
                     |failure| format!("its settings are not known: {failure}"),
                 )
@@ -328,14 +333,9 @@ impl Monitor {
                     settings.access_key_id
                 )
             })?;
-        let mut candidate = surroundings.candidate(settings, credential.clone().into(), "KmsHealthCheck");
+        let region = self.region_of(&store.id);
+        let mut candidate = surroundings.candidate(&region, settings, credential.clone().into(), "KmsHealthCheck");
         candidate.keys.test.clone_from(&store.test_key);
         Ok(candidate)
-    }
-}
-
-fn told(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a task of the monitor failed, a fault of this program");
     }
 }

@@ -27,7 +27,9 @@ use futures_util::future::join_all;
 
 use crate::cloudhsm::{ClusterReader, SecurityGroupReader};
 use crate::key_store::{CustomKeyStoreId, KeyStore, KmsException, Place};
-use crate::kms::{KeyStoreDescriber, KeyStoreReader, KeyStoreWriter, KmsError, PermissionReader, Receipt, Secrets};
+use crate::kms::{
+    KeyStoreDescriber, KeyStoreMaker, KeyStoreReader, KeyStoreWriter, KmsError, PermissionReader, Receipt, Secrets,
+};
 use crate::update::{Mutation, Permit};
 use crate::vpc::VpcReader;
 
@@ -43,6 +45,8 @@ pub struct PlacePorts {
     pub describer: Arc<dyn KeyStoreDescriber>,
     /// Changes them; absent where nothing may be changed.
     pub writer: Option<Arc<dyn KeyStoreWriter>>,
+    /// Makes them; absent where nothing may be changed.
+    pub maker: Option<Arc<dyn KeyStoreMaker>>,
     /// Reads VPC endpoint services, if that is wanted.
     pub vpc: Option<Arc<dyn VpcReader>>,
     /// Reads CloudHSM clusters.
@@ -82,12 +86,21 @@ impl fmt::Debug for Places {
 }
 
 impl Places {
-    /// These places, and where the configuration says that key stores are.
-    pub fn new(ports: Vec<PlacePorts>, expected: impl IntoIterator<Item = (CustomKeyStoreId, Place)>) -> Self {
-        let number = |place: &Place| ports.iter().position(|ports| ports.place == *place);
-        let remembered = expected.into_iter().filter_map(|(id, place)| Some((id, number(&place)?))).collect();
+    /// These places; nothing is known of key stores yet.
+    pub fn new(ports: Vec<PlacePorts>) -> Self {
         let told = vec![BTreeSet::new(); ports.len()];
-        Self { ports, known: RwLock::new(Known { told, remembered }) }
+        Self { ports, known: RwLock::new(Known { told, remembered: BTreeMap::new() }) }
+    }
+
+    /// The configuration says that these key stores are there, where it says so; what KMS told counts more.
+    pub fn expect(&self, expected: impl IntoIterator<Item = (CustomKeyStoreId, Option<Place>)>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, place) in expected {
+            let number = self.ports.iter().position(|ports| Some(&ports.place) == place.as_ref());
+            if let Some(number) = number {
+                known.remembered.entry(id).or_insert(number);
+            }
+        }
     }
 
     /// Every place.
@@ -204,13 +217,11 @@ impl KeyStoreWriter for Places {
             Mutation::Connect => "ConnectCustomKeyStore",
         };
         let Some(ports) = self.of(permit.key_store()) else { return Err(nowhere(operation, permit.key_store())) };
-        match &ports.writer {
-            Some(writer) => writer.carry_out(permit, secrets).await,
-            None => {
-                let why = format!("nothing may be changed in {}", ports.place);
-                Err(KmsError::NotSent { operation, why })
-            }
-        }
+        let Some(writer) = &ports.writer else {
+            let why = format!("nothing may be changed in {}", ports.place);
+            return Err(KmsError::NotSent { operation, why });
+        };
+        writer.carry_out(permit, secrets).await
     }
 }
 

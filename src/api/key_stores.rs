@@ -13,8 +13,8 @@ use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::schema::{KeyStores, Reports};
 use super::updates::{AnyQuery, order_refused, parameters};
-use super::view::{KeyStoreView, OpenUpdateView};
-use crate::enumeration::Progress;
+use super::view::{KeyStoreView, OpenUpdateView, PlaceView};
+use crate::enumeration::{Enumerator, Progress};
 use crate::key_store::{CustomKeyStoreId, KmsKey};
 use crate::monitor::Sighting;
 use crate::render;
@@ -23,7 +23,7 @@ use crate::render;
 #[utoipa::path(
     get, path = "/v1/key-stores", tag = "key stores", operation_id = "listKeyStores",
     responses(
-        (status = 200, description = "Member key_stores: every key store; describe_failure: why KMS could not be read, or null", body = KeyStores),
+        (status = 200, description = "Member key_stores: every key store; places: every account and Region that is asked, with why it could not be read; describe_failure: all of these reasons, or null", body = KeyStores),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -36,7 +36,9 @@ pub(super) async fn list(
     let caller = admitted.each();
     let shown = sightings.iter().filter(|sighting| caller.sees(&service, &sighting.id));
     let views: Vec<_> = shown.map(|sighting| view(sighting, &open)).collect();
-    Ok(Json(json!({ "key_stores": views, "describe_failure": service.monitor.describe_failure() })))
+    let places: Vec<_> = service.monitor.places().iter().map(PlaceView::from).collect();
+    let failure = service.monitor.describe_failure();
+    Ok(Json(json!({ "key_stores": views, "places": places, "describe_failure": failure })))
 }
 
 /// The open updates by the key store that each has.
@@ -116,8 +118,10 @@ pub(super) async fn keys(
         let detail = "must be a whole number from 1 to 10000".to_owned();
         Problem::invalid(vec![Fault { pointer: "?limit".to_owned(), detail }])
     })?;
-    let known = service.enumerator.known(&sighting(&service, &id)?.id);
-    let Progress { running, listed, outstanding } = service.enumerator.progress();
+    let id = sighting(&service, &id)?.id.clone();
+    let known = service.enumerators.known(&id);
+    let progress = service.enumerators.of(&id).map(Enumerator::progress);
+    let Progress { running, listed, outstanding } = progress.unwrap_or_default();
     let rest = known.keys.get(known.keys.partition_point(|key| key.arn <= after)..).unwrap_or_default();
     let page = rest.get(..limit).unwrap_or(rest);
     let next = page.last().filter(|_| page.len() < rest.len()).map(|key| &key.arn);

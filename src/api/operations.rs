@@ -107,16 +107,13 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
 /// Before a sweep has ended, nothing is told: no keys found would be taken for no keys. CloudHSM key stores have no
 /// external keys.
 fn key_counts(service: &Service, sightings: &[Arc<Sighting>]) -> Vec<KeyCounts> {
-    if !service.enumerator.has_swept() {
-        return Vec::new();
-    }
-    let outstanding = service.enumerator.progress().outstanding;
     let external = |sighting: &&Arc<Sighting>| sighting.description.as_ref().is_some_and(|store| store.xks().is_some());
     let count = |sighting: &Arc<Sighting>| {
-        let known = service.enumerator.known(&sighting.id);
-        KeyCounts { key_store: sighting.id.clone(), found: known.keys.len(), denied: known.denied, outstanding }
+        let enumerator = service.enumerators.of(&sighting.id).filter(|enumerator| enumerator.has_swept())?;
+        let (known, outstanding) = (enumerator.known(&sighting.id), enumerator.progress().outstanding);
+        Some(KeyCounts { key_store: sighting.id.clone(), found: known.keys.len(), denied: known.denied, outstanding })
     };
-    sightings.iter().filter(external).map(count).collect()
+    sightings.iter().filter(external).filter_map(count).collect()
 }
 
 /// The catalogue of checks.

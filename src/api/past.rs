@@ -124,7 +124,7 @@ mod tests {
     fn a_change_is_ours_if_an_update_of_the_key_store_was_open_meanwhile() {
         let id = CustomKeyStoreId::parse("cks-one").unwrap();
         let sighting = |after, seen| {
-            let mut sighting = Sighting::unseen(id.clone(), true);
+            let mut sighting = Sighting::unseen(id.clone(), None, true);
             sighting.changed = Some(Changed { after: at(after), at: at(seen), credential: false });
             Arc::new(sighting)
         };

@@ -189,7 +189,8 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
             found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?.1.clone()
         }
     };
-    let mut candidate = surroundings.candidate(xks, credential.into(), "KmsHealthCheck");
+    let region = service.monitor.region_of(id);
+    let mut candidate = surroundings.candidate(&region, xks, credential.into(), "KmsHealthCheck");
     candidate.keys.test = watched.and_then(|store| store.test_key);
     service.examiner.candidate(&candidate, Some(id), extra).await.map_err(|error| not_examined(&error))
 }

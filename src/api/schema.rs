@@ -6,7 +6,7 @@
 use utoipa::ToSchema;
 
 use super::freeze::FreezeView;
-use super::view::{KeyStoreView, UpdateView};
+use super::view::{KeyStoreView, PlaceView, UpdateView};
 
 /// A change of a key store, in KMS's own member names. Absent and null are the same. What a member means together with
 /// others is KMS's matter, and told as `members` or by a pre-flight.
@@ -159,8 +159,11 @@ pub(super) struct Updates {
 
 /// Key stores.
 #[derive(ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the members")]
 pub(super) struct KeyStores {
     key_stores: Vec<KeyStoreView>,
+    /// Every account and Region that is asked.
+    places: Vec<PlaceView>,
     /// Why KMS could not be read.
     describe_failure: Option<String>,
 }

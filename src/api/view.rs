@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::driver::UpdateRecord;
 use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore};
-use crate::monitor::Sighting;
+use crate::monitor::{PlaceSight, Sighting};
 use crate::update::{Disruption, Ending, Event, PROOFS, Phase, Plan, Rollback, Stage, State, Step};
 
 /// A key store, as KMS tells it and as it was last probed.
@@ -15,6 +15,12 @@ use crate::update::{Disruption, Ending, Event, PROOFS, Phase, Plan, Rollback, St
 pub(super) struct KeyStoreView {
     /// `CustomKeyStoreId`
     id: String,
+    /// The account that it is in, as the configuration calls it; `home` is that of the daemon. Null if nobody knows.
+    account: Option<String>,
+    /// Its AWS Region. Null if nobody knows.
+    region: Option<String>,
+    /// Whether the configuration names it; else KMS told of it.
+    configured: bool,
     /// Whether it is probed continuously.
     watched: bool,
     /// What KMS told, in KMS's own names; null when KMS cannot be read or knows no such key store.
@@ -29,6 +35,30 @@ pub(super) struct KeyStoreView {
     /// The update that has it, if one is open: no other can begin.
     #[schema(value_type = Option<Object>)]
     pub(super) open_update: Option<OpenUpdateView>,
+}
+
+/// An account and Region, and how asking KMS there went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PlaceView {
+    /// The account, as the configuration calls it; `home` is that of the daemon.
+    account: String,
+    /// The AWS Region.
+    region: String,
+    /// When KMS told of its key stores last, RFC 3339; null if it never did since the start.
+    told_at: Option<String>,
+    /// Why it did not at the last attempt; what it told before is shown all the same.
+    failure: Option<String>,
+}
+
+impl From<&PlaceSight> for PlaceView {
+    fn from(sight: &PlaceSight) -> Self {
+        Self {
+            account: sight.place.account.to_string(),
+            region: sight.place.region.to_string(),
+            told_at: sight.told_at.map(|at| at.to_string()),
+            failure: sight.failure.clone(),
+        }
+    }
 }
 
 /// The update that a key store is held by.
@@ -122,6 +152,9 @@ impl From<&Sighting> for KeyStoreView {
     fn from(sighting: &Sighting) -> Self {
         Self {
             id: sighting.id.to_string(),
+            account: sighting.place.as_ref().map(|place| place.account.to_string()),
+            region: sighting.place.as_ref().map(|place| place.region.to_string()),
+            configured: sighting.configured,
             watched: sighting.watched,
             description: sighting.description.as_ref().map_or(Value::Null, description),
             described_at: sighting.described_at.map(|at| at.to_string()),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::driver::OrderError;
 use crate::journal::{OpenError, SealError};
-use crate::key_store::{CustomKeyStoreId, Region};
+use crate::key_store::{CustomKeyStoreId, Place};
 use crate::probe::ProberError;
 
 /// Why the daemon cannot start.
@@ -38,18 +38,16 @@ pub enum BuildError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A key store of another Region than KMS is asked in.
+    /// A key store where this process asks nobody.
     #[error(
-        "key store {key_store} is configured for {region}, and this version asks KMS of one Region only ({kms}); run \
-         one daemon for each Region"
+        "key store {key_store} is configured in {place}, and this process does not ask there: [[accounts]] are read at the \
+         start, so restart it"
     )]
-    OtherRegion {
+    UnknownPlace {
         /// The key store.
         key_store: CustomKeyStoreId,
-        /// Its Region.
-        region: Region,
-        /// `kms.region`.
-        kms: Region,
+        /// Its account and Region.
+        place: Place,
     },
     /// Laboratory roots before a KMS that is none.
     #[error(

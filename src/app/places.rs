@@ -9,11 +9,11 @@ use crate::aws::{
     AwsVpc, AwsVpcSettings,
 };
 use crate::cloudhsm::SecurityGroupReader;
-use crate::config::{self, PlaceEndpoints};
+use crate::config::{self, Config, PlaceEndpoints};
 use crate::enumeration::{Enumerator, Enumerators, Pace};
-use crate::key_store::{CustomKeyStoreId, Place, Region};
-use crate::kms::{KeyStoreWriter, PermissionReader};
-use crate::metrics::{CountedDescriber, CountedLister, CountedReader, CountedWriter, Metrics};
+use crate::key_store::Place;
+use crate::kms::{KeyStoreDescriber, KeyStoreMaker, KeyStoreReader, KeyStoreWriter, PermissionReader};
+use crate::metrics::{CountedDescriber, CountedLister, CountedMaker, CountedReader, CountedWriter, Metrics};
 use crate::places::{PlacePorts, Places};
 use crate::update::PROPAGATION;
 use crate::vpc::VpcReader;
@@ -35,6 +35,20 @@ pub(super) struct Aws {
     home: PlaceEndpoints,
 }
 
+/// Everything that asks and tells AWS.
+pub(super) struct Opened {
+    pub(super) places: Arc<Places>,
+    pub(super) enumerators: Arc<Enumerators>,
+    pub(super) home: Home,
+}
+
+/// Whoever speaks for the account and Region of `[kms]`.
+pub(super) struct Home {
+    pub(super) reader: Arc<dyn KeyStoreReader>,
+    pub(super) describer: Arc<dyn KeyStoreDescriber>,
+    pub(super) maker: Option<Arc<dyn KeyStoreMaker>>,
+}
+
 /// One place, before anybody is there.
 struct Site<'a> {
     place: Place,
@@ -45,80 +59,86 @@ struct Site<'a> {
 }
 
 /// Plain HTTP is accepted on loopback only, and AWS's own endpoints speak HTTPS.
-fn is_simulation(endpoint_url: &Option<String>) -> bool {
-    endpoint_url.as_ref().is_some_and(|url| url.starts_with("http://"))
+fn is_simulation(endpoint_url: Option<&String>) -> bool {
+    endpoint_url.is_some_and(|url| url.starts_with("http://"))
+}
+
+/// Whether the parts of a configuration go together with the AWS that it names. What is for laboratories only must not
+/// change a real KMS, in no place.
+pub(super) fn fits(config: &Config) -> Result<(), BuildError> {
+    let Config { kms, vpc, cloudhsm, accounts, key_stores, preflight, update, .. } = config;
+    let is_place = |place: &Place| {
+        *place == Place::home(kms.region.clone())
+            || accounts.iter().any(|account| account.name == place.account && account.regions.contains(&place.region))
+    };
+    if let Some(other) = key_stores.iter().find(|store| !is_place(&store.place)) {
+        let (key_store, place) = (other.id.clone(), other.place.clone());
+        return Err(BuildError::UnknownPlace { key_store, place });
+    }
+    if kms.observe_only {
+        return Ok(());
+    }
+    let home = home_endpoints(kms, vpc, cloudhsm);
+    let further = accounts.iter().flat_map(|account| {
+        account.regions.iter().map(|region| account.endpoints.get(region).unwrap_or(&NO_ENDPOINTS))
+    });
+    for endpoints in std::iter::once(&home).chain(further) {
+        if is_simulation(endpoints.kms.as_ref()) {
+            continue;
+        }
+        if preflight.trust.is_lab() {
+            return Err(BuildError::LaboratoryGate);
+        }
+        if update.rotation.least_propagation < PROPAGATION {
+            return Err(BuildError::HastyRotation);
+        }
+        if is_simulation(endpoints.ec2.as_ref()) || is_simulation(endpoints.elbv2.as_ref()) {
+            return Err(BuildError::SimulatedVpc);
+        }
+        if is_simulation(endpoints.cloudhsm.as_ref()) {
+            return Err(BuildError::SimulatedCloudHsm);
+        }
+    }
+    Ok(())
+}
+
+fn home_endpoints(
+    kms: &config::KmsSettings,
+    vpc: &config::VpcSettings,
+    cloudhsm: &config::CloudHsmSettings,
+) -> PlaceEndpoints {
+    PlaceEndpoints {
+        kms: kms.endpoint_url.clone(),
+        ec2: vpc.ec2_endpoint_url.clone(),
+        elbv2: vpc.elbv2_endpoint_url.clone(),
+        cloudhsm: cloudhsm.endpoint_url.clone(),
+    }
 }
 
 impl Aws {
     pub(super) fn new(
         kms: config::KmsSettings,
         accounts: Vec<config::AccountSettings>,
-        vpc: config::VpcSettings,
-        cloudhsm: config::CloudHsmSettings,
+        vpc: &config::VpcSettings,
+        cloudhsm: &config::CloudHsmSettings,
     ) -> Self {
-        let home = PlaceEndpoints {
-            kms: kms.endpoint_url.clone(),
-            ec2: vpc.ec2_endpoint_url,
-            elbv2: vpc.elbv2_endpoint_url,
-            cloudhsm: cloudhsm.endpoint_url,
-        };
+        let home = home_endpoints(&kms, vpc, cloudhsm);
         Self { kms, accounts, check_service: vpc.check_service, home }
     }
 
-    /// What is for laboratories only must not change a real KMS, in no place.
-    pub(super) fn check(&self, trust_is_lab: bool, update: &config::UpdatePolicy) -> Result<(), BuildError> {
-        if self.kms.observe_only {
-            return Ok(());
-        }
-        let further = self.accounts.iter().flat_map(|account| {
-            account.regions.iter().map(|region| account.endpoints.get(region).unwrap_or(&NO_ENDPOINTS))
-        });
-        for endpoints in std::iter::once(&self.home).chain(further) {
-            if is_simulation(&endpoints.kms) {
-                continue;
-            }
-            if trust_is_lab {
-                return Err(BuildError::LaboratoryGate);
-            }
-            if update.rotation.least_propagation < PROPAGATION {
-                return Err(BuildError::HastyRotation);
-            }
-            if is_simulation(&endpoints.ec2) || is_simulation(&endpoints.elbv2) {
-                return Err(BuildError::SimulatedVpc);
-            }
-            if is_simulation(&endpoints.cloudhsm) {
-                return Err(BuildError::SimulatedCloudHsm);
-            }
-        }
-        Ok(())
-    }
-
     /// Whoever reads and changes AWS, in every place; and whoever finds the KMS keys there.
-    pub(super) async fn open(
-        &self,
-        parts: &Parts,
-        metrics: &Arc<Metrics>,
-        key_stores: &[config::WatchedKeyStore],
-    ) -> (Arc<Places>, Arc<Enumerators>) {
-        let (mut ports, mut enumerators) = (Vec::new(), Vec::new());
-        for site in self.sites(parts).await {
-            let (place, opened, enumerator) = self.site(site, parts, metrics).await;
-            enumerators.push((place, enumerator));
-            ports.push(opened);
-        }
-        let expected = key_stores.iter().map(|store: &config::WatchedKeyStore| -> (CustomKeyStoreId, Place) {
-            (store.id.clone(), store.place.clone())
-        });
-        let places = Arc::new(Places::new(ports, expected));
-        let enumerators = Enumerators::new(Arc::clone(&places), enumerators, Arc::clone(&parts.clock));
-        (places, Arc::new(enumerators))
-    }
-
-    async fn sites(&self, parts: &Parts) -> Vec<Site<'_>> {
+    pub(super) async fn open(&self, parts: &Parts, metrics: &Arc<Metrics>) -> Opened {
         let identity = parts.aws_credentials.clone().map(AwsIdentity::from);
         let permissions = (self.kms.permissions_of.as_ref(), self.kms.iam_endpoint_url.as_ref());
-        let home = Place::home(self.kms.region.clone());
-        let mut sites = vec![Site { place: home, endpoints: &self.home, identity: identity.clone(), permissions }];
+        let place = Place::home(self.kms.region.clone());
+        let site = Site { place, endpoints: &self.home, identity: identity.clone(), permissions };
+        let (place, speaker, enumerator) = self.site(site, parts, metrics).await;
+        let home = Home {
+            reader: Arc::clone(&speaker.reader),
+            describer: Arc::clone(&speaker.describer),
+            maker: speaker.maker.clone(),
+        };
+        let (mut speakers, mut enumerators) = (vec![speaker], vec![(place, enumerator)]);
         for account in &self.accounts {
             let own = (account.permissions_of.as_ref(), account.iam_endpoint_url.as_ref());
             let (identity, permissions) = if account.name.is_home() {
@@ -126,14 +146,21 @@ impl Aws {
             } else {
                 (Some(self.identity(account, parts).await), own)
             };
-            sites.extend(account.regions.iter().map(|region: &Region| Site {
-                place: Place { account: account.name.clone(), region: region.clone() },
-                endpoints: account.endpoints.get(region).unwrap_or(&NO_ENDPOINTS),
-                identity: identity.clone(),
-                permissions,
-            }));
+            for region in &account.regions {
+                let site = Site {
+                    place: Place { account: account.name.clone(), region: region.clone() },
+                    endpoints: account.endpoints.get(region).unwrap_or(&NO_ENDPOINTS),
+                    identity: identity.clone(),
+                    permissions,
+                };
+                let (place, speaker, enumerator) = self.site(site, parts, metrics).await;
+                speakers.push(speaker);
+                enumerators.push((place, enumerator));
+            }
         }
-        sites
+        let places = Arc::new(Places::new(speakers));
+        let enumerators = Enumerators::new(Arc::clone(&places), enumerators, Arc::clone(&parts.clock));
+        Opened { places, enumerators: Arc::new(enumerators), home }
     }
 
     async fn identity(&self, account: &config::AccountSettings, parts: &Parts) -> AwsIdentity {
@@ -175,17 +202,20 @@ impl Aws {
         // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
         let writer = (!self.kms.observe_only)
             .then(|| Arc::new(CountedWriter::new(aws.clone(), Arc::clone(metrics))) as Arc<dyn KeyStoreWriter>);
-        let ports = PlacePorts {
+        let maker = (!self.kms.observe_only)
+            .then(|| Arc::new(CountedMaker::new(aws.clone(), Arc::clone(metrics))) as Arc<dyn KeyStoreMaker>);
+        let speaker = PlacePorts {
             place: site.place.clone(),
             reader: Arc::new(CountedReader::new(aws.clone(), Arc::clone(metrics))),
             describer: Arc::new(CountedDescriber::new(aws, Arc::clone(metrics))),
             writer,
+            maker,
             vpc,
             clusters: Arc::new(AwsCloudHsm::new(clusters).await),
             security_groups,
             permissions: permissions(&site, parts).await,
         };
-        (site.place, ports, enumerator)
+        (site.place, speaker, enumerator)
     }
 
     /// Whoever reads VPC endpoint services, if that is wanted, and the security groups of clusters, which is not a matter
@@ -197,7 +227,7 @@ impl Aws {
         parts: &Parts,
     ) -> (Option<Arc<dyn VpcReader>>, Option<Arc<dyn SecurityGroupReader>>) {
         let endpoints = site.endpoints;
-        let real = !is_simulation(&endpoints.kms);
+        let real = !is_simulation(endpoints.kms.as_ref());
         let ec2 = real || endpoints.ec2.is_some();
         let services = self.check_service && ec2 && (real || endpoints.elbv2.is_some());
         let settings = AwsVpcSettings {

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::Credentials;
-use super::settings;
+use super::{places, settings};
 use crate::access::{KnownCertificate, KnownToken, Principal};
 use crate::api::{AtRestart, Callers, NotReloaded, Reload, ReloadOrder, Reloaded};
 use crate::audit::{Action, By, Decision, Entry};
@@ -88,6 +88,7 @@ impl Reloader {
             loaded.map_err(|_| NotReloaded::Unfit("reading it failed, a fault of xks-preflight".to_owned()))?;
         let new = self.within_this_process(loaded?);
         settings::fits(&new, self.preflight.perspective()).map_err(|error| NotReloaded::Unfit(error.to_string()))?;
+        places::fits(&new).map_err(|error| NotReloaded::Unfit(error.to_string()))?;
         let prober = settings::prober(&new.preflight, &self.clock, &self.ids);
         let prober = prober.map_err(|error| NotReloaded::Unfit(Chain(&error).to_string()))?;
         let callers = self.callers(&new)?;
@@ -120,6 +121,7 @@ impl Reloader {
             journal: old.journal,
             audit: old.audit,
             kms: old.kms,
+            accounts: old.accounts,
             vpc: old.vpc,
             cloudhsm: old.cloudhsm,
             monitor: old.monitor,

@@ -1,11 +1,9 @@
-//! What of a configuration may be replaced while the process runs, in the words of those who use it; and whether it fits
-//! where it is to be used.
+//! What of a configuration may be replaced while the process runs, in the words of those who use it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::BuildError;
-use super::readers::is_simulation;
 use crate::api::Callers;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -17,35 +15,12 @@ use crate::oidc::{Issuer, IssuerSettings};
 use crate::perspective::Perspectives;
 use crate::preflight::Surroundings;
 use crate::probe::{Prober, ProberError, ProberSettings};
-use crate::update::{PROPAGATION, Policy};
+use crate::update::Policy;
 
-/// Whether the parts of a configuration go together with the AWS that it names.
-///
-/// `perspective` is what this daemon calls itself.
+/// Whether the other perspectives are others. `perspective` is what this daemon calls itself.
 pub(super) fn fits(config: &Config, perspective: &str) -> Result<(), BuildError> {
-    let Config { kms, vpc, cloudhsm, key_stores, preflight, perspectives, update, .. } = config;
-    if perspectives.iter().flat_map(|named| &named.all).any(|other| other.name == perspective) {
+    if config.perspectives.iter().flat_map(|named| &named.all).any(|other| other.name == perspective) {
         return Err(BuildError::OwnPerspective { name: perspective.to_owned() });
-    }
-    if let Some(other) = key_stores.iter().find(|store| store.region != kms.region) {
-        let (key_store, region) = (other.id.clone(), other.region.clone());
-        return Err(BuildError::OtherRegion { key_store, region, kms: kms.region.clone() });
-    }
-    let is_simulated = |url: &Option<String>| url.as_deref().is_some_and(is_simulation);
-    if kms.observe_only || is_simulated(&kms.endpoint_url) {
-        return Ok(());
-    }
-    if preflight.trust.is_lab() {
-        return Err(BuildError::LaboratoryGate);
-    }
-    if update.rotation.least_propagation < PROPAGATION {
-        return Err(BuildError::HastyRotation);
-    }
-    if is_simulated(&vpc.ec2_endpoint_url) || is_simulated(&vpc.elbv2_endpoint_url) {
-        return Err(BuildError::SimulatedVpc);
-    }
-    if is_simulated(&cloudhsm.endpoint_url) {
-        return Err(BuildError::SimulatedCloudHsm);
     }
     Ok(())
 }
@@ -106,6 +81,7 @@ pub(super) fn watched(stores: &[config::WatchedKeyStore]) -> Vec<WatchedStore> {
         credential: Some(store.credential.clone()),
         settings: None,
         test_key: store.test_key.clone(),
+        place: Some(store.place.clone()),
     };
     stores.iter().map(watched).collect()
 }

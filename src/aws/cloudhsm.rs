@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use aws_sdk_cloudhsmv2::Client;
 use aws_sdk_cloudhsmv2::types::{Cluster as SdkCluster, ClusterState as SdkClusterState};
 
-use super::kms::{AwsCredentials, sdk_config};
+use super::identity::AwsIdentity;
+use super::kms::sdk_config;
 use super::kms_translate::error;
 use crate::check::{Cluster, ClusterState, Hsm};
 use crate::cloudhsm::{ClusterError, ClusterReader};
@@ -29,8 +30,8 @@ pub struct AwsCloudHsmSettings {
     pub region: Region,
     /// Another endpoint than the Region's own, such as the sandbox.
     pub endpoint_url: Option<String>,
-    /// AWS credentials; without them the SDK's default chain finds some.
-    pub credentials: Option<AwsCredentials>,
+    /// Who asks; without it the SDK's default chain finds credentials.
+    pub credentials: Option<AwsIdentity>,
     /// How long one request may take.
     pub timeout: Duration,
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::kms::{AwsCredentials, sdk_config};
+use super::identity::AwsIdentity;
+use super::kms::sdk_config;
 use super::query::{QueryClient, QueryService, parse};
 use super::unread::Unread;
 use crate::check::{Permissions, Problem, SIMULATED_ACTIONS};
@@ -29,8 +30,8 @@ pub struct AwsIamSettings {
     pub endpoint_url: Option<String>,
     /// ARN of the IAM user or role that the calls of KMS are made as.
     pub of: String,
-    /// AWS credentials; without them the SDK's default chain finds some.
-    pub credentials: Option<AwsCredentials>,
+    /// Who asks; without it the SDK's default chain finds credentials.
+    pub credentials: Option<AwsIdentity>,
     /// How long one request may take; 10 seconds are plenty.
     pub timeout: Duration,
     /// Dates signatures.

@@ -8,13 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig};
-use aws_credential_types::Credentials;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::types::CustomKeyStoresListEntry;
-use secrecy::{ExposeSecret, SecretString};
 
+use super::identity::AwsIdentity;
 use super::kms_translate::{connectivity, error, key_store, list_entry, proxy_credential};
 use crate::key_store::{Change, CustomKeyStoreId, KeyStore, Region};
 use crate::kms::{KeyStoreDescriber, KeyStoreDescription, KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
@@ -30,21 +29,10 @@ pub struct AwsKmsSettings {
     pub region: Region,
     /// Another endpoint than the Region's own, such as a VPC endpoint or the sandbox.
     pub endpoint_url: Option<String>,
-    /// AWS credentials; without them the SDK's default chain finds some.
-    pub credentials: Option<AwsCredentials>,
+    /// Who asks; without it the SDK's default chain finds credentials.
+    pub credentials: Option<AwsIdentity>,
     /// How long one request may take. KMS calls the proxy during an update, so leave it time: 30 seconds.
     pub timeout: Duration,
-}
-
-/// AWS credentials given outright.
-#[derive(Clone, Debug)]
-pub struct AwsCredentials {
-    /// The access key id, which is no secret.
-    pub access_key_id: String,
-    /// The secret access key.
-    pub secret_access_key: SecretString,
-    /// The session token of temporary credentials.
-    pub session_token: Option<SecretString>,
 }
 
 /// KMS of one account and Region.
@@ -144,7 +132,7 @@ impl AwsKms {
 pub(super) async fn sdk_config(
     region: &Region,
     endpoint_url: Option<String>,
-    credentials: Option<AwsCredentials>,
+    credentials: Option<AwsIdentity>,
     timeout: Duration,
 ) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
@@ -158,14 +146,8 @@ pub(super) async fn sdk_config(
     if let Some(url) = endpoint_url {
         loader = loader.endpoint_url(url);
     }
-    if let Some(given) = credentials {
-        loader = loader.credentials_provider(Credentials::new(
-            given.access_key_id,
-            given.secret_access_key.expose_secret(),
-            given.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
-            None,
-            "configuration",
-        ));
+    if let Some(identity) = credentials {
+        loader = loader.credentials_provider(identity.provider());
     }
     loader.load().await
 }

@@ -9,7 +9,8 @@ use futures_util::future::{join_all, join5};
 
 use super::ec2::{Ec2, OwnService};
 use super::elbv2::{Balancer, Elbv2};
-use super::kms::{AwsCredentials, sdk_config};
+use super::identity::AwsIdentity;
+use super::kms::sdk_config;
 use super::unread::Unread;
 use crate::check::vpc::{BalancerSecurity, LoadBalancer, OwnedService, ServiceSight, Told, VpcDns};
 use crate::check::{Problem, ProblemKind, SecurityGroupRules, VpcEvidence};
@@ -33,8 +34,8 @@ pub struct AwsVpcSettings {
     pub ec2_endpoint_url: Option<String>,
     /// Another endpoint of Elastic Load Balancing than the Region's own.
     pub elbv2_endpoint_url: Option<String>,
-    /// AWS credentials; without them the SDK's default chain finds some.
-    pub credentials: Option<AwsCredentials>,
+    /// Who asks; without it the SDK's default chain finds credentials.
+    pub credentials: Option<AwsIdentity>,
     /// How long one request may take; 10 seconds are plenty.
     pub timeout: Duration,
     /// Dates signatures.

@@ -50,10 +50,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         };
         let app = match Box::pin(App::build(config, parts)).await {
             Err(
-                error @ (BuildError::OtherRegion { .. }
-                | BuildError::LaboratoryGate
-                | BuildError::HastyRotation
-                | BuildError::OwnPerspective { .. }),
+                error @ (BuildError::LaboratoryGate | BuildError::HastyRotation | BuildError::OwnPerspective { .. }),
             ) => {
                 return Err(Usage(error.to_string()).into());
             }

@@ -173,14 +173,12 @@ impl Atlas<'_> {
             (false, _) if account.is_home() => Some(Place { account, region: self.home.clone() }),
             (false, _) => {
                 let mut all = regions.iter();
-                match (all.next(), all.next()) {
-                    (Some(&only), None) => Some(Place { account, region: only.clone() }),
-                    _ => {
-                        let why = format!("is missing: the account {account} has several ({})", told(&regions));
-                        faults.add(line, &path, why);
-                        None
-                    }
+                if let (Some(&only), None) = (all.next(), all.next()) {
+                    return Some(Place { account, region: only.clone() });
                 }
+                let why = format!("is missing: the account {account} has several ({})", told(&regions));
+                faults.add(line, &path, why);
+                None
             }
         }
     }

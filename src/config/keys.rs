@@ -111,6 +111,7 @@ pub(super) const ROOT: &[Key] = &[
     key("journal", Shape::Section(record::JOURNAL), Optional, "where updates are recorded"),
     key("audit", Shape::Section(record::AUDIT), Optional, "how decisions can be proven to others"),
     key("kms", Shape::Section(aws::KMS), Optional, "how AWS KMS is asked and told"),
+    key("accounts", Shape::Sections(aws::ACCOUNT, 100), Optional, "further AWS accounts and Regions with key stores"),
     key("vpc", Shape::Section(aws::VPC), Optional, "how AWS is asked about VPC endpoint services"),
     key(
         "cloudhsm",

@@ -14,6 +14,7 @@ pub const AT_START: &[(&str, &str)] = &[
     ("journal", "the database is open, and secrets are sealed in it"),
     ("audit", "evidence of one run is signed by one key"),
     ("kms", "updates are under way at this account, Region and endpoint"),
+    ("accounts", "clients of AWS are made once"),
     ("vpc", "clients of AWS are made once"),
     ("cloudhsm", "clients of AWS are made once"),
     ("preflight.concurrency", "places are given out"),

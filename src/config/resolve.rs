@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::accounts::Atlas;
 use super::callers;
 use super::fault::{Collector, found};
 use super::files;
@@ -67,8 +68,10 @@ impl Resolver<'_> {
             credentials.as_ref().map(|named| named.iter().map(|(name, _)| name.clone()).collect());
         let credentials = credentials.and_then(|named| self.credentials(named));
         let region = kms.as_ref().map(|kms| &kms.region);
+        let accounts = root.sections("accounts").and_then(|all| self.accounts(all, region));
+        let atlas = region.zip(accounts.as_deref()).map(|(home, accounts)| Atlas { home, accounts });
         let key_stores =
-            root.sections("key_stores").and_then(|all| self.key_stores(all, names.as_ref(), region, approvers));
+            root.sections("key_stores").and_then(|all| self.key_stores(all, names.as_ref(), atlas.as_ref(), approvers));
         let ids: Option<BTreeSet<CustomKeyStoreId>> =
             key_stores.as_ref().map(|stores| stores.iter().map(|store| store.id.clone()).collect());
         let preflight = root.section("preflight");
@@ -85,6 +88,7 @@ impl Resolver<'_> {
             journal: journal?,
             audit: audit?,
             kms: kms?,
+            accounts: accounts?,
             vpc: vpc?,
             cloudhsm: cloudhsm?,
             credentials: credentials?,
@@ -310,16 +314,21 @@ impl Resolver<'_> {
         &mut self,
         sections: Vec<Section>,
         credentials: Option<&BTreeSet<String>>,
-        default_region: Option<&Region>,
+        atlas: Option<&Atlas<'_>>,
         approvers: Option<usize>,
     ) -> Option<Vec<WatchedKeyStore>> {
         let mut stores: Vec<WatchedKeyStore> = Vec::new();
         let mut whole = true;
         for mut section in sections {
             let id = section.parse("id", self.faults, rule(CustomKeyStoreId::parse));
-            let own_region = section.has("region");
-            let region = section.parse("region", self.faults, rule(Region::parse)).map(|region| region.value);
-            let region = if own_region { region } else { default_region.cloned() };
+            let place = if let Some(atlas) = atlas {
+                atlas.place(&mut section, self.faults)
+            } else {
+                // Where it is hangs on what is at fault already; what is wrong here shows all the same.
+                section.text("account");
+                section.parse("region", self.faults, rule(Region::parse));
+                None
+            };
             let credential = section.parse("credential", self.faults, |name| match credentials {
                 Some(names) if !names.contains(name) => Err("must name one of [credentials.NAME]".to_owned()),
                 _ => Ok(name.to_owned()),
@@ -331,16 +340,16 @@ impl Resolver<'_> {
             let refusals = section.flag("refusals");
             section.finish(self.faults);
             whole &= has_test_key == test_key.is_some();
-            let (Some(id), Some(region), Some(credential), Some(refusals)) = (id, region, credential, refusals) else {
+            let (Some(id), Some(place), Some(credential), Some(refusals)) = (id, place, credential, refusals) else {
                 whole = false;
                 continue;
             };
-            if stores.iter().any(|other| other.id == id.value && other.region == region) {
+            if stores.iter().any(|other| other.id == id.value) {
                 self.faults.add(id.line, &id.path, format!("is there twice {}", found(id.value.as_str())));
             }
             stores.push(WatchedKeyStore {
                 id: id.value,
-                region,
+                place,
                 credential: credential.value,
                 test_key: test_key.map(|key| key.value),
                 prove_every_key,
@@ -405,6 +414,7 @@ impl Resolver<'_> {
         let history = section.count("history");
         let enumerate_every = section.duration("enumerate_every");
         let canary_interval = section.duration("canary_interval");
+        let discovered = section.text("discovered").map(|word| word.value == "watch");
         section.finish(self.faults);
         Some(MonitorSchedule {
             interval: interval?,
@@ -414,6 +424,7 @@ impl Resolver<'_> {
             history: history?,
             enumerate_every: enumerate_every?,
             canary_interval: canary_interval?,
+            watch_discovered: discovered?,
         })
     }
 }
@@ -433,7 +444,7 @@ pub(super) fn rule<T>(parse: fn(&str) -> Result<T, Invalid>) -> impl FnOnce(&str
 }
 
 /// What SimulatePrincipalPolicy takes: a user or a role, not the session that a role is assumed in.
-fn iam_identity(text: &str) -> Result<String, String> {
+pub(super) fn iam_identity(text: &str) -> Result<String, String> {
     let rule = "must be the ARN of an IAM user or role, such as arn:aws:iam::111122223333:role/xks-preflight";
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let fits = match parts.as_slice() {
@@ -445,7 +456,7 @@ fn iam_identity(text: &str) -> Result<String, String> {
     if fits && text.len() <= 2_048 { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
 }
 
-fn endpoint_url(text: &str) -> Result<String, String> {
+pub(super) fn endpoint_url(text: &str) -> Result<String, String> {
     let rule = "must be https://HOST[:PORT], or http:// with a loopback address: requests to KMS may hold a secret";
     let uri: http::Uri = text.parse().map_err(|_| rule.to_owned())?;
     let host = uri.host().unwrap_or_default();

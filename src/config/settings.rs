@@ -13,11 +13,13 @@ use super::reading::Reading;
 use super::secret::SealingKey;
 use crate::access::{KnownCertificate, KnownToken};
 use crate::audit::SigningKey;
+use crate::aws::AwsRole;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
 use crate::journal::PostgresAddress;
 use crate::key_store::{
-    CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, ProxyCredential, Region, XksProxyUriPath,
+    AccountName, CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, Place, ProxyCredential, Region,
+    XksProxyUriPath,
 };
 use crate::kms_endpoint::KmsCredential;
 use crate::listener::Rate;
@@ -39,13 +41,15 @@ pub struct Config {
     pub audit: AuditSettings,
     /// `[kms]`: how AWS KMS is asked and told.
     pub kms: KmsSettings,
+    /// `[[accounts]]`: further accounts and Regions, unique by name.
+    pub accounts: Vec<AccountSettings>,
     /// `[vpc]`: how AWS is asked about VPC endpoint services.
     pub vpc: VpcSettings,
     /// `[cloudhsm]`: how AWS CloudHSM is asked.
     pub cloudhsm: CloudHsmSettings,
     /// `[credentials.NAME]`: proxy credentials by name.
     pub credentials: BTreeMap<String, NamedCredential>,
-    /// `[[key_stores]]`: unique by Region and id.
+    /// `[[key_stores]]`: unique by id.
     pub key_stores: Vec<WatchedKeyStore>,
     /// `[preflight]`: how a candidate is probed and judged.
     pub preflight: PreflightSettings,
@@ -158,6 +162,40 @@ pub struct KmsSettings {
     pub observe_only: bool,
 }
 
+/// `[[accounts]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// `name`; that of the account of `[kms]`, if these are further Regions of it.
+    pub name: AccountName,
+    /// `regions`: all different, at least one.
+    pub regions: Vec<Region>,
+    /// `profile`: whose credentials are used, or assume the role.
+    pub profile: Option<String>,
+    /// `role_arn`, `external_id` and `session_name`.
+    pub role: Option<AwsRole>,
+    /// `sts_endpoint_url`, as `endpoint_url` of `[kms]`.
+    pub sts_endpoint_url: Option<String>,
+    /// `permissions_of`, as that of `[kms]`.
+    pub permissions_of: Option<String>,
+    /// `iam_endpoint_url`, as that of `[kms]`.
+    pub iam_endpoint_url: Option<String>,
+    /// `endpoints`, of some of its Regions.
+    pub endpoints: BTreeMap<Region, PlaceEndpoints>,
+}
+
+/// `[[accounts.endpoints]]`: `https://`, or `http://` on a loopback address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlaceEndpoints {
+    /// `kms`
+    pub kms: Option<String>,
+    /// `ec2`
+    pub ec2: Option<String>,
+    /// `elbv2`
+    pub elbv2: Option<String>,
+    /// `cloudhsm`
+    pub cloudhsm: Option<String>,
+}
+
 /// `[vpc]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpcSettings {
@@ -200,8 +238,8 @@ impl NamedCredential {
 pub struct WatchedKeyStore {
     /// `id`.
     pub id: CustomKeyStoreId,
-    /// `region`, or else that of `[kms]`.
-    pub region: Region,
+    /// `account` and `region`: where it is.
+    pub place: Place,
     /// `credential`: a key of [`Config::credentials`].
     pub credential: String,
     /// `test_key_id`: an external key for test operations.
@@ -285,6 +323,8 @@ pub struct MonitorSchedule {
     pub enumerate_every: Duration,
     /// `canary_interval`: from one canary of a key store to its next.
     pub canary_interval: Duration,
+    /// `discovered` is `watch`: key stores that nobody configured are probed if a credential fits.
+    pub watch_discovered: bool,
 }
 
 /// `[update]`.

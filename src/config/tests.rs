@@ -77,7 +77,7 @@ fn uncommented() -> toml::Table {
 fn the_shipped_files_are_without_fault() {
     let place = Place::new();
     let minimal = place.load(&shipped("minimal.toml")).unwrap();
-    assert_eq!(minimal.key_stores[0].region.as_str(), "eu-central-1");
+    assert_eq!(minimal.key_stores[0].place.to_string(), "home/eu-central-1");
     let main = &minimal.credentials[&minimal.key_stores[0].credential];
     assert_eq!(main.credential.secret_access_key.expose(), SECRET);
     assert_eq!(main.path.as_ref().unwrap().as_str(), "/kms/xks/v1");
@@ -150,7 +150,7 @@ fn full_toml_has_the_defaults() {
     let full = serde_json::to_value(uncommented()).unwrap();
     let mut compared = 0;
     compare(&schema(), &full, "", &mut compared);
-    assert_eq!(compared, 46);
+    assert_eq!(compared, 47);
 
     let place = Place::new();
     let minimal = place.load(&shipped("minimal.toml")).unwrap();
@@ -206,13 +206,50 @@ fn a_thing_twice_is_told_where_it_comes_again() {
         ["line 10: tokens[1].sha256: is the same token as that of \"a\": nobody could tell who called"]
     );
     let store = "[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n";
-    let elsewhere = "[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\nregion = \"us-east-1\"\n";
     let credential = "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n";
     assert_eq!(
         place.faults(&format!("{GOOD}{credential}{store}{store}")),
         ["line 9: key_stores[1].id: is there twice (found \"cks-1\")"]
     );
-    assert!(place.faults(&format!("{GOOD}{credential}{store}{elsewhere}")).is_empty(), "Regions tell them apart");
+}
+
+/// Two further accounts, one with one Region and one with two, and the account of `[kms]` in another Region.
+const ACCOUNTS: &str = "[[accounts]]\nname = \"home\"\nregions = [\"eu-west-1\"]\n\
+    [[accounts]]\nname = \"one\"\nregions = [\"us-east-1\"]\nprofile = \"one\"\n\
+    [[accounts]]\nname = \"two\"\nregions = [\"us-east-1\", \"us-west-2\"]\nrole_arn = \"arn:aws:iam::444455556666:role/x\"\n";
+
+#[test]
+fn a_key_store_is_in_an_account_and_a_region() {
+    let place = Place::new();
+    let credential = "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n";
+    let text =
+        |more: &str| format!("{GOOD}{ACCOUNTS}{credential}[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n{more}");
+    for (more, at) in [
+        ("", "home/eu-central-1"),
+        ("region = \"eu-west-1\"", "home/eu-west-1"),
+        ("account = \"home\"", "home/eu-central-1"),
+        ("account = \"one\"", "one/us-east-1"),
+        ("account = \"two\"\nregion = \"us-west-2\"", "two/us-west-2"),
+    ] {
+        let config = place.load(&text(more)).unwrap();
+        assert_eq!(config.key_stores[0].place.to_string(), at);
+        assert_eq!(config.accounts[2].role.as_ref().unwrap().session_name, "xks-preflight");
+    }
+    for (more, fault) in [
+        (
+            "account = \"three\"",
+            "key_stores[0].account: must be home or the name of one of [[accounts]] (found \"three\")",
+        ),
+        ("account = \"two\"", "key_stores[0].region: is missing: the account two has several (us-east-1, us-west-2)"),
+        (
+            "region = \"us-east-1\"",
+            "key_stores[0].region: must be a Region of the account home (eu-central-1, eu-west-1): add it to one of \
+             [[accounts]] (found \"us-east-1\")",
+        ),
+    ] {
+        let faults = place.faults(&text(more));
+        assert!(faults.len() == 1 && faults[0].ends_with(fault), "{faults:?}");
+    }
 }
 
 #[test]

@@ -15,23 +15,24 @@ use super::{PreflightRequest, Verifier};
 use crate::audit::Subject;
 use crate::chain::Chain;
 use crate::check::{
-    AwsEvidence, CloudHsmEvidence, ClusterSubject, ControlPlane, CurrentProxy, JudgingPolicy, OtherPerspectives,
-    Permissions, Problem, ProblemKind, Report, VpcEvidence,
+    AwsEvidence, CloudHsmEvidence, Cluster, ClusterSubject, ControlPlane, CurrentProxy, JudgingPolicy,
+    OtherPerspectives, Permissions, Problem, ProblemKind, Report, VpcEvidence,
 };
 use crate::clock::Clock;
-use crate::cloudhsm::{ClusterError, ClusterReader, SecurityGroupReader};
+use crate::cloudhsm::ClusterError;
 use crate::current::Current;
-use crate::enumeration::Enumerator;
+use crate::enumeration::Enumerators;
 use crate::id::ReportId;
 use crate::journal::{AuditTrail, Canary, CanaryKeeper};
 use crate::key_store::{
-    CloudHsmClusterId, Configuration, CustomKeyStoreId, ExternalKeyId, KeyStore, ProxyCredential, XksConfiguration,
+    CloudHsmClusterId, Configuration, CustomKeyStoreId, ExternalKeyId, KeyStore, Place, ProxyCredential, Region,
+    XksConfiguration,
 };
-use crate::kms::{KeyStoreReader, KmsError, PermissionReader};
+use crate::kms::{KeyStoreReader as _, KmsError};
 use crate::perspective::Perspectives;
+use crate::places::Places;
 use crate::preflight::{Baseline, Candidate, KeyThoroughness, Load, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
-use crate::vpc::VpcReader;
 
 /// How many reports are kept; the oldest make room.
 const KEPT: usize = 1_000;
@@ -52,22 +53,15 @@ pub struct ExaminerParts {
     pub preflight: Arc<Preflight>,
     /// Credentials, routes and waivers.
     pub surroundings: Arc<Current<Surroundings>>,
-    /// Reads KMS.
-    pub reader: Arc<dyn KeyStoreReader>,
-    /// Tells what our own identity may do, if that is configured.
-    pub permissions: Option<Arc<dyn PermissionReader>>,
+    /// Reads AWS, each key store's own account and Region. Where the security groups of clusters are not read, no change
+    /// of a CloudHSM key store is ready.
+    pub places: Arc<Places>,
     /// Finds the KMS keys of key stores.
-    pub enumerator: Arc<Enumerator>,
+    pub enumerators: Arc<Enumerators>,
     /// How candidates are examined.
     pub settings: Arc<Current<ExaminerSettings>>,
     /// Has the canaries of present settings, if any are kept.
     pub canaries: Option<Arc<dyn CanaryKeeper>>,
-    /// Reads VPC endpoint services, if that is wanted.
-    pub vpc: Option<Arc<dyn VpcReader>>,
-    /// Reads CloudHSM.
-    pub clusters: Arc<dyn ClusterReader>,
-    /// Reads the security groups of clusters. Without it no change of a CloudHSM key store is ready.
-    pub security_groups: Option<Arc<dyn SecurityGroupReader>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Examinations at once.
@@ -221,7 +215,7 @@ impl Examiner {
         extra: &Extra,
     ) -> Result<Arc<Report>, ExamineError> {
         let judging = (self.parts.surroundings.get().judging)(None, self.parts.clock.now());
-        let aws = AwsEvidence { vpc: self.endpoint_service(candidate).await, ..AwsEvidence::default() };
+        let aws = AwsEvidence { vpc: self.endpoint_service(candidate, of).await, ..AwsEvidence::default() };
         self.examine(candidate, of, aws, judging, extra).await
     }
 
@@ -283,7 +277,7 @@ impl Examiner {
                     Configuration::CloudHsm(present) => Some(&present.cluster),
                     Configuration::Xks(_) | Configuration::Unrecognized { .. } => None,
                 };
-                let control_plane = control_plane(plan, round, self.parts.reader.key_stores().await);
+                let control_plane = control_plane(plan, round, self.parts.places.beside(&plan.key_store).await);
                 return self.examine_cluster(subject, present, Some(control_plane), self.judging(plan), extra).await;
             }
             Configuration::Unrecognized { .. } => {
@@ -294,7 +288,8 @@ impl Examiner {
         let credential = credential.ok_or_else(missing)?;
         let surroundings = self.parts.surroundings.get();
         let settings = self.parts.settings.get();
-        let mut candidate = surroundings.candidate(new, credential.into(), "UpdateCustomKeyStore");
+        let region = self.region_of(&plan.key_store);
+        let mut candidate = surroundings.candidate(&region, new, credential.into(), "UpdateCustomKeyStore");
         if let Some(tests) = settings.key_tests.get(&plan.key_store) {
             candidate.keys.test.clone_from(&tests.test_key);
             candidate.keys.prove_every_key = tests.every_key;
@@ -314,10 +309,10 @@ impl Examiner {
                 plan.expected.xks().and_then(|xks| self.baseline(xks, former_credential)).map(Box::new);
         }
         let (stores, permissions, enumeration, vpc) = tokio::join!(
-            self.parts.reader.key_stores(),
-            self.permissions(),
-            self.parts.enumerator.refreshed(&plan.key_store, AWS_WITHIN.min(settings.timeout)),
-            self.endpoint_service(&candidate),
+            self.parts.places.beside(&plan.key_store),
+            self.permissions(&plan.key_store),
+            self.parts.enumerators.refreshed(&plan.key_store, AWS_WITHIN.min(settings.timeout)),
+            self.endpoint_service(&candidate, Some(&plan.key_store)),
         );
         candidate.keys.enumeration = Some(enumeration);
         let control_plane = Some(control_plane(plan, round, stores));
@@ -342,16 +337,39 @@ impl Examiner {
         judging
     }
 
-    /// What AWS tells of the candidate's VPC endpoint service; services of other Regions are out of our sight.
-    async fn endpoint_service(&self, candidate: &Candidate) -> Option<VpcEvidence> {
-        let reader = self.parts.vpc.as_ref().filter(|_| candidate.region == self.parts.surroundings.get().region)?;
-        candidate.endpoint_service(reader.as_ref()).await
+    /// The Region of a key store; that of the daemon if nobody knows where it is, which others tell.
+    fn region_of(&self, key_store: &CustomKeyStoreId) -> Region {
+        let place = self.parts.places.place_of(key_store);
+        place.map_or_else(|| self.parts.surroundings.get().region.clone(), |place| place.region.clone())
     }
 
-    async fn permissions(&self) -> Option<Result<Permissions, Problem>> {
-        let asked = self.parts.permissions.as_ref()?.permissions();
+    /// What AWS tells of the candidate's VPC endpoint service. The key store's own account is asked; of a candidate
+    /// without a key store our own, if it has the candidate's Region.
+    async fn endpoint_service(&self, candidate: &Candidate, of: Option<&CustomKeyStoreId>) -> Option<VpcEvidence> {
+        let places = &self.parts.places;
+        let ports = match of {
+            Some(key_store) => places.of(key_store),
+            None => places.at(&Place::home(candidate.region.clone())),
+        };
+        let ports = ports.filter(|ports| ports.place.region == candidate.region)?;
+        candidate.endpoint_service(ports.vpc.as_ref()?.as_ref()).await
+    }
+
+    async fn permissions(&self, key_store: &CustomKeyStoreId) -> Option<Result<Permissions, Problem>> {
+        let asked = self.parts.places.of(key_store)?.permissions.as_ref()?.permissions();
         let answer = tokio::time::timeout(AWS_WITHIN.min(self.parts.settings.get().timeout), asked).await;
         Some(answer.unwrap_or_else(|_| Err(Problem::own(ProblemKind::TimedOut, "IAM does not answer in time"))))
+    }
+
+    /// CloudHSM's description of these clusters, where the key store is.
+    async fn clusters(
+        &self,
+        key_store: &CustomKeyStoreId,
+        ids: &[CloudHsmClusterId],
+    ) -> Result<Vec<Cluster>, ClusterError> {
+        let nowhere =
+            || ClusterError::Unanswered { why: format!("no account and Region is known to have {key_store}") };
+        self.parts.places.of(key_store).ok_or_else(nowhere)?.clusters.clusters(ids).await
     }
 
     /// What the present proxy encrypted while it was well, newest first.
@@ -434,19 +452,20 @@ impl Examiner {
             return Err(ExamineError::LoadNotAllowed);
         }
         let ids: BTreeSet<CloudHsmClusterId> = present.into_iter().chain([&subject.cluster]).cloned().collect();
-        let of = Some(subject.key_store.clone());
-        self.within(self.parts.settings.get().timeout, of, &self.places, async {
+        let key_store = subject.key_store.clone();
+        self.within(self.parts.settings.get().timeout, Some(key_store.clone()), &self.places, async {
             let ids = Vec::from_iter(ids);
-            let (clusters, permissions) = tokio::join!(self.parts.clusters.clusters(&ids), self.permissions());
+            let (clusters, permissions) = tokio::join!(self.clusters(&key_store, &ids), self.permissions(&key_store));
             let clusters = clusters.map_err(|error| cloudhsm_fault(&error));
             let mut told = CloudHsmEvidence { clusters, security_group: None };
             let group = told.cluster(&subject.cluster).and_then(|cluster| cluster.security_group.clone());
-            if let (Some(group), Some(reader)) = (group, &self.parts.security_groups) {
+            let reader = self.parts.places.of(&key_store).and_then(|ports| ports.security_groups.as_ref());
+            if let (Some(group), Some(reader)) = (group, reader) {
                 told.security_group = Some(reader.open_within(&group).await);
             }
             let cloud_hsm = Some(told);
             let aws = AwsEvidence { control_plane, cloud_hsm, permissions, ..AwsEvidence::default() };
-            self.parts.preflight.cluster(subject, self.parts.surroundings.get().region.clone(), aws, &judging)
+            self.parts.preflight.cluster(subject, self.region_of(&key_store), aws, &judging)
         })
         .await
     }

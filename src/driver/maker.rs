@@ -178,7 +178,9 @@ impl Inner {
         if let Some(other) = named(parts.reader.key_stores().await?, &creation.name) {
             return Err(CreationError::NameInUse { id: other.id, name: creation.name });
         }
-        let candidate = parts.surroundings.get().candidate(&creation.settings, credential.clone().into(), OPERATION);
+        let surroundings = parts.surroundings.get();
+        let settings = &creation.settings;
+        let candidate = surroundings.candidate(&surroundings.region, settings, credential.clone().into(), OPERATION);
         let report = parts.examiner.candidate(&candidate, None, &Extra::default()).await?;
         let summary = PreflightSummary::of(&report);
         let permit = || async {

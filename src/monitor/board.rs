@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::history::History;
 use crate::check::{Latency, Report, Verdict};
 use crate::clock::Timestamp;
-use crate::key_store::{CustomKeyStoreId, KeyStore};
+use crate::key_store::{CustomKeyStoreId, KeyStore, Place};
 
 /// How many probes are kept in short: at one a minute three quarters of an hour.
 const GLANCES: usize = 48;
@@ -35,6 +35,10 @@ impl Glance {
 pub struct Sighting {
     /// Which.
     pub id: CustomKeyStoreId,
+    /// Where it is: as KMS told, before that as the configuration says.
+    pub place: Option<Place>,
+    /// Whether the configuration names it.
+    pub configured: bool,
     /// Whether it is probed.
     pub watched: bool,
     /// What KMS told last; `None` when KMS cannot be read or knows no such key store.
@@ -76,10 +80,13 @@ impl Changed {
 }
 
 impl Sighting {
-    pub(crate) fn unseen(id: CustomKeyStoreId, watched: bool) -> Self {
+    /// Nothing is known of it yet.
+    pub(crate) fn unseen(id: CustomKeyStoreId, place: Option<Place>, configured: bool) -> Self {
         Self {
             id,
-            watched,
+            place,
+            configured,
+            watched: configured,
             description: None,
             described_at: None,
             latest: None,
@@ -102,10 +109,27 @@ impl Sighting {
     }
 }
 
-#[derive(Debug, Default)]
+/// What came of asking one account and Region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceSight {
+    /// Which.
+    pub place: Place,
+    /// When KMS told of its key stores last, if it ever did.
+    pub told_at: Option<Timestamp>,
+    /// Why it did not at the last attempt, if so; what it told before is still shown.
+    pub failure: Option<String>,
+}
+
+#[derive(Debug)]
 struct Contents {
     sightings: BTreeMap<CustomKeyStoreId, Arc<Sighting>>,
-    describe_failure: Option<String>,
+    places: Vec<PlaceSight>,
+}
+
+impl Contents {
+    fn place(&mut self, place: &Place) -> Option<&mut PlaceSight> {
+        self.places.iter_mut().find(|sight| sight.place == *place)
+    }
 }
 
 #[derive(Debug)]
@@ -115,27 +139,33 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(watched: impl Iterator<Item = CustomKeyStoreId>, failures_kept: usize) -> Self {
-        let sightings = watched.map(|id| (id.clone(), Arc::new(Sighting::unseen(id, true)))).collect();
-        Self { contents: RwLock::new(Contents { sightings, describe_failure: None }), failures_kept }
+    pub(super) fn new(
+        configured: impl Iterator<Item = (CustomKeyStoreId, Option<Place>)>,
+        places: impl Iterator<Item = Place>,
+        failures_kept: usize,
+    ) -> Self {
+        let unseen = |(id, place): (CustomKeyStoreId, _)| (id.clone(), Arc::new(Sighting::unseen(id, place, true)));
+        let sightings = configured.map(unseen).collect();
+        let places = places.map(|place| PlaceSight { place, told_at: None, failure: None }).collect();
+        Self { contents: RwLock::new(Contents { sightings, places }), failures_kept }
     }
 
-    /// Watches these key stores from now on, and no others; what is known of them stays. Of one that is no longer watched
-    /// only what KMS told stays: its reports would be taken for new ones.
-    pub(super) fn watch(&self, watched: &BTreeSet<CustomKeyStoreId>) {
+    /// These key stores are configured from now on, and no others; what is known of them stays. Of one that is not any
+    /// more only what KMS told stays: its reports would be taken for new ones.
+    pub(super) fn configure(&self, configured: BTreeMap<CustomKeyStoreId, Option<Place>>) {
         let mut contents = self.write();
-        contents.sightings.retain(|id, sighting| watched.contains(id) || sighting.description.is_some());
+        contents.sightings.retain(|id, sighting| configured.contains_key(id) || sighting.description.is_some());
         for (id, sighting) in &mut contents.sightings {
-            if sighting.watched && !watched.contains(id) {
-                let Sighting { description, described_at, changed, .. } = sighting.as_ref().clone();
-                let left = Sighting::unseen(id.clone(), false);
+            if sighting.configured && !configured.contains_key(id) {
+                let Sighting { place, description, described_at, changed, .. } = sighting.as_ref().clone();
+                let left = Sighting::unseen(id.clone(), place, false);
                 *sighting = Arc::new(Sighting { description, described_at, changed, ..left });
             }
         }
-        for id in watched {
+        for (id, place) in configured {
             let sighting = contents.sightings.entry(id.clone());
-            let sighting = sighting.or_insert_with(|| Arc::new(Sighting::unseen(id.clone(), true)));
-            Arc::make_mut(sighting).watched = true;
+            let sighting = Arc::make_mut(sighting.or_insert_with(|| Arc::new(Sighting::unseen(id, place, true))));
+            (sighting.configured, sighting.watched) = (true, true);
         }
     }
 
@@ -147,35 +177,76 @@ impl Board {
         self.read().sightings.get(id).cloned()
     }
 
-    pub(super) fn describe_failure(&self) -> Option<String> {
-        self.read().describe_failure.clone()
+    pub(super) fn places(&self) -> Vec<PlaceSight> {
+        self.read().places.clone()
     }
 
-    /// KMS told of all key stores: whatever it did not name is gone, and forgotten unless it is watched.
-    pub(super) fn described(&self, stores: Vec<KeyStore>, at: Timestamp) {
+    /// Why this place could not be read; of an unknown one, why some place could not.
+    pub(super) fn failure_at(&self, place: Option<&Place>) -> Option<String> {
+        let contents = self.read();
+        let mut sights = contents.places.iter().filter(|sight| place.is_none_or(|place| sight.place == *place));
+        sights.find_map(|sight| sight.failure.clone())
+    }
+
+    /// The key stores that are probed.
+    pub(super) fn watched(&self) -> BTreeSet<CustomKeyStoreId> {
+        let contents = self.read();
+        contents.sightings.values().filter(|sighting| sighting.watched).map(|sighting| sighting.id.clone()).collect()
+    }
+
+    /// KMS told of all key stores of a place: whatever it did not name is gone, and forgotten unless it is configured.
+    pub(super) fn described(&self, place: &Place, stores: Vec<KeyStore>, at: Timestamp) {
         let mut contents = self.write();
-        contents.describe_failure = None;
-        contents.sightings.retain(|id, sighting| sighting.watched || stores.iter().any(|store| store.id == *id));
-        for sighting in contents.sightings.values_mut() {
+        if let Some(sight) = contents.place(place) {
+            *sight = PlaceSight { place: place.clone(), told_at: Some(at), failure: None };
+        }
+        let told = |id: &CustomKeyStoreId| stores.iter().find(|store| store.id == *id);
+        let here = |sighting: &Sighting| sighting.place.as_ref().is_none_or(|known| known == place);
+        contents.sightings.retain(|id, sighting| sighting.configured || !here(sighting) || told(id).is_some());
+        for sighting in contents.sightings.values_mut().filter(|sighting| here(sighting)) {
             let sighting = Arc::make_mut(sighting);
-            let now = stores.iter().find(|store| store.id == sighting.id);
             let before = sighting.description.as_ref().zip(sighting.described_at);
-            sighting.changed = before.and_then(|before| Changed::between(before, now, at)).or(sighting.changed);
+            let changed = before.and_then(|before| Changed::between(before, told(&sighting.id), at));
+            sighting.changed = changed.or(sighting.changed);
             sighting.description = None;
             sighting.described_at = Some(at);
         }
         for store in stores {
             let sighting = contents.sightings.entry(store.id.clone());
-            let sighting = sighting.or_insert_with(|| Arc::new(Sighting::unseen(store.id.clone(), false)));
-            let sighting = Arc::make_mut(sighting);
+            let unseen = || Arc::new(Sighting::unseen(store.id.clone(), None, false));
+            let sighting = Arc::make_mut(sighting.or_insert_with(unseen));
+            sighting.place = Some(place.clone());
             sighting.description = Some(store);
             sighting.described_at = Some(at);
         }
     }
 
-    /// KMS did not answer: what it told before stays.
-    pub(super) fn not_described(&self, why: String) {
-        self.write().describe_failure = Some(why);
+    /// Decides which of the key stores that nobody configured are probed; `Err` says why one cannot be.
+    pub(super) fn enlist(&self, wants: impl Fn(&KeyStore) -> Result<bool, String>) {
+        for sighting in self.write().sightings.values_mut().filter(|sighting| !sighting.configured) {
+            let Some(wanted) = sighting.description.as_ref().map(&wants) else { continue };
+            let sighting = Arc::make_mut(sighting);
+            match wanted {
+                Ok(wanted) => {
+                    if wanted && !sighting.watched {
+                        sighting.not_probed = None;
+                    }
+                    sighting.watched = wanted;
+                }
+                Err(why) => {
+                    sighting.watched = false;
+                    sighting.latest = None;
+                    sighting.not_probed = Some(why);
+                }
+            }
+        }
+    }
+
+    /// KMS did not answer in a place: what it told before stays.
+    pub(super) fn not_described(&self, place: &Place, why: String) {
+        if let Some(sight) = self.write().place(place) {
+            sight.failure = Some(why);
+        }
     }
 
     pub(super) fn probed(&self, id: &CustomKeyStoreId, report: Arc<Report>) {
@@ -235,13 +306,56 @@ mod tests {
         }
     }
 
+    fn at(region: &str) -> Place {
+        Place::home(crate::key_store::Region::parse(region).unwrap())
+    }
+
+    fn here() -> Place {
+        at("us-east-1")
+    }
+
+    fn board() -> Board {
+        let places = [here(), at("eu-west-1")];
+        Board::new([(id("cks-watched"), Some(here()))].into_iter(), places.into_iter(), 5)
+    }
+
+    #[test]
+    fn places_do_not_touch_each_others_key_stores() {
+        let board = board();
+        board.described(&here(), vec![store("cks-watched"), store("cks-a")], Timestamp::from_unix(1));
+        board.described(&at("eu-west-1"), vec![store("cks-b")], Timestamp::from_unix(2));
+        board.not_described(&at("eu-west-1"), "silence".into());
+        board.described(&here(), vec![store("cks-watched")], Timestamp::from_unix(3));
+        assert!(board.get(&id("cks-a")).is_none(), "gone");
+        let other = board.get(&id("cks-b")).unwrap();
+        assert_eq!((other.place.clone(), other.described_at), (Some(at("eu-west-1")), Some(Timestamp::from_unix(2))));
+        let failures: Vec<_> = board.places().into_iter().map(|sight| sight.failure).collect();
+        assert_eq!(failures, [None, Some("silence".to_owned())]);
+    }
+
+    #[test]
+    fn what_nobody_configured_is_probed_if_that_is_wanted_and_possible() {
+        let board = board();
+        board.described(&here(), vec![store("cks-watched"), store("cks-a"), store("cks-b")], Timestamp::from_unix(1));
+        let wants = |store: &KeyStore| if store.id == id("cks-a") { Ok(true) } else { Err("no credential".to_owned()) };
+        board.enlist(wants);
+        assert_eq!(board.watched(), [id("cks-a"), id("cks-watched")].into());
+        assert_eq!(board.get(&id("cks-b")).unwrap().not_probed.as_deref(), Some("no credential"));
+        assert!(board.get(&id("cks-watched")).unwrap().not_probed.is_none());
+        board.enlist(|_| Ok(true));
+        assert_eq!(board.watched().len(), 3);
+        assert_eq!(board.get(&id("cks-b")).unwrap().not_probed, None);
+        board.enlist(|_| Ok(false));
+        assert_eq!(board.watched(), [id("cks-watched")].into());
+    }
+
     #[test]
     fn what_kms_does_not_name_any_more_is_forgotten_unless_watched() {
-        let board = Board::new([id("cks-watched")].into_iter(), 5);
-        board.described(vec![store("cks-watched"), store("cks-other")], Timestamp::from_unix(1));
+        let board = board();
+        board.described(&here(), vec![store("cks-watched"), store("cks-other")], Timestamp::from_unix(1));
         assert_eq!(board.all().len(), 2);
         assert!(!board.get(&id("cks-other")).unwrap().watched);
-        board.described(vec![], Timestamp::from_unix(2));
+        board.described(&here(), vec![], Timestamp::from_unix(2));
         assert!(board.get(&id("cks-other")).is_none());
         let left = board.get(&id("cks-watched")).unwrap();
         assert!(left.description.is_none() && left.watched);
@@ -249,31 +363,32 @@ mod tests {
 
     #[test]
     fn a_change_is_seen_between_two_looks_and_a_connection_state_is_none() {
-        let board = Board::new([id("cks-watched")].into_iter(), 5);
+        let board = board();
         let changed = || board.get(&id("cks-watched")).unwrap().changed;
-        board.described(vec![store("cks-watched")], Timestamp::from_unix(1));
+        board.described(&here(), vec![store("cks-watched")], Timestamp::from_unix(1));
         let disconnected = KeyStore { state: ConnectionState::Disconnected, ..store("cks-watched") };
-        board.described(vec![disconnected], Timestamp::from_unix(2));
+        board.described(&here(), vec![disconnected], Timestamp::from_unix(2));
         assert_eq!(changed(), None);
         let renamed = KeyStore { name: CustomKeyStoreName::parse("other").unwrap(), ..store("cks-watched") };
-        board.described(vec![renamed.clone()], Timestamp::from_unix(3));
+        board.described(&here(), vec![renamed.clone()], Timestamp::from_unix(3));
         let seen = |after, at| {
             let (after, at) = (Timestamp::from_unix(after), Timestamp::from_unix(at));
             Some(Changed { after, at, credential: false })
         };
         assert_eq!(changed(), seen(2, 3));
-        board.described(vec![renamed], Timestamp::from_unix(4));
+        board.described(&here(), vec![renamed], Timestamp::from_unix(4));
         assert_eq!(changed(), seen(2, 3));
-        board.described(vec![], Timestamp::from_unix(5));
+        board.described(&here(), vec![], Timestamp::from_unix(5));
         assert_eq!(changed(), seen(4, 5));
     }
 
     #[test]
-    fn what_is_watched_changes_and_what_kms_told_stays() {
-        let board = Board::new([id("cks-a"), id("cks-b")].into_iter(), 5);
-        board.described(vec![store("cks-b"), store("cks-c")], Timestamp::from_unix(1));
+    fn what_is_configured_changes_and_what_kms_told_stays() {
+        let configured = [id("cks-a"), id("cks-b")].map(|id| (id, Some(here())));
+        let board = Board::new(configured.into_iter(), [here()].into_iter(), 5);
+        board.described(&here(), vec![store("cks-b"), store("cks-c")], Timestamp::from_unix(1));
         board.not_probed(&id("cks-b"), "no credential".into());
-        board.watch(&BTreeSet::from([id("cks-c"), id("cks-d")]));
+        board.configure([id("cks-c"), id("cks-d")].map(|id| (id, Some(here()))).into());
         let seen =
             |text: &str| board.get(&id(text)).map(|s| (s.watched, s.description.is_some(), s.not_probed.is_some()));
         assert_eq!(seen("cks-a"), None, "KMS knows no such key store, and nobody watches it");
@@ -284,10 +399,10 @@ mod tests {
 
     #[test]
     fn a_failed_read_leaves_what_was_known() {
-        let board = Board::new([id("cks-watched")].into_iter(), 5);
-        board.described(vec![store("cks-watched")], Timestamp::from_unix(1));
-        board.not_described("throttled".into());
+        let board = board();
+        board.described(&here(), vec![store("cks-watched")], Timestamp::from_unix(1));
+        board.not_described(&here(), "throttled".into());
         assert!(board.get(&id("cks-watched")).unwrap().description.is_some());
-        assert_eq!(board.describe_failure().as_deref(), Some("throttled"));
+        assert_eq!(board.failure_at(Some(&here())).as_deref(), Some("throttled"));
     }
 }

@@ -20,12 +20,12 @@ impl Rhythm {
     }
 
     /// Before the first probe: anywhere in the interval.
-    fn phase(&mut self) -> Duration {
+    pub(super) fn phase(&mut self) -> Duration {
         self.interval.mul_f64(self.rng.random_range(0.0..1.0))
     }
 
     /// Before every further one: the interval, more or less.
-    fn pause(&mut self) -> Duration {
+    pub(super) fn pause(&mut self) -> Duration {
         let stretch = 1.0 + self.jitter * self.rng.random_range(-1.0..=1.0);
         self.interval.mul_f64(stretch)
     }

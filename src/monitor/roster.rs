@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Monitor, WatchedStore, patrol};
@@ -20,17 +20,29 @@ pub(super) async fn run(monitor: &Arc<Monitor>, stop: CancellationToken) {
         gate: Arc::new(Semaphore::new(monitor.schedule.concurrency.max(1))),
         rng: StdRng::seed_from_u64(monitor.parts.seed),
         tasks: JoinSet::new(),
-        discovered: BTreeMap::new(),
+        patrols: BTreeMap::new(),
         stop,
     };
     for place in monitor.parts.places.all().cloned().collect::<Vec<_>>() {
         roster.describe(place);
     }
-    for store in monitor.parts.stores.clone() {
-        let until = roster.stop.clone();
-        roster.probe(store, until);
+    roster.follow();
+    while !roster.stop.is_cancelled() {
+        tokio::select! {
+            () = roster.stop.cancelled() => {}
+            () = monitor.roster.notified() => roster.follow(),
+            Some(ended) = roster.tasks.join_next() => told(ended),
+        }
     }
-    roster.attend().await;
+    while let Some(ended) = roster.tasks.join_next().await {
+        told(ended);
+    }
+}
+
+fn told(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task of the monitor failed, a fault of this program");
+    }
 }
 
 struct Roster {
@@ -38,8 +50,8 @@ struct Roster {
     gate: Arc<Semaphore>,
     rng: StdRng,
     tasks: JoinSet<()>,
-    /// Ends the probing of each key store that nobody configured.
-    discovered: BTreeMap<CustomKeyStoreId, CancellationToken>,
+    /// Ends the probing of each key store.
+    patrols: BTreeMap<CustomKeyStoreId, CancellationToken>,
     stop: CancellationToken,
 }
 
@@ -63,54 +75,43 @@ impl Roster {
         });
     }
 
-    /// Probes one key store until `until`.
-    fn probe(&mut self, store: WatchedStore, until: CancellationToken) {
+    /// Lets the probing of key stores begin and end as it is wanted now.
+    fn follow(&mut self) {
+        let wanted = self.monitor.board.watched();
+        self.patrols.retain(|id, ends| {
+            let stays = wanted.contains(id);
+            if !stays {
+                ends.cancel();
+            }
+            stays
+        });
+        for id in wanted {
+            if !self.patrols.contains_key(&id) {
+                let until = self.stop.child_token();
+                self.patrols.insert(id.clone(), until.clone());
+                self.patrol(id, until);
+            }
+        }
+    }
+
+    /// Probes one key store in its rhythm.
+    fn patrol(&mut self, id: CustomKeyStoreId, until: CancellationToken) {
         let schedule = &self.monitor.schedule;
         let rhythm = patrol::Rhythm::new(schedule.interval, schedule.jitter, StdRng::from_rng(&mut self.rng));
         let (monitor, gate) = (Arc::clone(&self.monitor), Arc::clone(&self.gate));
         self.tasks.spawn(async move {
             let patrol = Box::pin(async {
-                monitor.first_description(&store.id).await;
-                patrol::patrol(rhythm, &gate, || Box::pin(monitor.probe(&store))).await;
+                monitor.first_description(&id).await;
+                let act = || {
+                    Box::pin(async {
+                        // What is configured about it may have changed since its last turn.
+                        let store = monitor.watched(&id).unwrap_or_else(|| WatchedStore::discovered(id.clone()));
+                        monitor.probe(&store).await;
+                    })
+                };
+                patrol::patrol(rhythm, &gate, act).await;
             });
             until.run_until_cancelled(patrol).await.unwrap_or(());
         });
-    }
-
-    /// Lets tasks come and go until all have ended.
-    async fn attend(&mut self) {
-        loop {
-            let monitor = Arc::clone(&self.monitor);
-            tokio::select! {
-                ended = self.tasks.join_next() => match ended {
-                    None => return,
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => tracing::error!(%error, "a task of the monitor failed, a fault of this program"),
-                },
-                () = monitor.roster.notified() => self.follow(),
-            }
-        }
-    }
-
-    fn follow(&mut self) {
-        if self.stop.is_cancelled() {
-            return;
-        }
-        let wanted = self.monitor.board.discovered();
-        self.discovered.retain(|id, until| {
-            let stays = wanted.contains(id);
-            if !stays {
-                until.cancel();
-            }
-            stays
-        });
-        for id in wanted {
-            if !self.discovered.contains_key(&id) {
-                let until = self.stop.child_token();
-                self.discovered.insert(id.clone(), until.clone());
-                let store = WatchedStore { id, credential: None, settings: None, test_key: None };
-                self.probe(store, until);
-            }
-        }
     }
 }

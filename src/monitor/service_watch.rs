@@ -1,7 +1,7 @@
 //! What AWS tells of the VPC endpoint services of watched key stores, read now and then.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,19 +19,21 @@ const EVERY: Duration = Duration::from_mins(5);
 const KEPT: Duration = Duration::from_hours(1);
 
 /// The latest that was told of each store's service.
+#[derive(Default)]
 pub(super) struct ServiceWatch {
-    reader: Option<Arc<dyn VpcReader>>,
     told: Mutex<BTreeMap<CustomKeyStoreId, (Instant, VpcEvidence)>>,
 }
 
 impl ServiceWatch {
-    pub(super) fn new(reader: Option<Arc<dyn VpcReader>>) -> Self {
-        Self { reader, told: Mutex::default() }
-    }
-
-    /// What AWS tells of the candidate's service, at most five minutes old, or an hour while AWS does not answer.
-    pub(super) async fn look(&self, key_store: &CustomKeyStoreId, candidate: &Candidate) -> Option<VpcEvidence> {
-        let reader = self.reader.as_ref()?;
+    /// What AWS tells of the candidate's service, at most five minutes old, or an hour while AWS does not answer. `reader`
+    /// asks where the key store is.
+    pub(super) async fn look(
+        &self,
+        reader: Option<&dyn VpcReader>,
+        key_store: &CustomKeyStoreId,
+        candidate: &Candidate,
+    ) -> Option<VpcEvidence> {
+        let reader = reader?;
         let earlier = self.told(key_store).filter(|(_, seen)| {
             candidate.vpc_endpoint_service.as_deref() == Some(seen.name.as_str())
                 && candidate.vpc_endpoint_service_owner == seen.stated_owner
@@ -41,7 +43,7 @@ impl ServiceWatch {
         {
             return Some(seen.clone());
         }
-        let now = candidate.endpoint_service(reader.as_ref()).await?;
+        let now = candidate.endpoint_service(reader).await?;
         if let ServiceSight::Untold(problem) = &now.sight {
             tracing::warn!(%key_store, why = problem.detail, "its VPC endpoint service cannot be read");
             return Some(earlier.filter(|(at, _)| at.elapsed() < KEPT).map_or(now, |(_, seen)| seen));
@@ -58,6 +60,7 @@ impl ServiceWatch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use async_trait::async_trait;
@@ -109,25 +112,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_service_is_read_every_five_minutes_and_silence_changes_nothing_for_an_hour() {
         let reader = Arc::new(Counting::default());
-        let watch = ServiceWatch::new(Some(reader.clone()));
+        let watch = ServiceWatch::default();
         let id = CustomKeyStoreId::parse("cks-1").unwrap();
         let one = candidate("vpce-svc-1");
         let is_untold = |seen: Option<VpcEvidence>| matches!(seen.unwrap().sight, ServiceSight::Untold(_));
         for _ in 0..3 {
-            assert!(!is_untold(watch.look(&id, &one).await));
+            assert!(!is_untold(watch.look(Some(&*reader), &id, &one).await));
         }
         assert_eq!(reader.asked.load(Ordering::Relaxed), 1);
         // Another service is another matter.
-        assert!(!is_untold(watch.look(&id, &candidate("vpce-svc-2")).await));
+        assert!(!is_untold(watch.look(Some(&*reader), &id, &candidate("vpce-svc-2")).await));
         assert_eq!(reader.asked.load(Ordering::Relaxed), 2);
-        assert!(!is_untold(watch.look(&id, &one).await));
+        assert!(!is_untold(watch.look(Some(&*reader), &id, &one).await));
         reader.silent.store(true, Ordering::Relaxed);
         tokio::time::advance(EVERY).await;
-        assert!(!is_untold(watch.look(&id, &one).await));
+        assert!(!is_untold(watch.look(Some(&*reader), &id, &one).await));
         assert_eq!(reader.asked.load(Ordering::Relaxed), 4);
         tokio::time::advance(KEPT).await;
-        assert!(is_untold(watch.look(&id, &one).await));
+        assert!(is_untold(watch.look(Some(&*reader), &id, &one).await));
         let public = Candidate { connectivity: ConnectivityKind::PublicEndpoint, ..candidate("vpce-svc-1") };
-        assert!(watch.look(&id, &public).await.is_none());
+        assert!(watch.look(Some(&*reader), &id, &public).await.is_none());
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
 }
 
 fn settings(visitor: &Visitor, sighting: &Sighting) -> Markup {
-    let enumerator = &visitor.service().enumerator;
+    let enumerator = visitor.service().enumerators.of(&sighting.id).filter(|enumerator| enumerator.has_swept());
     html! {
         section.card aria-label="Settings" {
             div.line {
@@ -75,9 +75,12 @@ fn settings(visitor: &Visitor, sighting: &Sighting) -> Markup {
             @match &sighting.description {
                 None => p.muted { "KMS tells of no such key store in this account and Region." },
                 Some(store) => dl.facts {
+                    @if let Some(place) = &sighting.place {
+                        div { dt { "Account and Region" } dd { (place.account) ", " (place.region) } }
+                    }
                     div { dt { "Connection state" } dd { (connection(&store.state)) } }
                     @for (name, value) in members(store) { div { dt { (name) } dd { code { (legible::line(&value)) } } } }
-                    @if store.xks().is_some() && enumerator.has_swept() {
+                    @if let Some(enumerator) = enumerator.filter(|_| store.xks().is_some()) {
                         @let known = enumerator.known(&sighting.id);
                         div { dt { "KMS keys" } dd {
                             (known.keys.len())

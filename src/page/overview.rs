@@ -14,9 +14,10 @@ use super::{chart, legible};
 use crate::api::problem::Problem;
 use crate::api::updates::order_refused;
 use crate::check::{Latency, Verdict};
+use crate::clock::Timestamp;
 use crate::driver::{OrderError, UpdateRecord};
 use crate::key_store::{Configuration, ConnectionState, CustomKeyStoreId};
-use crate::monitor::Sighting;
+use crate::monitor::{PlaceSight, Sighting};
 use crate::update::{Freeze, StatusName};
 
 /// What to show of it.
@@ -83,7 +84,8 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
         freezes.iter().filter(|freeze| freeze.key_store.as_ref().is_none_or(|id| caller.sees(service, id))).collect();
     let mut sightings = service.monitor.sightings();
     sightings.retain(|sighting| caller.sees(service, &sighting.id));
-    let failure = service.monitor.describe_failure();
+    let places = service.monitor.places();
+    let several = places.len() > 1;
     let mut rows: Vec<_> = sightings.iter().map(|sighting| (Standing::of(sighting), sighting)).collect();
     rows.sort_by_key(|(standing, sighting)| (*standing, name(sighting).to_owned()));
     let count = |standing| rows.iter().filter(|(found, _)| *found == standing).count();
@@ -93,15 +95,14 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
             div.head {
                 h1 { "Key stores" }
                 p.muted {
-                    (rows.len()) " in " (service.surroundings.get().region.as_str())
+                    (rows.len()) " in "
+                    @if several { (places.len()) " accounts and Regions" } @else { (service.surroundings.get().region.as_str()) }
                     @if let Some(at) = sightings.iter().filter_map(|s| s.described_at).max() {
                         ", read from KMS " (legible::instant(at, visitor.now))
                     }
                 }
             }
-            @if let Some(failure) = &failure {
-                div.notice.warn { p { strong { "KMS cannot be read. " } "What it told before is shown. " (legible::paragraph(failure)) } }
-            }
+            @for sight in &places { (unread(sight, several, visitor.now)) }
             @for freeze in &freezes { (frozen(freeze, &visitor)) }
             ul.tiles {
                 @for standing in Standing::ALL {
@@ -129,7 +130,7 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
             } @else if shown.is_empty() {
                 div.empty { h2 { "Nothing found" } p { "No key store fits. " a href="/" { "Show all" } } }
             } @else {
-                (table(&visitor, &shown, &open))
+                (table(&visitor, &shown, &open, several))
             }
         }
     };
@@ -145,6 +146,7 @@ impl Wanted {
             && (q.is_empty()
                 || holds(name(sighting))
                 || holds(&sighting.id.to_string())
+                || sighting.place.as_ref().is_some_and(|place| holds(&place.to_string()))
                 || endpoint.as_deref().is_some_and(holds))
     }
 }
@@ -152,11 +154,29 @@ impl Wanted {
 fn finder(wanted: &Wanted, shown: usize, all: usize) -> Markup {
     html! {
         form.finder method="get" action="/" role="search" {
-            label.hidden for="q" { "Find by name, id or endpoint" }
-            input #q type="search" name="q" value=(wanted.q) placeholder="Find by name, id or endpoint" maxlength="200";
+            label.hidden for="q" { "Find by name, id, endpoint or account/Region" }
+            input #q type="search" name="q" value=(wanted.q) placeholder="Find by name, id, endpoint or account/Region" maxlength="200";
             @if !wanted.standing.is_empty() { input type="hidden" name="standing" value=(wanted.standing); }
             button type="submit" { "Find" }
             @if shown < all { span.muted { (shown) " of " (all) " · " a href="/" { "show all" } } }
+        }
+    }
+}
+
+/// Why KMS of one account and Region could not be read, if so.
+fn unread(sight: &PlaceSight, several: bool, now: Timestamp) -> Markup {
+    html! {
+        @if let Some(failure) = &sight.failure {
+            div.notice.warn {
+                p {
+                    strong { "KMS cannot be read" @if several { " in " (sight.place) } ". " }
+                    @match sight.told_at {
+                        Some(at) => { "What it told before is shown, as of " (legible::instant(at, now)) ". " },
+                        None => { "It has told nothing yet. " },
+                    }
+                    (legible::paragraph(failure))
+                }
+            }
         }
     }
 }
@@ -188,7 +208,12 @@ fn name(sighting: &Sighting) -> &str {
 
 type Row<'a> = (Standing, &'a Arc<Sighting>);
 
-fn table(visitor: &Visitor, rows: &[&Row<'_>], open: &BTreeMap<CustomKeyStoreId, &UpdateRecord>) -> Markup {
+fn table(
+    visitor: &Visitor,
+    rows: &[&Row<'_>],
+    open: &BTreeMap<CustomKeyStoreId, &UpdateRecord>,
+    several: bool,
+) -> Markup {
     html! {
         table.stores {
             caption.hidden { "Key stores, the worst first" }
@@ -202,12 +227,22 @@ fn table(visitor: &Visitor, rows: &[&Row<'_>], open: &BTreeMap<CustomKeyStoreId,
                     th scope="col" { "Probed" }
                 }
             }
-            tbody { @for (standing, sighting) in rows { (row(visitor, *standing, sighting, open.get(&sighting.id).copied())) } }
+            tbody {
+                @for (standing, sighting) in rows {
+                    (row(visitor, *standing, sighting, open.get(&sighting.id).copied(), several))
+                }
+            }
         }
     }
 }
 
-fn row(visitor: &Visitor, standing: Standing, sighting: &Sighting, open: Option<&UpdateRecord>) -> Markup {
+fn row(
+    visitor: &Visitor,
+    standing: Standing,
+    sighting: &Sighting,
+    open: Option<&UpdateRecord>,
+    several: bool,
+) -> Markup {
     let report = sighting.latest.as_deref();
     let decisive = report.and_then(|report| report.decisive().or_else(|| report.not_ready()));
     let slowest = report.map(|report| Latency::of(&report.evidence.addresses).cold).filter(|cold| cold.count > 0);
@@ -218,6 +253,7 @@ fn row(visitor: &Visitor, standing: Standing, sighting: &Sighting, open: Option<
                     @if name(sighting).is_empty() { (sighting.id) } @else { (legible::line(name(sighting))) }
                 }
                 span.sub { code { (sighting.id) } }
+                @if let Some(place) = sighting.place.as_ref().filter(|_| several) { span.sub { (place) } }
                 @if let Some(record) = open {
                     span.sub { a href=(format!("/updates/{}", record.id())) { (status(record.state.status().status)) } }
                 }

@@ -76,12 +76,15 @@ fn places(of: &[(&str, &Arc<Answering>)], expected: &[(&str, &str)]) -> Places {
         reader: Arc::clone(answering) as Arc<dyn KeyStoreReader>,
         describer: Arc::clone(answering) as Arc<dyn KeyStoreDescriber>,
         writer: None,
+        maker: None,
         vpc: None,
         clusters: Arc::clone(answering) as Arc<dyn ClusterReader>,
         security_groups: None,
         permissions: None,
     });
-    Places::new(ports.collect(), expected.iter().map(|(store, account)| (id(store), place(account))))
+    let places = Places::new(ports.collect());
+    places.expect(expected.iter().map(|(store, account)| (id(store), Some(place(account)))));
+    places
 }
 
 #[tokio::test]

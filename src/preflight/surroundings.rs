@@ -17,7 +17,7 @@ pub type Judging = Arc<dyn Fn(Option<&CustomKeyStoreId>, Timestamp) -> JudgingPo
 /// Configured credentials and routes, for making candidates of what KMS tells, and how to judge them.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// The Region of KMS.
+    /// The Region of the daemon, for candidates that name no other.
     pub region: Region,
     /// Credentials by their name in the configuration.
     pub credentials: BTreeMap<String, ProxyCredential>,
@@ -56,8 +56,14 @@ impl Surroundings {
         self.routes.get(&endpoint.host().to_ascii_lowercase()).cloned().unwrap_or_default()
     }
 
-    /// The candidate that these settings are. `kms_operation` is what KMS would be doing.
-    pub fn candidate(&self, xks: &XksConfiguration, credential: OfferedCredential, kms_operation: &str) -> Candidate {
+    /// The candidate that these settings of a key store in this Region are. `kms_operation` is what KMS would be doing.
+    pub fn candidate(
+        &self,
+        region: &Region,
+        xks: &XksConfiguration,
+        credential: OfferedCredential,
+        kms_operation: &str,
+    ) -> Candidate {
         let (vpc_endpoint_service, vpc_endpoint_service_owner) = match &xks.connectivity {
             Connectivity::PublicEndpoint => (None, None),
             Connectivity::VpcEndpointService { name, owner } => (Some(name.to_string()), owner.clone()),
@@ -68,7 +74,7 @@ impl Surroundings {
             connectivity: xks.connectivity.kind(),
             vpc_endpoint_service,
             vpc_endpoint_service_owner,
-            region: self.region.clone(),
+            region: region.clone(),
             credential,
             connect_to: self.connect_to(&xks.endpoint),
             keys: CandidateKeys::default(),

@@ -34,11 +34,14 @@ impl Stage {
         let aws = AwsKms::new(AwsKmsSettings {
             region: Region::parse("us-east-1").unwrap(),
             endpoint_url: Some(kms.endpoint_url()),
-            credentials: Some(AwsCredentials {
-                access_key_id: "AKIACALLER".into(),
-                secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
-                session_token: None,
-            }),
+            credentials: Some(
+                AwsCredentials {
+                    access_key_id: "AKIACALLER".into(),
+                    secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
+                    session_token: None,
+                }
+                .into(),
+            ),
             timeout: Duration::from_secs(20),
         });
         let enumerator = Arc::new(Enumerator::new(Arc::new(aws.await), Arc::new(SystemClock), pace));

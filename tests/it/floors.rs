@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
         "oidc",
         "perspective",
         "aws",
+        "places",
         "journal/codec",
         "journal/seal",
         "journal/sqlite",

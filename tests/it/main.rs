@@ -26,6 +26,9 @@ mod daemon;
 /// The KMS keys of a key store, found through the AWS SDK at the simulated KMS.
 mod enumeration;
 
+/// Key stores of several accounts and Regions, found through STS and profiles, and what was changed behind our back.
+mod discovery;
+
 /// What is deployed beside the binary: alert rules, runbooks, dashboards, units, images, charts, policies.
 mod deploy;
 

@@ -286,11 +286,14 @@ async fn a_credential_of_the_drop_in_endpoint_ends_with_its_section() {
     let client = AwsKms::new(AwsKmsSettings {
         region: Region::parse("us-east-1").unwrap(),
         endpoint_url: Some(format!("http://{}", daemon.kms_endpoint)),
-        credentials: Some(AwsCredentials {
-            access_key_id: KMS_ID.into(),
-            secret_access_key: KMS_SECRET.to_owned().into(),
-            session_token: None,
-        }),
+        credentials: Some(
+            AwsCredentials {
+                access_key_id: KMS_ID.into(),
+                secret_access_key: KMS_SECRET.to_owned().into(),
+                session_token: None,
+            }
+            .into(),
+        ),
         timeout: BOUND,
     });
     let client = client.await;

@@ -34,6 +34,52 @@ pub(super) const KMS: &[Key] = &[
     key("observe_only", Shape::Flag, Default("false"), "never change a key store: updates end at the plan"),
 ];
 
+pub(super) const ACCOUNT: &[Key] = &[
+    key(
+        "name",
+        Shape::Text,
+        Required,
+        "what it is called here and in metrics; home for further Regions of the account of kms",
+    ),
+    key("regions", Shape::Texts(40), Required, "its AWS Regions with key stores"),
+    key(
+        "profile",
+        Shape::Text,
+        Optional,
+        "a profile of the AWS configuration files, in place of the default credentials",
+    ),
+    key(
+        "role_arn",
+        Shape::Text,
+        Optional,
+        "a role to assume through STS, with the credentials of the profile if one is set",
+    ),
+    key("external_id", Shape::Private, Optional, "the sts:ExternalId that the role's trust policy demands"),
+    key(
+        "session_name",
+        Shape::Text,
+        Default("\"xks-preflight\""),
+        "the name of the role's session, which CloudTrail shows",
+    ),
+    key("sts_endpoint_url", Shape::Private, Optional, "an STS endpoint instead of that of kms.region"),
+    key(
+        "permissions_of",
+        Shape::Text,
+        Optional,
+        "the ARN of the IAM user or role that is used in it: its policies are simulated before an update",
+    ),
+    key("iam_endpoint_url", Shape::Private, Optional, "an IAM endpoint instead of AWS's own, for permissions_of"),
+    key("endpoints", Shape::Sections(ENDPOINTS, 40), Optional, "endpoints instead of AWS's own, by Region"),
+];
+
+const ENDPOINTS: &[Key] = &[
+    key("region", Shape::Text, Required, "one of the account's Regions"),
+    key("kms", Shape::Private, Optional, "a KMS endpoint, such as a VPC endpoint"),
+    key("ec2", Shape::Private, Optional, "an EC2 endpoint"),
+    key("elbv2", Shape::Private, Optional, "an Elastic Load Balancing endpoint"),
+    key("cloudhsm", Shape::Private, Optional, "a CloudHSM endpoint"),
+];
+
 pub(super) const VPC: &[Key] = &[
     key(
         "check_service",

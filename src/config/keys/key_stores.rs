@@ -17,7 +17,8 @@ pub(super) const CREDENTIAL: &[Key] = &[
 
 pub(super) const KEY_STORE: &[Key] = &[
     key("id", Shape::Text, Required, "the CustomKeyStoreId"),
-    key("region", Shape::Text, Optional, "its AWS Region, if not kms.region"),
+    key("account", Shape::Text, Optional, "which of the accounts it is in, if not that of kms"),
+    key("region", Shape::Text, Optional, "its AWS Region, if not kms.region or the only one of its account"),
     key("credential", Shape::Text, Required, "which of the credentials its proxy expects"),
     key(
         "test_key_id",

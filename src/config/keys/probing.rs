@@ -92,4 +92,10 @@ pub(super) const MONITOR: &[Key] = &[
         Default("\"6h\""),
         "how often a canary is encrypted with the test key, to prove the keys by when the proxy is gone",
     ),
+    key(
+        "discovered",
+        Shape::Choice(&["watch", "show"]),
+        Default("\"watch\""),
+        "whether external key stores that KMS tells of and nobody configured are probed, if a credential fits",
+    ),
 ];

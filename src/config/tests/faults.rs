@@ -371,4 +371,64 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[http]\nrequests_per_second = 0",
         "line 4: http.requests_per_second: must be a whole number from 1 to 100000 (found 0)",
     ),
+    (
+        "[[accounts]]\nname = \"home\"\nregions = [\"eu-central-1\"]",
+        "line 3: accounts[0].regions: must not have kms.region again",
+    ),
+    (
+        "[[accounts]]\nname = \"home\"\nregions = [\"us-east-1\"]\nprofile = \"a\"",
+        "line 3: accounts[0].name: must not be home: profile or role_arn lead elsewhere than [kms]",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]",
+        "line 3: accounts[0].name: must be home: without profile or role_arn this is the account of [kms]",
+    ),
+    (
+        "[[accounts]]\nname = \"a/b\"\nregions = [\"us-east-1\"]\nprofile = \"a\"",
+        "line 4: accounts[0].name: must be 1 to 40 of a-z, A-Z, 0-9, hyphen and underscore (found \"a/b\")",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = []\nprofile = \"a\"",
+        "line 3: accounts[0].regions: must name at least one Region",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\", \"us-east-1\"]\nprofile = \"a\"",
+        "line 5: accounts[0].regions[1]: is there twice",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"mars\"]\nprofile = \"a\"",
+        "line 5: accounts[0].regions[0]: must look like an AWS Region, for example eu-central-1 (found \"mars\")",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nrole_arn = \"arn:aws:iam::444455556666:user/x\"",
+        "line 6: accounts[0].role_arn: must be the ARN of an IAM role, such as arn:aws:iam::444455556666:role/xks-preflight (found \"arn:aws:iam::444455556666:user/x\")",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nprofile = \"a\"\nexternal_id = \"DoNotLeak\"",
+        "line 3: accounts[0].external_id: needs role_arn beside it",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nrole_arn = \"arn:aws:iam::444455556666:role/x\"\nexternal_id = \"DoNotLeak or else\"",
+        "line 7: accounts[0].external_id: must be 2 to 1224 of A-Z, a-z, 0-9 and _+=,.@:/-",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nprofile = \"a\"\nsession_name = \"a b\"",
+        "line 7: accounts[0].session_name: must be 2 to 64 of A-Z, a-z, 0-9 and _+=,.@- (found \"a b\")",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nprofile = \"a\"\n[[accounts.endpoints]]\nregion = \"eu-west-1\"\nkms = \"https://kms.example.com\"",
+        "line 8: accounts[0].endpoints[0].region: must be one of the account's regions",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nprofile = \"a\"\n[[accounts.endpoints]]\nregion = \"us-east-1\"\nkms = \"http://DoNotLeak.example\"",
+        "line 9: accounts[0].endpoints[0].kms: must be https://HOST[:PORT], or http:// with a loopback address: requests to KMS may hold a secret",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nprofile = \"a\"\n[[accounts]]\nname = \"a\"\nregions = [\"us-east-1\"]\nprofile = \"b\"",
+        "line 7: accounts[1].name: is there twice (found \"a\")",
+    ),
+    (
+        "[monitor]\ndiscovered = \"probe\"",
+        "line 4: monitor.discovered: must be \"watch\" or \"show\" (found \"probe\")",
+    ),
 ];

@@ -22,23 +22,24 @@ use xks_preflight::access::{Grant, KnownToken, Method, Pattern, Principal, Role,
 use xks_preflight::api::{Bounds, Callers, PastUpdates, Reload, Service, router};
 use xks_preflight::audit::SigningKey;
 use xks_preflight::aws::{
-    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsKms, AwsKmsSettings,
+    AwsCloudHsm, AwsCloudHsmSettings, AwsCredentials, AwsIam, AwsIamSettings, AwsIdentity, AwsKms, AwsKmsSettings,
 };
 use xks_preflight::check::{JudgingPolicy, Waiver};
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::current::Current;
 use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts, ExaminerSettings, KeyTests};
-use xks_preflight::enumeration::{Enumerator, Pace};
+use xks_preflight::enumeration::{Enumerator, Enumerators, Pace};
 use xks_preflight::id::IdSource;
 use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
 use xks_preflight::key_store::{
-    AccessKeyId, CustomKeyStoreId, ExternalKeyId, Fingerprint, ProxyCredential, RawSecretAccessKey, Region,
+    AccessKeyId, CustomKeyStoreId, ExternalKeyId, Fingerprint, Place, ProxyCredential, RawSecretAccessKey, Region,
 };
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
 use xks_preflight::listener::{Connections, Limits, Rate, serve};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
 use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
 use xks_preflight::notary::{self, Notary};
+use xks_preflight::places::{PlacePorts, Places};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
 use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::render;
@@ -211,7 +212,7 @@ impl Bench {
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&service.monitor).run(stop.clone()));
         let (enumerating, until) = (service.clone(), stop.clone());
-        tokio::spawn(async move { enumerating.enumerator.run(Duration::from_millis(200), until).await });
+        tokio::spawn(async move { enumerating.enumerators.run(Duration::from_millis(200), until).await });
         let connections = Connections { most: 64, head: Duration::from_secs(2), tls: None, grace: BOUND };
         let served = tokio::spawn(serve(listener, router(service.clone()), connections, stop.clone()));
         let bench =
@@ -376,6 +377,7 @@ impl ServiceParts<'_> {
             secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
             session_token: None,
         };
+        let credentials = AwsIdentity::from(credentials);
         let iam = AwsIam::new(AwsIamSettings {
             region: surroundings.get().region.clone(),
             endpoint_url: Some(self.iam.endpoint_url()),
@@ -390,7 +392,21 @@ impl ServiceParts<'_> {
         let pace = Pace { per_second: 1_000, ..Pace::default() };
         let enumerator = Arc::new(Enumerator::new(Arc::new(lister), clock.clone(), pace));
         let reader: Arc<dyn KeyStoreReader> = Arc::new(CountedReader::new(aws.clone(), metrics.clone()));
-        let writer: Arc<dyn KeyStoreWriter> = Arc::new(CountedWriter::new(aws, metrics.clone()));
+        let writer: Arc<dyn KeyStoreWriter> = Arc::new(CountedWriter::new(aws.clone(), metrics.clone()));
+        let here = Place::home(surroundings.get().region.clone());
+        let ports = PlacePorts {
+            place: here.clone(),
+            reader: reader.clone(),
+            describer: aws,
+            writer: Some(writer.clone()),
+            maker: None,
+            vpc: None,
+            clusters: Arc::new(no_clusters(self.kms).await),
+            security_groups: None,
+            permissions: Some(Arc::new(iam)),
+        };
+        let places = Arc::new(Places::new(vec![ports]));
+        let enumerators = Arc::new(Enumerators::new(places.clone(), [(here.clone(), enumerator)], clock.clone()));
         let prober = Prober::new(ProberSettings {
             trust: TrustRoots::laboratory(self.pki.root_pem().as_bytes()).unwrap(),
             client_certificate: None,
@@ -410,9 +426,8 @@ impl ServiceParts<'_> {
         let examiner = Arc::new(Examiner::new(ExaminerParts {
             preflight: preflight.clone(),
             surroundings: surroundings.clone(),
-            reader: reader.clone(),
-            permissions: Some(Arc::new(iam)),
-            enumerator: enumerator.clone(),
+            places: places.clone(),
+            enumerators: enumerators.clone(),
             settings: Arc::new(Current::new(ExaminerSettings {
                 key_tests: BTreeMap::from([(CustomKeyStoreId::parse(self.store).unwrap(), self.key_tests)]),
                 samples: 2,
@@ -422,9 +437,6 @@ impl ServiceParts<'_> {
                 timeout: BOUND,
             })),
             canaries: None,
-            vpc: None,
-            clusters: Arc::new(no_clusters(self.kms).await),
-            security_groups: None,
             clock: clock.clone(),
             concurrency: 4,
             observer: Arc::new(move |report| counting.preflighted(report.verdict())),
@@ -455,8 +467,7 @@ impl ServiceParts<'_> {
             monitor::Parts {
                 preflight,
                 surroundings: surroundings.clone(),
-                reader: Some(reader),
-                vpc: None,
+                places,
                 clock: clock.clone(),
                 seed: 7,
                 stores: vec![WatchedStore {
@@ -464,6 +475,7 @@ impl ServiceParts<'_> {
                     credential: Some("main".to_owned()),
                     settings: None,
                     test_key: Some(ExternalKeyId::parse(TEST_KEY).unwrap()),
+                    place: Some(here.clone()),
                 }],
                 canaries: Some(Canaries { keeper: Arc::new(journal), every: Duration::from_hours(6) }),
                 observer: Arc::new(move |id, report| counting.probed(id, report)),
@@ -488,7 +500,7 @@ impl ServiceParts<'_> {
             monitor: Arc::new(monitor),
             driver,
             examiner,
-            enumerator,
+            enumerators,
             surroundings,
             metrics,
             past: PastUpdates::default(),
@@ -509,11 +521,14 @@ async fn client(kms: &SandboxKms) -> AwsKms {
     AwsKms::new(AwsKmsSettings {
         region: Region::parse("us-east-1").unwrap(),
         endpoint_url: Some(kms.endpoint_url()),
-        credentials: Some(AwsCredentials {
-            access_key_id: "AKIACALLER".into(),
-            secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
-            session_token: None,
-        }),
+        credentials: Some(
+            AwsCredentials {
+                access_key_id: "AKIACALLER".into(),
+                secret_access_key: "CallerSecretDoNotLeak".to_owned().into(),
+                session_token: None,
+            }
+            .into(),
+        ),
         timeout: Duration::from_secs(20),
     })
     .await

@@ -16,12 +16,13 @@ use xks_preflight::driver::{
     ConfiguredCredentials, Driver, Examiner, ExaminerParts, ExaminerSettings, Extra, LeaseTerms, Pace, Parts,
     UpdateRequest,
 };
-use xks_preflight::enumeration::{self, Enumerator};
+use xks_preflight::enumeration::{self, Enumerator, Enumerators};
 use xks_preflight::id::{IdSource, ReportId};
 use xks_preflight::key_store::{
-    AccessKeyId, Change, CloudHsmClusterId, CustomKeyStoreId, CustomKeyStoreName, Fingerprint, KeyStorePassword,
+    AccessKeyId, Change, CloudHsmClusterId, CustomKeyStoreId, CustomKeyStoreName, Fingerprint, KeyStorePassword, Place,
     ProxyCredential, Region,
 };
+use xks_preflight::places::{PlacePorts, Places};
 use xks_preflight::preflight::{Preflight, Surroundings};
 use xks_preflight::probe::{Egress, Prober, ProberSettings, ResolverSettings, TrustRoots};
 use xks_preflight::sandbox::cloudhsm::{CloudHsmSettings, Cluster, ClusterAuthority, Clusters, SandboxCloudHsm};
@@ -152,6 +153,7 @@ impl Bench {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a composition root is a list of parts")]
 async fn driver(
     kms: &SandboxKms,
     cloudhsm: &SandboxCloudHsm,
@@ -163,11 +165,14 @@ async fn driver(
     let ids = Arc::new(IdSource::from_entropy());
     let region = Region::parse("us-east-1").unwrap();
     let credentials = || {
-        Some(AwsCredentials {
-            access_key_id: CALLER.into(),
-            secret_access_key: SecretString::from(CALLER_SECRET.to_owned()),
-            session_token: None,
-        })
+        Some(
+            AwsCredentials {
+                access_key_id: CALLER.into(),
+                secret_access_key: SecretString::from(CALLER_SECRET.to_owned()),
+                session_token: None,
+            }
+            .into(),
+        )
     };
     let aws = AwsKms::new(AwsKmsSettings {
         region: region.clone(),
@@ -208,9 +213,21 @@ async fn driver(
         clock: clock.clone(),
         ids: ids.clone(),
     });
-    let examiner = Arc::new(Examiner::new(ExaminerParts {
-        permissions: Some(Arc::new(permissions)),
+    let here = Place::home(region.clone());
+    let places = Arc::new(Places::new(vec![PlacePorts {
+        place: here.clone(),
+        reader: aws.clone(),
+        describer: aws.clone(),
+        writer: Some(aws.clone()),
+        maker: None,
         vpc: None,
+        clusters: Arc::new(clusters.await),
+        security_groups: Some(Arc::new(security_groups)),
+        permissions: Some(Arc::new(permissions)),
+    }]));
+    places.look(&here).await.unwrap();
+    let enumerator = Arc::new(Enumerator::new(aws.clone(), clock.clone(), enumeration::Pace::default()));
+    let examiner = Arc::new(Examiner::new(ExaminerParts {
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),
         surroundings: Arc::new(Current::new(Surroundings {
             region,
@@ -219,8 +236,8 @@ async fn driver(
             capacity_allow: BTreeSet::default(),
             judging: Arc::new(|_, _| JudgingPolicy::default()),
         })),
-        reader: aws.clone(),
-        enumerator: Arc::new(Enumerator::new(aws.clone(), clock.clone(), enumeration::Pace::default())),
+        enumerators: Arc::new(Enumerators::new(places.clone(), [(here, enumerator)], clock.clone())),
+        places,
         settings: Arc::new(Current::new(ExaminerSettings {
             key_tests: BTreeMap::new(),
             samples: 1,
@@ -230,8 +247,6 @@ async fn driver(
             timeout: BOUND,
         })),
         canaries: None,
-        clusters: Arc::new(clusters.await),
-        security_groups: Some(Arc::new(security_groups)),
         clock: clock.clone(),
         concurrency: 1,
         observer: Arc::new(|_| ()),

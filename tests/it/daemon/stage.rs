@@ -261,6 +261,28 @@ impl Stage {
         stage
     }
 
+    /// KMS of another account or Region, to be served beside this one.
+    pub(crate) fn another_kms(&self, account: &str, region: &str, access_key_id: &str, secret: &str) -> KmsSettings {
+        let mut settings = KmsSettings::new(wall_clock(), access_key_id, secret);
+        account.clone_into(&mut settings.account_id);
+        region.clone_into(&mut settings.region);
+        settings.roots.add(self.pki.root_der().clone()).unwrap();
+        settings.attempt_timeout = Duration::from_secs(20);
+        settings
+    }
+
+    /// A proxy for key stores of another Region; a daemon that is started afterwards finds it.
+    pub(crate) async fn proxy_in(&self, region: &str, host: &str) -> SandboxProxy {
+        let mut settings = ProxySettings::new(Arc::clone(&self.pki), wall_clock(), host, PATH);
+        region.clone_into(&mut settings.region);
+        settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET.to_owned());
+        settings.keys = KeyMaterials::default().with(TEST_KEY, ExternalKey::from_seed("shared"));
+        let proxy = SandboxProxy::start(settings).await.unwrap();
+        let route = format!("routes = [\n  {{ host = \"{host}\", connect_to = [\"{}\"] }},", proxy.address());
+        self.reconfigured("routes = [", &route);
+        proxy
+    }
+
     fn configuration(&self, kms_settings: &str, key_store_settings: &str) -> String {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, TOKEN.as_bytes());
         let hash: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

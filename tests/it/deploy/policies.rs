@@ -50,6 +50,8 @@ fn called() -> BTreeSet<String> {
             let name = path.file_name().unwrap().to_str().unwrap();
             // The keys of KMS are asked for through the client of kms.rs.
             let prefix = sdk.map(|(_, prefix)| *prefix).or(name.starts_with("kms").then_some("kms"));
+            // The SDK's own provider calls it.
+            called.extend(code.contains("AssumeRoleProvider::builder(").then(|| "sts:AssumeRole".to_owned()));
             let Some(prefix) = prefix else { continue };
             called.extend(method.captures_iter(code).map(|found| format!("{prefix}:{}", operation(&found[1]))));
         }
@@ -87,6 +89,24 @@ fn the_policies_allow_what_the_code_calls_and_nothing_else() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     for action in &called {
         assert!(readme.contains(&format!("`{action}`")), "the README does not tell of {action}");
+    }
+}
+
+/// Only the daemon's role is let in, and only with the external id that the configuration of the README has.
+#[test]
+fn the_trust_policy_lets_in_the_daemon_with_its_external_id_alone() {
+    let policy: Value = serde_json::from_str(&text("iam/trust.json")).unwrap();
+    let [statement] = policy["Statement"].as_array().unwrap().as_slice() else { panic!("{policy}") };
+    assert_eq!((&statement["Effect"], &statement["Action"]), (&"Allow".into(), &"sts:AssumeRole".into()));
+    assert_eq!(statement["Principal"], serde_json::json!({ "AWS": "arn:aws:iam::111122223333:role/xks-preflight" }));
+    let external_id = statement["Condition"]["StringEquals"]["sts:ExternalId"].as_str().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["README.md", "config/full.toml"] {
+        let told = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(told.contains(&format!("external_id = \"{external_id}\"")), "{file}");
+    }
+    for policy in ["iam/observer.json", "iam/operator.json"] {
+        assert!(text(policy).contains("\"Resource\": \"arn:aws:iam::*:role/xks-preflight\""));
     }
 }
 

@@ -158,11 +158,14 @@ pub(crate) async fn aws(url: &str, timeout: Duration) -> AwsKms {
     AwsKms::new(AwsKmsSettings {
         region: Region::parse("us-east-1").unwrap(),
         endpoint_url: Some(url.to_owned()),
-        credentials: Some(AwsCredentials {
-            access_key_id: "AKIACALLER".into(),
-            secret_access_key: SecretString::from("CallerSecretDoNotLeak".to_owned()),
-            session_token: None,
-        }),
+        credentials: Some(
+            AwsCredentials {
+                access_key_id: "AKIACALLER".into(),
+                secret_access_key: SecretString::from("CallerSecretDoNotLeak".to_owned()),
+                session_token: None,
+            }
+            .into(),
+        ),
         timeout,
     })
     .await

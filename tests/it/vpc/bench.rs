@@ -50,11 +50,14 @@ pub(crate) async fn reader(ec2: &str, elbv2: &str, secret: &str) -> AwsVpc {
         region: Region::parse("us-east-1").unwrap(),
         ec2_endpoint_url: Some(ec2.to_owned()),
         elbv2_endpoint_url: Some(elbv2.to_owned()),
-        credentials: Some(AwsCredentials {
-            access_key_id: AWS_ACCESS_KEY_ID.to_owned(),
-            secret_access_key: SecretString::from(secret.to_owned()),
-            session_token: None,
-        }),
+        credentials: Some(
+            AwsCredentials {
+                access_key_id: AWS_ACCESS_KEY_ID.to_owned(),
+                secret_access_key: SecretString::from(secret.to_owned()),
+                session_token: None,
+            }
+            .into(),
+        ),
         timeout: Duration::from_secs(10),
         clock: Arc::new(SystemClock),
     })
