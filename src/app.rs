@@ -32,6 +32,7 @@ use crate::aws::AwsCredentials;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::current::Current;
+use crate::custodian::{self, Custodian};
 use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, LeaseTerms, Maker, MakerParts, Pace, ReportKeeper};
 use crate::enumeration::Enumerators;
 use crate::id::IdSource;
@@ -81,6 +82,7 @@ pub struct App {
     /// What the audit trail says of the start.
     started: String,
     reloader: Reloader,
+    custodian: Arc<Custodian>,
 }
 
 /// The KMS drop-in endpoint, ready to be served.
@@ -149,8 +151,10 @@ impl App {
         // Observe-only is the absence of a writer: there is nothing that could be called by mistake.
         let writer = (!observe_only).then(|| places.clone() as Arc<dyn KeyStoreWriter>);
         let enumerate_every = monitor.enumerate_every;
-        let configured = Arc::new(Credentials::new(&credentials, &key_stores));
-        let surroundings = settings::surroundings(kms.region.clone(), &credentials, &preflight);
+        let sources = credentials::sources(&credentials, parts.aws_credentials.as_ref()).await;
+        let keyring = Arc::new(credentials::keyring(&credentials));
+        let configured = Arc::new(Credentials::new(Arc::clone(&keyring), &key_stores));
+        let surroundings = settings::surroundings(kms.region.clone(), Arc::clone(&keyring), &preflight);
         let surroundings = Arc::new(Current::new(surroundings));
         let how_examined = Arc::new(Current::new(settings::examiner(&preflight, perspectives.as_ref(), &key_stores)));
         let policy = Arc::new(Current::new(settings::policy(&update, &key_stores)));
@@ -234,6 +238,14 @@ impl App {
                 watch_discovered: monitor.watch_discovered,
             },
         ));
+        let custodian = Arc::new(Custodian::new(custodian::Parts {
+            keyring: Arc::clone(&keyring),
+            sources,
+            monitor: Arc::clone(&monitor),
+            preflight: Arc::clone(&engine),
+            surroundings: Arc::clone(&surroundings),
+            clock: Arc::clone(&parts.clock),
+        }));
         let draining = CancellationToken::new();
         let counted = Arc::clone(&metrics);
         let notary = Arc::new(Notary::new(notary::Parts {
@@ -280,6 +292,9 @@ impl App {
             surroundings: Arc::clone(&surroundings),
             examiner: how_examined,
             policy,
+            keyring,
+            custodian: Arc::clone(&custodian),
+            aws_credentials: parts.aws_credentials,
             credentials: configured,
             preflight: engine,
             monitor: Arc::clone(&monitor),
@@ -324,6 +339,7 @@ impl App {
             enumerate_every,
             started,
             reloader,
+            custodian,
         })
     }
 
@@ -346,6 +362,7 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> Result<(), BuildError> {
         let notary = Arc::clone(&self.service.notary);
         notary.note_own(Action::DaemonStarted, self.started).await;
+        self.custodian.begin().await;
         let resumed = self.driver.start().await.map_err(BuildError::Resume)?;
         if let Some(KmsEndpoint { address, .. }) = &self.kms_endpoint {
             tracing::info!(kms_endpoint = %address, "KMS drop-in endpoint is open");
@@ -364,6 +381,7 @@ impl App {
         let until = noting.clone();
         let notary = tokio::spawn(async move { notary.run(until).await });
         let reloader = tokio::spawn(self.reloader.run(stop.clone()));
+        let custodian = tokio::spawn(self.custodian.run(monitoring.clone()));
         let draining = self.service.draining.clone();
         let ending = stop.clone();
         tokio::spawn(async move {
@@ -387,6 +405,7 @@ impl App {
         let _ = monitor.await;
         let _ = enumerator.await;
         let _ = reloader.await;
+        let _ = custodian.await;
         noting.cancel();
         let _ = notary.await;
         ended.cancel();

@@ -19,6 +19,7 @@ mod kms_create;
 mod kms_keys;
 mod kms_translate;
 mod query;
+mod secrets_manager;
 mod unread;
 mod vpc;
 
@@ -26,4 +27,5 @@ pub use cloudhsm::{AwsCloudHsm, AwsCloudHsmSettings};
 pub use iam::{AwsIam, AwsIamSettings};
 pub use identity::{AwsCredentials, AwsIdentity, AwsIdentitySettings, AwsRole};
 pub use kms::{AwsKms, AwsKmsSettings};
+pub use secrets_manager::{AwsSecretsManager, AwsSecretsManagerSettings, SecretError};
 pub use vpc::{AwsVpc, AwsVpcSettings};

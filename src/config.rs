@@ -24,6 +24,7 @@ mod files;
 mod journal;
 mod keys;
 mod kms_credentials;
+mod origin;
 mod perspectives;
 mod quantity;
 mod raw;
@@ -37,11 +38,12 @@ mod waiver;
 mod window;
 
 pub use fault::{Fault, Faults};
+pub use origin::{Origin, SecretsManagerOrigin};
 pub(crate) use quantity::duration;
 pub use reading::{AT_START, Reading, at_start};
 pub(crate) use resolve::caller_name;
 pub use schema::schema;
-pub use secret::{Environment, SealingKey};
+pub use secret::{Environment, SealingKey, SecretSource};
 pub use settings::{
     AccountSettings, AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen,
     MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, ServerTls, UpdatePolicy,

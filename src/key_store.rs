@@ -11,6 +11,7 @@ mod configuration;
 mod connection;
 mod console_file;
 mod credential;
+mod credential_document;
 mod exception;
 mod kms_key;
 mod name;
@@ -27,6 +28,7 @@ pub use console_file::{ConsoleFile, InvalidConsoleFile};
 pub use credential::{
     AccessKeyId, CredentialRef, CredentialSource, Fingerprint, KeyStorePassword, ProxyCredential, RawSecretAccessKey,
 };
+pub use credential_document::{CredentialDocument, HalfNames, InvalidCredentialDocument};
 pub use exception::{KmsException, KmsOutcome};
 pub use kms_key::KmsKey;
 pub use name::{

@@ -12,9 +12,9 @@
 //! ```text
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
 //! floor 5  page -> api kms_endpoint metrics render runbooks   faces: translate in and out, decide nothing
-//! floor 4  monitor preflight driver enumeration notary  engines: schedules, orchestration, shutdown
-//! floor 3  probe listener aws/* journal/* places     adapters: sockets, AWS clients, SQL, other servers, and which of
-//!          peer <- oidc perspective                  several accounts is asked
+//! floor 4  monitor custodian preflight driver enumeration notary   engines: schedules, orchestration, shutdown
+//! floor 3  probe listener aws/* journal/* places     adapters: sockets, AWS clients, SQL, other servers, which of
+//!          program keyring, peer <- oidc perspective  several accounts is asked, and where secrets are
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
 //! floor 1  xks <- check <- update <- audit, access  judgement: pure functions, no tokio, no I/O, no clock
 //! floor 0  key_store clock id chain current         vocabulary: newtypes, parse-only
@@ -40,13 +40,16 @@ pub mod kms;
 pub mod vpc;
 // floor 3
 pub mod aws;
+pub mod keyring;
 pub mod listener;
 pub mod oidc;
 pub mod peer;
 pub mod perspective;
 pub mod places;
 pub mod probe;
+pub mod program;
 // floor 4
+pub mod custodian;
 pub mod driver;
 pub mod enumeration;
 pub mod monitor;

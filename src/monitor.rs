@@ -326,7 +326,7 @@ impl Monitor {
                 )
             })?;
         let surroundings = self.parts.surroundings.get();
-        let (_, credential) =
+        let credential =
             surroundings.with_access_key_id(&settings.access_key_id, store.credential.as_deref()).ok_or_else(|| {
                 format!(
                     "no credential with access key id {} is configured; add the one that KMS uses",
@@ -334,7 +334,7 @@ impl Monitor {
                 )
             })?;
         let region = self.region_of(&store.id);
-        let mut candidate = surroundings.candidate(&region, settings, credential.clone().into(), "KmsHealthCheck");
+        let mut candidate = surroundings.candidate(&region, settings, credential.into(), "KmsHealthCheck");
         candidate.keys.test.clone_from(&store.test_key);
         Ok(candidate)
     }

@@ -13,9 +13,10 @@ use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::schema::{KeyStores, Reports};
 use super::updates::{AnyQuery, order_refused, parameters};
-use super::view::{KeyStoreView, OpenUpdateView, PlaceView};
+use super::view::{CredentialView, KeyStoreView, OpenUpdateView, PlaceView};
 use crate::enumeration::{Enumerator, Progress};
 use crate::key_store::{CustomKeyStoreId, KmsKey};
+use crate::keyring::Standing;
 use crate::monitor::Sighting;
 use crate::render;
 
@@ -35,7 +36,7 @@ pub(super) async fn list(
     let open = open_updates(&service).await?;
     let caller = admitted.each();
     let shown = sightings.iter().filter(|sighting| caller.sees(&service, &sighting.id));
-    let views: Vec<_> = shown.map(|sighting| view(sighting, &open)).collect();
+    let views: Vec<_> = shown.map(|sighting| view(&service, sighting, &open)).collect();
     let places: Vec<_> = service.monitor.places().iter().map(PlaceView::from).collect();
     let failure = service.monitor.describe_failure();
     Ok(Json(json!({ "key_stores": views, "places": places, "describe_failure": failure })))
@@ -48,10 +49,24 @@ async fn open_updates(service: &Service) -> Result<BTreeMap<CustomKeyStoreId, Op
     Ok(open.iter().map(|o| (o.state.plan().key_store.clone(), OpenUpdateView::of(o, now))).collect())
 }
 
-fn view(sighting: &Sighting, open: &BTreeMap<CustomKeyStoreId, OpenUpdateView>) -> KeyStoreView {
+fn view(service: &Service, sighting: &Sighting, open: &BTreeMap<CustomKeyStoreId, OpenUpdateView>) -> KeyStoreView {
     let mut view = KeyStoreView::from(sighting);
+    view.credential = credential(service, &sighting.id);
     view.open_update = open.get(&sighting.id).cloned();
     view
+}
+
+fn credential(service: &Service, id: &CustomKeyStoreId) -> Option<CredentialView> {
+    service.credential_of(id).map(|(name, standing)| CredentialView::of(name, &standing))
+}
+
+impl Service {
+    /// The credential that a key store is watched with, and how it stands to its source.
+    pub(crate) fn credential_of(&self, id: &CustomKeyStoreId) -> Option<(String, Standing)> {
+        let name = self.monitor.watched(id)?.credential?;
+        let standing = self.surroundings.get().credentials.standing(&name)?;
+        Some((name, standing))
+    }
 }
 
 /// One key store with its latest report.
@@ -70,6 +85,7 @@ pub(super) async fn one(
     let sighting = sighting(&service, &id)?;
     let open = service.driver.open_of(&sighting.id).await.map_err(|error| order_refused(&error))?;
     let mut view = KeyStoreView::from(&*sighting);
+    view.credential = credential(&service, &sighting.id);
     view.open_update = open.map(|open| OpenUpdateView::of(&open, service.clock.now()));
     Ok(Json(view))
 }

@@ -132,11 +132,11 @@ pub(super) async fn planned(
     extra: &Extra,
 ) -> Result<Arc<Report>, Problem> {
     let surroundings = service.surroundings.get();
-    let named = |name: &str| surroundings.credentials.get(name).cloned();
+    let named = |name: &str| surroundings.credentials.get(name);
     let former_credential = request.former_credential.clone().or_else(|| {
         let xks = plan.expected.xks()?;
         let preferred = service.monitor.watched(&plan.key_store).and_then(|store| store.credential);
-        surroundings.with_access_key_id(&xks.access_key_id, preferred.as_deref()).map(|(_, found)| found.clone())
+        surroundings.with_access_key_id(&xks.access_key_id, preferred.as_deref())
     });
     let credential = match &request.credential {
         Some(GivenCredential::Inline(credential)) => Some(credential.clone()),
@@ -160,9 +160,9 @@ fn changes_nothing(service: &Service, asked: &Asked) -> bool {
         Some(GivenCredential::Inline(_)) => false,
         Some(GivenCredential::Configured(name)) => {
             let surroundings = service.surroundings.get();
-            let named = surroundings.credentials.get(name).map(|credential| &credential.access_key_id);
+            let named = surroundings.credentials.get(name).map(|credential| credential.access_key_id);
             // A name that is not configured is told by whoever looks for it.
-            named.is_none() || named == present().as_ref()
+            named.is_none() || named == present()
         }
     };
     asked.change.is_empty() && asked.password.is_none() && same
@@ -186,7 +186,7 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
         None => {
             let found = surroundings.with_access_key_id(&xks.access_key_id, preferred);
             let access_key_id = xks.access_key_id.to_string();
-            found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?.1.clone()
+            found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?
         }
     };
     let region = service.monitor.region_of(id);
@@ -218,7 +218,7 @@ fn candidate(service: &Service, free: Free) -> Result<Candidate, Problem> {
 }
 
 fn configured(service: &Service, name: &str) -> Result<ProxyCredential, Problem> {
-    service.surroundings.get().credentials.get(name).cloned().ok_or_else(|| {
+    service.surroundings.get().credentials.get(name).ok_or_else(|| {
         let pointer = "/XksProxyAuthenticationCredential/Source".to_owned();
         Problem::invalid(vec![Fault { pointer, detail: "no credential is configured under this name".to_owned() }])
     })

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::driver::UpdateRecord;
 use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore};
+use crate::keyring::Standing;
 use crate::monitor::{PlaceSight, Sighting};
 use crate::update::{Disruption, Ending, Event, PROOFS, Phase, Plan, Rollback, Stage, State, Step};
 
@@ -32,6 +33,9 @@ pub(super) struct KeyStoreView {
     latest: Option<ReportSummary>,
     /// Why it was not probed, if it was not.
     not_probed: Option<String>,
+    /// The credential that it is watched with, if it is watched.
+    #[schema(value_type = Option<Object>)]
+    pub(super) credential: Option<CredentialView>,
     /// The update that has it, if one is open: no other can begin.
     #[schema(value_type = Option<Object>)]
     pub(super) open_update: Option<OpenUpdateView>,
@@ -58,6 +62,30 @@ impl From<&PlaceSight> for PlaceView {
             told_at: sight.told_at.map(|at| at.to_string()),
             failure: sight.failure.clone(),
         }
+    }
+}
+
+/// A credential of the configuration, and how it stands to its source.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct CredentialView {
+    /// Its name.
+    name: String,
+    /// `accepted`, `pending` (the source shows another one, which its proxy has not accepted) or `unread`.
+    state: &'static str,
+    /// The same for people, with the reason.
+    detail: String,
+    /// Since when it is pending, RFC 3339.
+    since: Option<String>,
+}
+
+impl CredentialView {
+    pub(super) fn of(name: String, standing: &Standing) -> Self {
+        let (state, since) = match standing {
+            Standing::Accepted => ("accepted", None),
+            Standing::Pending { since, .. } => ("pending", Some(since.to_string())),
+            Standing::Unread { .. } => ("unread", None),
+        };
+        Self { name, state, detail: standing.to_string(), since }
     }
 }
 
@@ -160,6 +188,7 @@ impl From<&Sighting> for KeyStoreView {
             described_at: sighting.described_at.map(|at| at.to_string()),
             latest: sighting.latest.as_deref().map(ReportSummary::from),
             not_probed: sighting.not_probed.clone(),
+            credential: None,
             open_update: None,
         }
     }

@@ -83,6 +83,15 @@ pub enum BuildError {
         /// The name.
         name: String,
     },
+    /// A simulated Secrets Manager before a KMS that is none.
+    #[error(
+        "credentials.{credential}.secrets_manager.endpoint_url is a simulation, and KMS here is a real one: leave it out, \
+         set kms.observe_only, or let kms.endpoint_url be a simulation on loopback, too"
+    )]
+    SimulatedSecretsManager {
+        /// Its name.
+        credential: String,
+    },
     /// Open updates cannot be read.
     #[error("cannot take up open updates")]
     Resume(#[source] OrderError),

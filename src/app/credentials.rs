@@ -1,82 +1,122 @@
-//! The credentials of the configuration, as the driver asks for them.
+//! The credentials of the configuration: as the driver asks for them, and where they are read again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{NamedCredential, WatchedKeyStore};
+use futures_util::FutureExt as _;
+
+use crate::aws::{AwsCredentials, AwsIdentity, AwsSecretsManager, AwsSecretsManagerSettings};
+use crate::chain::Chain;
+use crate::config::{NamedCredential, Origin, SecretsManagerOrigin, WatchedKeyStore};
 use crate::current::Current;
+use crate::custodian::{Read, Source};
 use crate::driver::ConfiguredCredentials;
-use crate::key_store::{AccessKeyId, CustomKeyStoreId, Fingerprint, ProxyCredential};
+use crate::key_store::{AccessKeyId, CredentialDocument, CustomKeyStoreId, Fingerprint, ProxyCredential};
+use crate::keyring::{Keyring, Named};
+
+/// Secrets Manager answers in well under a second.
+const SECRETS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Credentials by name, and which one each key store uses.
 #[derive(Debug)]
-pub(super) struct Credentials(Current<Held>);
-
-#[derive(Debug, Default)]
-struct Held {
-    by_name: BTreeMap<String, ProxyCredential>,
-    by_store: BTreeMap<CustomKeyStoreId, String>,
-    /// What names stood for, as long as an open update means that by them.
-    former: Vec<(String, ProxyCredential)>,
-}
-
-impl Held {
-    fn new(named: &BTreeMap<String, NamedCredential>, stores: &[WatchedKeyStore]) -> Self {
-        let by_name = named.iter().map(|(name, held)| (name.clone(), held.credential.clone())).collect();
-        let by_store = stores.iter().map(|store| (store.id.clone(), store.credential.clone())).collect();
-        Self { by_name, by_store, former: Vec::new() }
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&String, &ProxyCredential)> {
-        self.by_name.iter().chain(self.former.iter().map(|(name, credential)| (name, credential)))
-    }
+pub(super) struct Credentials {
+    keyring: Arc<Keyring>,
+    by_store: Current<BTreeMap<CustomKeyStoreId, String>>,
 }
 
 impl Credentials {
-    pub(super) fn new(named: &BTreeMap<String, NamedCredential>, stores: &[WatchedKeyStore]) -> Self {
-        Self(Current::new(Held::new(named, stores)))
+    pub(super) fn new(keyring: Arc<Keyring>, stores: &[WatchedKeyStore]) -> Self {
+        Self { keyring, by_store: Current::new(by_store(stores)) }
     }
 
-    /// Takes these instead. Of those before, the ones stay at hand that open updates mean: `meant` has their names and
-    /// fingerprints, and is absent if nobody can tell.
-    pub(super) fn replace(
-        &self,
-        named: &BTreeMap<String, NamedCredential>,
-        stores: &[WatchedKeyStore],
-        meant: Option<&[(String, Fingerprint)]>,
-    ) {
-        let before = self.0.get();
-        let mut held = Held::new(named, stores);
-        for (name, credential) in before.all() {
-            let fingerprint = credential.fingerprint();
-            let is_meant =
-                meant.is_none_or(|meant| meant.iter().any(|(of, which)| of == name && *which == fingerprint));
-            let is_here = held.all().any(|(of, other)| of == name && other.fingerprint() == fingerprint);
-            if is_meant && !is_here {
-                held.former.push((name.clone(), credential.clone()));
-            }
-        }
-        self.0.replace(held);
+    /// Other key stores use other ones.
+    pub(super) fn used_by(&self, stores: &[WatchedKeyStore]) {
+        self.by_store.replace(by_store(stores));
     }
+}
+
+fn by_store(stores: &[WatchedKeyStore]) -> BTreeMap<CustomKeyStoreId, String> {
+    stores.iter().map(|store| (store.id.clone(), store.credential.clone())).collect()
 }
 
 impl ConfiguredCredentials for Credentials {
     fn by_name(&self, name: &str) -> Option<ProxyCredential> {
-        self.0.get().by_name.get(name).cloned()
+        self.keyring.get(name)
     }
 
     fn planned(&self, name: &str, fingerprint: &Fingerprint) -> Option<ProxyCredential> {
-        let held = self.0.get();
-        let meant = held.all().find(|(of, credential)| *of == name && credential.fingerprint() == *fingerprint);
-        meant.map(|(_, credential)| credential.clone()).or_else(|| held.by_name.get(name).cloned())
+        self.keyring.planned(name, fingerprint)
     }
 
-    /// The store's own credential first: two secrets may share an access key id while one replaces the other.
+    /// The store's own credential first: two secrets may share an access key id while one replaces the other. A former
+    /// one has no name any more.
     fn name_of(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String> {
-        let held = self.0.get();
-        let fits = |name: &&String| {
-            held.by_name.get(*name).is_some_and(|credential| credential.access_key_id == *access_key_id)
-        };
-        let own = held.by_store.get(key_store).filter(fits);
-        own.or_else(|| held.by_name.keys().find(fits)).cloned()
+        let by_store = self.by_store.get();
+        let own = by_store.get(key_store).map(String::as_str);
+        let (name, found) = self.keyring.with_access_key_id(access_key_id, own)?;
+        (self.keyring.get(&name).as_ref() == Some(&found)).then_some(name)
     }
+}
+
+/// A keyring with all of them in use.
+pub(super) fn keyring(named: &BTreeMap<String, NamedCredential>) -> Keyring {
+    Keyring::new(named.iter().map(|(name, named)| (name.clone(), named.credential.clone())))
+}
+
+/// The same for a keyring that has others: what is the very same source as before is not defined anew.
+pub(super) fn named(
+    new: &BTreeMap<String, NamedCredential>,
+    before: &BTreeMap<String, NamedCredential>,
+) -> BTreeMap<String, Named> {
+    let same = |name: &String, origin: &Origin| before.get(name).is_some_and(|named| named.origin == *origin);
+    let named = |(name, named): (&String, &NamedCredential)| {
+        let same_source = same(name, &named.origin);
+        (name.clone(), Named { credential: named.credential.clone(), same_source })
+    };
+    new.iter().map(named).collect()
+}
+
+/// Where they are read again.
+pub(super) async fn sources(
+    named: &BTreeMap<String, NamedCredential>,
+    aws: Option<&AwsCredentials>,
+) -> BTreeMap<String, Source> {
+    let mut sources = BTreeMap::new();
+    for (name, NamedCredential { origin, refresh, .. }) in named {
+        let read = match origin {
+            Origin::SecretsManager(origin) => kept_by_aws(origin.clone(), aws.cloned()).await,
+            origin => on_this_machine(origin.clone()),
+        };
+        let every = origin.can_change().then_some(*refresh);
+        sources.insert(name.clone(), Source { read, every });
+    }
+    sources
+}
+
+fn on_this_machine(origin: Origin) -> Read {
+    Arc::new(move || {
+        let origin = origin.clone();
+        let reading = tokio::task::spawn_blocking(move || origin.read());
+        async move { reading.await.unwrap_or_else(|_| Err("reading it failed, a fault of xks-preflight".to_owned())) }
+            .boxed()
+    })
+}
+
+async fn kept_by_aws(origin: SecretsManagerOrigin, credentials: Option<AwsCredentials>) -> Read {
+    let SecretsManagerOrigin { secret_id, region, stage, names, endpoint_url } = origin;
+    let credentials = credentials.map(AwsIdentity::from);
+    let settings = AwsSecretsManagerSettings { region, endpoint_url, credentials, timeout: SECRETS_TIMEOUT };
+    let manager = AwsSecretsManager::new(settings).await;
+    Arc::new(move || {
+        let (manager, secret_id, stage, names) = (manager.clone(), secret_id.clone(), stage.clone(), names.clone());
+        async move {
+            let value = manager.value(&secret_id, &stage).await.map_err(|error| Chain(&error).to_string())?;
+            let document = CredentialDocument::parse(&value, &names);
+            document
+                .map(|document| document.credential)
+                .map_err(|error| format!("the secret is no credential: {error}"))
+        }
+        .boxed()
+    })
 }

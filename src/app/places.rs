@@ -66,7 +66,7 @@ fn is_simulation(endpoint_url: Option<&String>) -> bool {
 /// Whether the parts of a configuration go together with the AWS that it names. What is for laboratories only must not
 /// change a real KMS, in no place.
 pub(super) fn fits(config: &Config) -> Result<(), BuildError> {
-    let Config { kms, vpc, cloudhsm, accounts, key_stores, preflight, update, .. } = config;
+    let Config { kms, vpc, cloudhsm, accounts, credentials, key_stores, preflight, update, .. } = config;
     let is_place = |place: &Place| {
         *place == Place::home(kms.region.clone())
             || accounts.iter().any(|account| account.name == place.account && account.regions.contains(&place.region))
@@ -97,6 +97,13 @@ pub(super) fn fits(config: &Config) -> Result<(), BuildError> {
         }
         if is_simulation(endpoints.cloudhsm.as_ref()) {
             return Err(BuildError::SimulatedCloudHsm);
+        }
+        let simulated = |named: &&config::NamedCredential| match &named.origin {
+            config::Origin::SecretsManager(origin) => is_simulation(origin.endpoint_url.as_ref()),
+            _ => false,
+        };
+        if let Some(named) = credentials.values().find(simulated) {
+            return Err(BuildError::SimulatedSecretsManager { credential: named.name.clone() });
         }
     }
     Ok(())

@@ -23,18 +23,21 @@ use rustls::ServerConfig;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::{places, settings};
 use crate::access::{KnownCertificate, KnownToken, Principal};
 use crate::api::{AtRestart, Callers, NotReloaded, Reload, ReloadOrder, Reloaded};
 use crate::audit::{Action, By, Decision, Entry};
+use crate::aws::AwsCredentials;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{self, Config, Reading};
 use crate::current::Current;
+use crate::custodian::Custodian;
 use crate::driver::{Driver, ExaminerSettings};
 use crate::id::IdSource;
 use crate::key_store::{CredentialRef, CredentialSource, Fingerprint};
+use crate::keyring::Keyring;
 use crate::kms_endpoint::KmsCredential;
 use crate::monitor::Monitor;
 use crate::notary::Notary;
@@ -63,6 +66,9 @@ pub(super) struct Reloader {
     pub(super) surroundings: Arc<Current<Surroundings>>,
     pub(super) examiner: Arc<Current<ExaminerSettings>>,
     pub(super) policy: Arc<Current<Policy>>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) custodian: Arc<Custodian>,
+    pub(super) aws_credentials: Option<AwsCredentials>,
     pub(super) credentials: Arc<Credentials>,
     pub(super) preflight: Arc<Preflight>,
     pub(super) monitor: Arc<Monitor>,
@@ -74,7 +80,7 @@ impl Reloader {
     /// Takes orders until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         while let Some(Some(ReloadOrder { by, answer })) = stop.run_until_cancelled(self.orders.recv()).await {
-            let outcome = self.reload(&by).await;
+            let outcome = Box::pin(self.reload(&by)).await;
             self.tell(&by, &outcome).await;
             // Whoever asked may have gone.
             let _ = answer.send(outcome);
@@ -92,6 +98,7 @@ impl Reloader {
         let prober = settings::prober(&new.preflight, &self.clock, &self.ids);
         let prober = prober.map_err(|error| NotReloaded::Unfit(Chain(&error).to_string()))?;
         let callers = self.callers(&new)?;
+        let sources = credentials::sources(&new.credentials, self.aws_credentials.as_ref()).await;
         let told = self.compare(&new);
         self.record(by, &told).await?;
         // Nothing below can fail. First whoever is no longer known, then what they might have asked for.
@@ -101,13 +108,16 @@ impl Reloader {
             current.replace(Arc::clone(tls));
         }
         let meant = self.meant_by_open_updates().await;
-        self.credentials.replace(&new.credentials, &new.key_stores, meant.as_deref());
+        let named = credentials::named(&new.credentials, &self.config.credentials);
+        self.keyring.replace(&named, meant.as_deref(), self.clock.now());
+        self.credentials.used_by(&new.key_stores);
         self.preflight.probe_with(prober);
         let region = new.kms.region.clone();
-        self.surroundings.replace(settings::surroundings(region, &new.credentials, &new.preflight));
+        self.surroundings.replace(settings::surroundings(region, Arc::clone(&self.keyring), &new.preflight));
         self.examiner.replace(settings::examiner(&new.preflight, new.perspectives.as_ref(), &new.key_stores));
         self.policy.replace(settings::policy(&new.update, &new.key_stores));
         self.monitor.watch(settings::watched(&new.key_stores));
+        self.custodian.look_at(sources);
         self.config = new;
         Ok(told)
     }

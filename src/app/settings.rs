@@ -1,6 +1,5 @@
 //! What of a configuration may be replaced while the process runs, in the words of those who use it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::BuildError;
@@ -10,6 +9,7 @@ use crate::config::{self, Config};
 use crate::driver::{ExaminerSettings, KeyTests};
 use crate::id::IdSource;
 use crate::key_store::Region;
+use crate::keyring::Keyring;
 use crate::monitor::WatchedStore;
 use crate::oidc::{Issuer, IssuerSettings};
 use crate::perspective::Perspectives;
@@ -42,14 +42,14 @@ pub(super) fn prober(
 
 pub(super) fn surroundings(
     region: Region,
-    credentials: &BTreeMap<String, config::NamedCredential>,
+    credentials: Arc<Keyring>,
     preflight: &config::PreflightSettings,
 ) -> Surroundings {
     let settings = preflight.clone();
     let routes = preflight.routes.iter();
     Surroundings {
         region,
-        credentials: credentials.iter().map(|(name, held)| (name.clone(), held.credential.clone())).collect(),
+        credentials,
         routes: routes.map(|(host, to)| (host.clone(), to.iter().map(ToString::to_string).collect())).collect(),
         capacity_allow: preflight.capacity_allow.clone(),
         judging: Arc::new(move |key_store, now| settings.judging(key_store, now)),

@@ -44,10 +44,12 @@ pub(super) enum Shape {
     Size(u64, u64),
     /// At most so many texts.
     Texts(usize),
-    /// `{ file = … }` or `{ env = … }`: a secret is never written into the file itself.
+    /// `{ file = … }`, `{ env = … }` or `{ exec = … }`: a secret is never written into the file itself.
     Secret,
-    /// A table with these keys.
+    /// A table with these keys, and with their defaults if it is absent.
     Section(&'static [Key]),
+    /// A table with these keys, or nothing.
+    Table(&'static [Key]),
     /// At most so many tables with these keys.
     Sections(&'static [Key], usize),
     /// At most so many tables with these keys, each under a name of the operator's choice.
@@ -92,8 +94,8 @@ impl Shape {
                 format!("a size from \"{min}\" to \"{max}\", such as \"64KiB\"")
             }
             Self::Texts(max) => format!("a list of at most {max} texts in quotes"),
-            Self::Secret => "{ file = \"…\" } or { env = \"…\" }".to_owned(),
-            Self::Section(_) => "a table".to_owned(),
+            Self::Secret => "{ file = \"…\" }, { env = \"…\" } or { exec = [\"…\"] }".to_owned(),
+            Self::Section(_) | Self::Table(_) => "a table".to_owned(),
             Self::Sections(_, max) => format!("a list of at most {max} tables"),
             Self::Named(_, max) => format!("a table of at most {max} tables"),
         }
@@ -160,4 +162,10 @@ pub(super) const ROOT: &[Key] = &[
 pub(super) const SECRET: &[Key] = &[
     key("file", Shape::Private, Optional, "a file that holds the secret and nothing else"),
     key("env", Shape::Private, Optional, "an environment variable that holds the secret"),
+    key(
+        "exec",
+        Shape::Texts(32),
+        Optional,
+        "a program, by its absolute path, and its arguments: what it prints is the secret",
+    ),
 ];

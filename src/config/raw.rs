@@ -166,7 +166,7 @@ impl Reader<'_> {
             (Shape::Secret, DeValue::Table(table)) => {
                 Some(Value::Section(self.section(path.to_owned(), line, table, SECRET)))
             }
-            (Shape::Section(keys), DeValue::Table(table)) => {
+            (Shape::Section(keys) | Shape::Table(keys), DeValue::Table(table)) => {
                 Some(Value::Section(self.section(path.to_owned(), line, table, keys)))
             }
             (Shape::Sections(keys, max), DeValue::Array(items)) if items.len() <= *max => {
@@ -222,10 +222,7 @@ impl Reader<'_> {
         let expected = shape.expected();
         let message = match (shape, value) {
             (Shape::Secret, DeValue::String(_)) => {
-                format!(
-                    "a secret is never written into this file: put it into a file or an environment variable and \
-                         say {expected}"
-                )
+                format!("a secret is never written into this file: say where it is, as {expected}")
             }
             (Shape::Choice(_) | Shape::Words(_) | Shape::Duration(..) | Shape::Size(..), DeValue::String(text)) => {
                 format!("must be {expected} {}", found(text))
@@ -251,6 +248,13 @@ pub(super) struct Taken<T> {
     pub(super) path: String,
     pub(super) line: Option<usize>,
     pub(super) value: T,
+}
+
+impl<T> Taken<T> {
+    /// The same with another value, made of this one.
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Taken<U> {
+        Taken { path: self.path, line: self.line, value: make(self.value) }
+    }
 }
 
 impl Section {

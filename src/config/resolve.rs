@@ -13,6 +13,7 @@ use super::accounts::Atlas;
 use super::callers;
 use super::fault::{Collector, found};
 use super::files;
+use super::origin::{self, Origin, SecretsManagerOrigin, WithPath};
 use super::quantity;
 use super::raw::{Section, Taken};
 use super::reading::Reading;
@@ -25,7 +26,7 @@ use super::waiver;
 use crate::access;
 use crate::audit::SigningKey;
 use crate::key_store::{
-    AccessKeyId, AccountId, ConsoleFile, CustomKeyStoreId, ExternalKeyId, Invalid, ProxyCredential, RawSecretAccessKey,
+    AccessKeyId, AccountId, CustomKeyStoreId, ExternalKeyId, HalfNames, Invalid, ProxyCredential, RawSecretAccessKey,
     Region,
 };
 use crate::listener::Rate;
@@ -66,8 +67,8 @@ impl Resolver<'_> {
         let credentials = root.named("credentials");
         let names: Option<BTreeSet<String>> =
             credentials.as_ref().map(|named| named.iter().map(|(name, _)| name.clone()).collect());
-        let credentials = credentials.and_then(|named| self.credentials(named));
         let region = kms.as_ref().map(|kms| &kms.region);
+        let credentials = credentials.and_then(|named| self.credentials(named, region));
         let accounts = root.sections("accounts").and_then(|all| self.accounts(all, region));
         let atlas = region.zip(accounts.as_deref()).map(|(home, accounts)| Atlas { home, accounts });
         let key_stores =
@@ -259,55 +260,108 @@ impl Resolver<'_> {
         CloudHsmSettings { endpoint_url: endpoint_url.map(|url| url.value) }
     }
 
-    fn credentials(&mut self, named: Vec<(String, Section)>) -> Option<BTreeMap<String, NamedCredential>> {
+    fn credentials(
+        &mut self,
+        named: Vec<(String, Section)>,
+        region: Option<&Region>,
+    ) -> Option<BTreeMap<String, NamedCredential>> {
         let mut credentials = BTreeMap::new();
         let count = named.len();
-        for (name, section) in named {
-            if let Some((credential, path)) = self.credential(section) {
-                credentials.insert(name.clone(), NamedCredential { name, credential, path });
+        for (name, mut section) in named {
+            let refresh = section.duration("refresh");
+            let read = self.credential(section, region);
+            if let Some(((origin, read), refresh)) = read.zip(refresh) {
+                let (credential, path) = read.map_or((None, None), |(credential, path)| (Some(credential), path));
+                credentials.insert(name.clone(), NamedCredential { name, credential, path, origin, refresh });
             }
         }
         (credentials.len() == count).then_some(credentials)
     }
 
-    fn credential(
-        &mut self,
-        mut section: Section,
-    ) -> Option<(ProxyCredential, Option<crate::key_store::XksProxyUriPath>)> {
+    /// Where it comes from, and what is there now; nothing yet of what AWS keeps.
+    fn credential(&mut self, mut section: Section, region: Option<&Region>) -> Option<(Origin, Option<WithPath>)> {
         let console_file = section.text("console_file");
         let given_id = section.has("access_key_id");
         let access_key_id = section.parse("access_key_id", self.faults, rule(AccessKeyId::parse));
         let source = section.section("secret");
+        let program = secret::program(&mut section, self.faults);
+        let kept = section.section("secrets_manager");
         let (line, path) = (section.line, section.path.clone());
-        let read = match (console_file, given_id, source) {
-            (Some(file), false, None) => {
-                let bytes = secret::secret_file(&self.directory.join(&file.value));
-                let read = bytes.and_then(|bytes| {
-                    self.faults.reading.add(&file.path, &bytes);
-                    ConsoleFile::parse(&bytes).map_err(|error| error.to_string())
-                });
+        let read = match (console_file, (given_id, source), program, kept) {
+            (Some(file), (false, None), None, None) => {
+                let origin = Origin::Console(self.directory.join(&file.value));
+                let read = origin::console_file(&self.directory.join(&file.value));
                 let read = read.map_err(|why| self.faults.add(file.line, &file.path, why)).ok();
-                read.map(|read| (read.credential, Some(read.path)))
+                read.map(|read| (origin, Some((read.credential, Some(read.path)))))
             }
-            (None, true, Some(source)) => {
+            (None, (true, Some(source)), None, None) => {
                 let (line, path) = (source.line, source.path.clone());
-                let text = secret::resolve(source, self.directory, self.environment, self.faults);
-                let secret = text.and_then(|text| {
-                    RawSecretAccessKey::parse(&text).map_err(|e| self.faults.add(line, &path, e.rule)).ok()
+                let text = secret::resolve_again(source, self.directory, self.environment, self.faults);
+                let secret = text.and_then(|(text, source)| {
+                    let parsed = RawSecretAccessKey::parse(&text).map_err(|e| self.faults.add(line, &path, e.rule));
+                    Some((parsed.ok()?, source))
                 });
-                access_key_id.zip(secret).map(|(id, secret_access_key)| {
-                    (ProxyCredential { access_key_id: id.value, secret_access_key }, None)
+                access_key_id.zip(secret).map(|(id, (secret_access_key, secret))| {
+                    let credential = ProxyCredential { access_key_id: id.value.clone(), secret_access_key };
+                    (Origin::Halves { access_key_id: id.value, secret }, Some((credential, None)))
                 })
+            }
+            (None, (false, None), Some(program), None) => program.value.and_then(|found| {
+                let read = origin::printed(&found).map_err(|why| self.faults.add(program.line, &program.path, why));
+                let read = read.ok()?;
+                Some((Origin::Program(found), Some((read.credential, read.path))))
+            }),
+            (None, (false, None), None, Some(kept)) => {
+                self.secrets_manager(kept, region).map(|origin| (Origin::SecretsManager(origin), None))
             }
             // Their own faults are told already.
             _ if section.is_faulty() => None,
             _ => {
-                self.faults.add(line, &path, "must have either console_file, or access_key_id and secret");
+                let rule =
+                    "must have exactly one of console_file, exec, secrets_manager, and access_key_id with secret";
+                self.faults.add(line, &path, rule);
                 None
             }
         };
+        if let Some((_, Some((credential, _)))) = &read {
+            // What comes of it is one value, whatever the way.
+            self.faults.reading.add(&path, credential.fingerprint().to_string().as_bytes());
+        }
         section.finish(self.faults);
         read
+    }
+
+    fn secrets_manager(&mut self, mut section: Section, region: Option<&Region>) -> Option<SecretsManagerOrigin> {
+        let secret_id = section.parse("secret_id", self.faults, |text| {
+            let fits = (1..=2_048).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if fits { Ok(text.to_owned()) } else { Err("must be the name or the ARN of a secret".to_owned()) }
+        });
+        let own_region = section.has("region");
+        let other = section.parse("region", self.faults, rule(Region::parse)).map(|region| region.value);
+        let region = if own_region { other } else { region.cloned() };
+        let stage = section.text("stage");
+        let member = |text: &str| {
+            let fits = (1..=128).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+            if fits { Ok(text.to_owned()) } else { Err("must be the name of a member of a JSON object".to_owned()) }
+        };
+        let access_key_id = section.parse("access_key_id_member", self.faults, member);
+        let secret = section.parse("secret_member", self.faults, member);
+        let has_endpoint = section.has("endpoint_url");
+        let endpoint_url = section.parse("endpoint_url", self.faults, |text| {
+            let rule = "must be https://HOST[:PORT], or http:// with a loopback address: the answer is a secret";
+            endpoint_url(text).map_err(|_| rule.to_owned())
+        });
+        section.finish(self.faults);
+        if has_endpoint && endpoint_url.is_none() {
+            return None;
+        }
+        Some(SecretsManagerOrigin {
+            secret_id: secret_id?.value,
+            region: region?,
+            stage: stage?.value,
+            names: HalfNames { access_key_id: access_key_id?.value, secret: secret?.value },
+            endpoint_url: endpoint_url.map(|url| url.value),
+        })
     }
 
     fn key_stores(

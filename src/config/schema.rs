@@ -58,7 +58,7 @@ fn property(key: &Key) -> Value {
             secret.extend([("minProperties".to_owned(), json!(1)), ("maxProperties".to_owned(), json!(1))]);
             secret
         }
-        Shape::Section(keys) => table(keys),
+        Shape::Section(keys) | Shape::Table(keys) => table(keys),
         Shape::Sections(keys, max) => list(table(keys), *max),
         Shape::Named(keys, max) => Map::from_iter([
             ("type".to_owned(), json!("object")),

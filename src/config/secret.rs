@@ -1,18 +1,20 @@
-//! Where secrets come from: a file, or the environment. Errors never hold a secret, nor a file's or variable's name,
+//! Where secrets come from: a file, the environment, or a program. Errors never hold a secret, nor a file's or variable's name,
 //! because people write the secret where the name belongs; the key path tells which one is meant.
 
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::fault::Collector;
-use super::raw::Section;
+use super::raw::{Section, Taken};
+use crate::chain::Chain;
+use crate::program::Program;
 
 /// The largest secret file, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -51,38 +53,90 @@ impl fmt::Debug for SealingKey {
 /// The process environment, or what a test gives instead.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
+/// Where a secret is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `file`.
+    File(PathBuf),
+    /// `env`.
+    Env(String),
+    /// `exec`.
+    Exec(Program),
+}
+
+impl SecretSource {
+    /// Reads it; waits for programs.
+    pub(super) fn read(&self, environment: Environment<'_>) -> Result<Zeroizing<String>, String> {
+        match self {
+            Self::File(file) => secret_file(file).and_then(|bytes| one_line(&bytes)),
+            Self::Env(name) => {
+                let value = environment(name).filter(|value| !value.is_empty());
+                let why = "the environment variable named here is not set, is empty or is not UTF-8";
+                value.map(Zeroizing::new).ok_or_else(|| why.to_owned())
+            }
+            Self::Exec(program) => {
+                let bytes = program.output().map_err(|error| Chain(&error).to_string())?;
+                one_line(&bytes).map_err(|why| format!("what the program prints {why}"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 /// Reads a secret from where its section says. `None` if that failed, which is then reported.
 pub(super) fn resolve(
-    mut section: Section,
+    section: Section,
     directory: &Path,
     environment: Environment<'_>,
     faults: &mut Collector,
 ) -> Option<Zeroizing<String>> {
-    let file = section.text("file");
-    let variable = section.text("env");
-    let secret = match (file, variable) {
-        (Some(file), None) => {
-            let read = secret_file(&directory.join(&file.value)).and_then(|bytes| one_line(&bytes));
-            read.map_err(|why| faults.add(file.line, &file.path, why)).ok()
+    resolve_again(section, directory, environment, faults).map(|(secret, _)| secret)
+}
+
+/// The same, with where it can be read again.
+pub(super) fn resolve_again(
+    mut section: Section,
+    directory: &Path,
+    environment: Environment<'_>,
+    faults: &mut Collector,
+) -> Option<(Zeroizing<String>, SecretSource)> {
+    let file = section.text("file").map(|file| file.map(|file| Some(SecretSource::File(directory.join(file)))));
+    let variable = section.text("env").map(|name| name.map(|name| Some(SecretSource::Env(name))));
+    let program = program(&mut section, faults).map(|program| program.map(|program| program.map(SecretSource::Exec)));
+    let mut sources: Vec<Taken<Option<SecretSource>>> = [file, variable, program].into_iter().flatten().collect();
+    let secret = match (sources.pop(), sources.is_empty()) {
+        (Some(Taken { path, line, value: Some(source) }), true) => {
+            let read = source.read(environment).map_err(|why| faults.add(line, &path, why));
+            read.ok().map(|secret| (secret, source))
         }
-        (None, Some(variable)) => {
-            let value = environment(&variable.value).filter(|value| !value.is_empty());
-            if value.is_none() {
-                let why = "the environment variable named here is not set, is empty or is not UTF-8";
-                faults.add(variable.line, &variable.path, why);
-            }
-            value.map(Zeroizing::new)
-        }
-        (None, None) | (Some(_), Some(_)) => {
-            faults.add(section.line, &section.path, "must have either file or env");
+        // What is wrong with it is told already.
+        (Some(Taken { value: None, .. }), true) => None,
+        _ if section.is_faulty() => None,
+        _ => {
+            faults.add(section.line, &section.path, "must have exactly one of file, env and exec");
             None
         }
     };
-    if let Some(secret) = &secret {
+    if let Some((secret, _)) = &secret {
         faults.reading.add(&section.path, secret.as_bytes());
     }
     section.finish(faults);
     secret
+}
+
+/// The key `exec`, if it is there; its value is absent if it was faulty, which is then reported.
+pub(super) fn program(section: &mut Section, faults: &mut Collector) -> Option<Taken<Option<Program>>> {
+    let (line, path) = (section.line, format!("{}.exec", section.path));
+    let words = section.texts("exec")?;
+    let line = words.first().map_or(line, |word| word.line);
+    let program = Program::parse(words.into_iter().map(|word| word.value).collect());
+    let value = program.map_err(|rule| faults.add(line, &path, rule)).ok();
+    Some(Taken { path, line, value })
 }
 
 /// The bytes of a file that only its owner, and perhaps its group, may read.

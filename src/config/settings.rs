@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::{RootCertStore, ServerConfig};
 
+use super::origin::Origin;
 use super::reading::Reading;
 use super::secret::SealingKey;
 use crate::access::{KnownCertificate, KnownToken};
@@ -17,10 +18,7 @@ use crate::aws::AwsRole;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
 use crate::journal::PostgresAddress;
-use crate::key_store::{
-    AccountName, CredentialRef, CredentialSource, CustomKeyStoreId, ExternalKeyId, Place, ProxyCredential, Region,
-    XksProxyUriPath,
-};
+use crate::key_store::{AccountName, CustomKeyStoreId, ExternalKeyId, Place, ProxyCredential, Region, XksProxyUriPath};
 use crate::kms_endpoint::KmsCredential;
 use crate::listener::Rate;
 use crate::oidc::IssuerSettings;
@@ -220,17 +218,14 @@ pub struct CloudHsmSettings {
 pub struct NamedCredential {
     /// NAME.
     pub name: String,
-    /// Both halves.
-    pub credential: ProxyCredential,
+    /// Both halves, as they were read with the configuration; absent of what AWS keeps, which is read later.
+    pub credential: Option<ProxyCredential>,
     /// The path, if the credential came in a console file.
     pub path: Option<XksProxyUriPath>,
-}
-
-impl NamedCredential {
-    /// The form that may be recorded and shown.
-    pub fn reference(&self) -> CredentialRef {
-        self.credential.reference(CredentialSource::Configured(self.name.clone()))
-    }
+    /// Where it comes from.
+    pub origin: Origin,
+    /// `refresh`: from one look there to the next.
+    pub refresh: Duration,
 }
 
 /// `[[key_stores]]`.

@@ -79,7 +79,7 @@ fn the_shipped_files_are_without_fault() {
     let minimal = place.load(&shipped("minimal.toml")).unwrap();
     assert_eq!(minimal.key_stores[0].place.to_string(), "home/eu-central-1");
     let main = &minimal.credentials[&minimal.key_stores[0].credential];
-    assert_eq!(main.credential.secret_access_key.expose(), SECRET);
+    assert_eq!(main.credential.as_ref().unwrap().secret_access_key.expose(), SECRET);
     assert_eq!(main.path.as_ref().unwrap().as_str(), "/kms/xks/v1");
     assert!(!minimal.preflight.trust.is_lab());
     assert!(!minimal.kms.observe_only && minimal.tokens.is_empty());
@@ -90,7 +90,7 @@ fn the_shipped_files_are_without_fault() {
 
     let full = place.load(&shipped("full.toml")).unwrap();
     assert_eq!(full.tokens[0].principal.name, "alice");
-    assert_eq!(full.credentials["next"].credential.secret_access_key.expose(), SECRET);
+    assert_eq!(full.credentials["next"].credential.as_ref().unwrap().secret_access_key.expose(), SECRET);
     assert_eq!(full.preflight.routes["xks.example.com"], vec!["192.0.2.7:443".parse().unwrap()]);
     assert!(!format!("{full:?}{observe:?}{minimal:?}").contains("DoNotLeak"));
 }

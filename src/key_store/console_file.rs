@@ -86,16 +86,7 @@ impl ConsoleFile {
 
     /// Reads a whole file. The first mistake is told, in the order of the members above.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidConsoleFile> {
-        if bytes.len() > Self::MAX_BYTES {
-            return Err(InvalidConsoleFile::TooLarge);
-        }
-        // Editors on Windows put a byte order mark in front; the console takes such files, too.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let node: Node = serde_json::from_slice(bytes)
-            .map_err(|error| InvalidConsoleFile::NotJson { line: error.line(), column: error.column() })?;
-        let Node::Object(members) = node else {
-            return Err(InvalidConsoleFile::WrongType { member: "the file", expected: "a JSON object" });
-        };
+        let Reading(members) = Reading::of(bytes)?;
         let [path, credential] = pick(members, [PATH, CREDENTIAL])?;
         let path = XksProxyUriPath::parse(&text(path, PATH)?)?;
         let Node::Object(members) = credential else {
@@ -107,6 +98,35 @@ impl ConsoleFile {
             secret_access_key: RawSecretAccessKey::parse(&text(secret, SECRET)?)?,
         };
         Ok(Self { path, credential })
+    }
+}
+
+/// The members of a JSON object.
+pub(super) struct Reading(Vec<(String, Node)>);
+
+impl Reading {
+    pub(super) fn of(bytes: &[u8]) -> Result<Self, InvalidConsoleFile> {
+        if bytes.len() > ConsoleFile::MAX_BYTES {
+            return Err(InvalidConsoleFile::TooLarge);
+        }
+        // Editors on Windows put a byte order mark in front; the console takes such files, too.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let node: Node = serde_json::from_slice(bytes)
+            .map_err(|error| InvalidConsoleFile::NotJson { line: error.line(), column: error.column() })?;
+        match node {
+            Node::Object(members) => Ok(Self(members)),
+            Node::Text(_) | Node::Other => {
+                Err(InvalidConsoleFile::WrongType { member: "the file", expected: "a JSON object" })
+            }
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Node> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, node)| node)
     }
 }
 
@@ -150,7 +170,7 @@ fn showable(name: &str) -> String {
 
 /// JSON as far as this file needs it. Members keep their order and their repetitions, texts are wiped on drop, and no
 /// error can quote a value, as those of derived shapes do.
-enum Node {
+pub(super) enum Node {
     Text(Zeroizing<String>),
     Object(Vec<(String, Node)>),
     Other,

@@ -9,13 +9,15 @@ use prometheus::{GaugeVec, Opts, Registry};
 
 use super::{
     AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
-    CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_SET, DRIFT, EXTERNAL_KEY_MANAGER_STATE,
-    FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS,
-    PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
+    CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_PENDING, CREDENTIAL_SET,
+    CREDENTIAL_SOURCE_READ, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO,
+    KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP,
+    UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
+use crate::keyring::Standing;
 use crate::monitor::Sighting;
 use crate::update::{Stage, StatusName};
 use crate::xks::{EkmHealth, HealthStatus};
@@ -33,6 +35,8 @@ pub struct Scene {
     pub waivers: Vec<(CustomKeyStoreId, Waiver)>,
     /// When the credential of each external key store was set, as far as is known.
     pub credentials_set: BTreeMap<CustomKeyStoreId, Timestamp>,
+    /// How the credential of each watched key store stands to its source.
+    pub credential_sources: Vec<(CustomKeyStoreId, Standing)>,
     /// When settings of a key store last showed that no update of ours made.
     pub drifts: BTreeMap<CustomKeyStoreId, Timestamp>,
     /// How many KMS keys were found.
@@ -109,6 +113,14 @@ impl Scene {
             let gauge = canvas.gauge(metric)?;
             for (key_store, at) in times {
                 gauge.with_label_values(&[key_store.as_str()]).set(at.unix() as f64);
+            }
+        }
+        let (pending, read) = (canvas.gauge(&CREDENTIAL_PENDING)?, canvas.gauge(&CREDENTIAL_SOURCE_READ)?);
+        for (key_store, standing) in &self.credential_sources {
+            let is_read = !matches!(standing, Standing::Unread { .. });
+            read.with_label_values(&[key_store.as_str()]).set(number(is_read));
+            if let Standing::Pending { since, .. } = standing {
+                pending.with_label_values(&[key_store.as_str()]).set(since.unix() as f64);
             }
         }
         self.keys(&canvas)?;

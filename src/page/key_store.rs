@@ -14,6 +14,7 @@ use crate::api::problem::Problem;
 use crate::api::updates::order_refused;
 use crate::check::{Latency, Report};
 use crate::key_store::{Configuration, Connectivity, KeyStore};
+use crate::keyring::Standing;
 use crate::monitor::Sighting;
 
 /// One key store.
@@ -43,6 +44,11 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
             }
             @if let Some(why) = &sighting.not_probed {
                 div.notice.warn { p { strong { "Not probed. " } (legible::paragraph(why)) } }
+            }
+            @if let Some((name, standing)) = service.credential_of(&sighting.id).filter(|(_, s)| *s != Standing::Accepted) {
+                div.notice.warn { p {
+                    strong { "Credential " (legible::line(&name)) ". " } (legible::paragraph(&standing.to_string()))
+                } }
             }
             div.columns {
                 (settings(&visitor, &sighting))

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::key_store::{
     AccessKeyId, Connectivity, CustomKeyStoreId, ProxyCredential, Region, XksConfiguration, XksProxyUriEndpoint,
 };
+use crate::keyring::Keyring;
 
 /// How a report about a key store, if it is about one, is judged at an instant: waivers end.
 pub type Judging = Arc<dyn Fn(Option<&CustomKeyStoreId>, Timestamp) -> JudgingPolicy + Send + Sync>;
@@ -20,7 +21,7 @@ pub struct Surroundings {
     /// The Region of the daemon, for candidates that name no other.
     pub region: Region,
     /// Credentials by their name in the configuration.
-    pub credentials: BTreeMap<String, ProxyCredential>,
+    pub credentials: Arc<Keyring>,
     /// HOST:PORT to connect to, by the host name of an endpoint in lower case.
     pub routes: BTreeMap<String, Vec<String>>,
     /// The hosts of endpoints whose proxies may be put under load, in lower case.
@@ -39,16 +40,9 @@ impl fmt::Debug for Surroundings {
 }
 
 impl Surroundings {
-    /// The credential with this access key id and its name; `preferred` comes first, because two secrets may share an
-    /// access key id while one replaces the other.
-    pub fn with_access_key_id(
-        &self,
-        access_key_id: &AccessKeyId,
-        preferred: Option<&str>,
-    ) -> Option<(&str, &ProxyCredential)> {
-        let fits = |(_, credential): &(&String, &ProxyCredential)| credential.access_key_id == *access_key_id;
-        let preferred = preferred.and_then(|name| self.credentials.get_key_value(name)).filter(fits);
-        preferred.or_else(|| self.credentials.iter().find(fits)).map(|(name, credential)| (name.as_str(), credential))
+    /// The credential with this access key id; see [`Keyring::with_access_key_id`].
+    pub fn with_access_key_id(&self, access_key_id: &AccessKeyId, preferred: Option<&str>) -> Option<ProxyCredential> {
+        self.credentials.with_access_key_id(access_key_id, preferred).map(|(_, credential)| credential)
     }
 
     /// Where to connect for this endpoint; empty means its own addresses.

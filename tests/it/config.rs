@@ -48,8 +48,8 @@ fn a_bad_configuration_exits_2_and_tells_every_fault_on_stderr() {
     let expected = format!(
         "error: {} has 3 faults\n  line 2: kms.region: must look like an AWS Region, for example eu-central-1 (found \
          \"euc1\")\n  line 4: credentials.a.access_key_id: must be 20 to 30 of A-Z and 2-7\n  line 5: \
-         credentials.a.secret: a secret is never written into this file: put it into a file or an environment \
-         variable and say {{ file = \"…\" }} or {{ env = \"…\" }}\n",
+         credentials.a.secret: a secret is never written into this file: say where it is, as {{ file = \"…\" }}, {{ env = \
+         \"…\" }} or {{ exec = [\"…\"] }}\n",
         file.display()
     );
     assert_eq!(text(&output.stderr), expected);

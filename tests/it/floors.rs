@@ -19,6 +19,8 @@ const FLOORS: &[&[&str]] = &[
         "perspective",
         "aws",
         "places",
+        "keyring",
+        "program",
         "journal/codec",
         "journal/seal",
         "journal/sqlite",
@@ -26,6 +28,7 @@ const FLOORS: &[&[&str]] = &[
     ],
     &["preflight", "enumeration", "notary"],
     &["monitor", "driver"],
+    &["custodian"],
     &["api", "page", "kms_endpoint", "metrics", "render", "runbooks"],
     &["cli", "app", "config", "telemetry", "main"],
 ];

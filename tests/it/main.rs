@@ -91,6 +91,8 @@ mod reload;
 mod rotation;
 /// The sandbox command and its story.
 mod sandbox;
+/// Where credentials come from, and what is new there.
+mod secrets;
 /// TLS as KMS sees it: AWS's list, several addresses, facts of refused certificates.
 mod tls;
 /// VPC endpoint services: what EC2 and Elastic Load Balancing tell, and updates that it blocks.

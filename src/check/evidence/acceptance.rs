@@ -64,26 +64,28 @@ pub struct CredentialsSeen {
 }
 
 impl Evidence {
+    /// What was seen of the credential that was probed with.
+    pub fn acceptance(&self) -> Acceptance {
+        let answers = self.addresses.iter().flat_map(|address| {
+            let stopped = address.first_stop().is_some() || address.exchanges().next().is_none();
+            address.exchanges().map(answer).chain(stopped.then_some(None))
+        });
+        // An address that was not looked at may say anything.
+        Acceptance::of(answers.chain(self.left_out.iter().map(|_| None)))
+    }
+
     /// What was seen of both credentials; `None` where the former one was not tried, or is no other.
     pub fn credentials(&self) -> Option<CredentialsSeen> {
         let FormerSettings::Tried(trial) = &self.signature.former else { return None };
         if !trial.other_credential {
             return None;
         }
-        // An address that was not looked at may say anything.
         let unseen = || self.left_out.iter().map(|_| None);
-        let new = self.addresses.iter().flat_map(|address| {
-            let stopped = address.first_stop().is_some() || address.exchanges().next().is_none();
-            address.exchanges().map(answer).chain(stopped.then_some(None))
-        });
         let former = self.addresses.iter().map(|address| {
             let tried = trial.answers.iter().find(|(at, _)| *at == address.address);
             tried.and_then(|(_, exchange)| answer(exchange.as_ref().ok()?))
         });
-        Some(CredentialsSeen {
-            new: Acceptance::of(new.chain(unseen())),
-            former: Acceptance::of(former.chain(unseen())),
-        })
+        Some(CredentialsSeen { new: self.acceptance(), former: Acceptance::of(former.chain(unseen())) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys about the key stores, and what their proxies share with KMS.
 
 use super::Presence::{Default, Optional, Required};
-use super::{Key, Shape, key};
+use super::{HOUR, Key, SECOND, Shape, key};
 use crate::update::ApprovalRule;
 
 pub(super) const CREDENTIAL: &[Key] = &[
@@ -13,6 +13,43 @@ pub(super) const CREDENTIAL: &[Key] = &[
     ),
     key("access_key_id", Shape::Private, Optional, "the AccessKeyId, together with secret"),
     key("secret", Shape::Secret, Optional, "where the RawSecretAccessKey is"),
+    key(
+        "exec",
+        Shape::Texts(32),
+        Optional,
+        "a program, by its absolute path, and its arguments: it prints both halves, as JSON",
+    ),
+    key("secrets_manager", Shape::Table(SECRETS_MANAGER), Optional, "a secret of AWS Secrets Manager with both halves"),
+    key(
+        "refresh",
+        Shape::Duration(SECOND, 24 * HOUR),
+        Default("\"1m\""),
+        "how often its source is looked at: what is new there is probed before it is used",
+    ),
+];
+
+const SECRETS_MANAGER: &[Key] = &[
+    key("secret_id", Shape::Private, Required, "the name or the ARN of the secret"),
+    key("region", Shape::Text, Optional, "its AWS Region, if not kms.region"),
+    key(
+        "stage",
+        Shape::Choice(&["AWSCURRENT", "AWSPENDING"]),
+        Default("\"AWSCURRENT\""),
+        "the staging label of the version that is read",
+    ),
+    key(
+        "access_key_id_member",
+        Shape::Text,
+        Default("\"AccessKeyId\""),
+        "the member of the secret's JSON with the AccessKeyId, where it is not the file of the KMS console",
+    ),
+    key(
+        "secret_member",
+        Shape::Text,
+        Default("\"RawSecretAccessKey\""),
+        "the member of the secret's JSON with the RawSecretAccessKey",
+    ),
+    key("endpoint_url", Shape::Private, Optional, "another endpoint than AWS's own, such as a VPC endpoint"),
 ];
 
 pub(super) const KEY_STORE: &[Key] = &[

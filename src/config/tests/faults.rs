@@ -197,10 +197,41 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[[key_stores]]\ncredential = 7\nid = \"cks-1\"",
         "line 4: key_stores[0].credential: must be text in quotes, not integer",
     ),
-    ("[credentials.a]", "line 3: credentials.a: must have either console_file, or access_key_id and secret"),
+    (
+        "[credentials.a]",
+        "line 3: credentials.a: must have exactly one of console_file, exec, secrets_manager, and access_key_id with secret",
+    ),
     (
         "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"",
-        "line 3: credentials.a: must have either console_file, or access_key_id and secret",
+        "line 3: credentials.a: must have exactly one of console_file, exec, secrets_manager, and access_key_id with secret",
+    ),
+    (
+        "[credentials.a]\nexec = [\"vault\", \"kv\"]",
+        "line 4: credentials.a.exec: must be a list of a program, by its absolute path, and its arguments",
+    ),
+    (
+        "[credentials.a]\nexec = [\"/bin/echo\", \"DoNotLeak\"]",
+        "line 4: credentials.a.exec: what the program prints is no credential: is not JSON: the mistake is at line 1, column 1",
+    ),
+    (
+        "[credentials.a]\nexec = [\"/bin/false\"]\nconsole_file = \"proxy-configuration.json\"",
+        "line 3: credentials.a: must have exactly one of console_file, exec, secrets_manager, and access_key_id with secret",
+    ),
+    (
+        "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { exec = [\"/bin/sh\", \"-c\", \"echo DoNotLeak >&2; exit 4\"] }",
+        "line 5: credentials.a.secret.exec: the program ended with exit code 4; what it wrote to its standard error is not shown here, as it may hold the secret",
+    ),
+    (
+        "[credentials.a.secrets_manager]\nstage = \"AWSCURRENT\"",
+        "line 3: credentials.a.secrets_manager.secret_id: is missing: the name or the ARN of the secret",
+    ),
+    (
+        "[credentials.a.secrets_manager]\nsecret_id = \"a\"\nstage = \"AWSPREVIOUS\"",
+        "line 5: credentials.a.secrets_manager.stage: must be \"AWSCURRENT\" or \"AWSPENDING\" (found \"AWSPREVIOUS\")",
+    ),
+    (
+        "[credentials.a.secrets_manager]\nsecret_id = \"a\"\nendpoint_url = \"http://192.0.2.1\"",
+        "line 5: credentials.a.secrets_manager.endpoint_url: must be https://HOST[:PORT], or http:// with a loopback address: the answer is a secret",
     ),
     (
         "[credentials.\"a b\"]\nconsole_file = \"x\"",
@@ -208,7 +239,7 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = \"TestSecretDoNotLeak0123456789012345678901234567\"",
-        "line 5: credentials.a.secret: a secret is never written into this file: put it into a file or an environment variable and say { file = \"…\" } or { env = \"…\" }",
+        "line 5: credentials.a.secret: a secret is never written into this file: say where it is, as { file = \"…\" }, { env = \"…\" } or { exec = [\"…\"] }",
     ),
     (
         "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret_access_key = \"DoNotLeak\"",
@@ -228,7 +259,7 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { env = \"X\", file = \"y\" }",
-        "line 5: credentials.a.secret: must have either file or env",
+        "line 5: credentials.a.secret: must have exactly one of file, env and exec",
     ),
     (
         "[credentials.a]\naccess_key_id = \"AKIAI2SFODNN7EXAMPLE\"\nsecret = { file = \"open\" }",
@@ -321,7 +352,7 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"XKSPFTERRAFORMEXAMPL\"\nrole = \"operator\"\nsecret = \"DoNotLeak\"",
-        "line 7: kms_credentials[0].secret: a secret is never written into this file: put it into a file or an environment variable and say { file = \"…\" } or { env = \"…\" }",
+        "line 7: kms_credentials[0].secret: a secret is never written into this file: say where it is, as { file = \"…\" }, { env = \"…\" } or { exec = [\"…\"] }",
     ),
     (
         "[[kms_credentials]]\nname = \"a\"\naccess_key_id = \"XKSPFTERRAFORMEXAMPL\"\nrole = \"operator\"\nsecret = { env = \"XKS_PREFLIGHT_KMS_SECRET\" }\nexpires = \"soon\"",

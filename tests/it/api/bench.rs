@@ -34,6 +34,7 @@ use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
 use xks_preflight::key_store::{
     AccessKeyId, CustomKeyStoreId, ExternalKeyId, Fingerprint, Place, ProxyCredential, RawSecretAccessKey, Region,
 };
+use xks_preflight::keyring::Keyring;
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
 use xks_preflight::listener::{Connections, Limits, Rate, serve};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
@@ -186,7 +187,7 @@ impl Bench {
         };
         let surroundings = Arc::new(Current::new(Surroundings {
             region: Region::parse("us-east-1").unwrap(),
-            credentials: BTreeMap::from([("main".to_owned(), credential.clone())]),
+            credentials: Arc::new(Keyring::new([("main".to_owned(), Some(credential.clone()))])),
             routes: BTreeMap::from([
                 ("current.example.com".to_owned(), vec![current.address().to_string()]),
                 ("candidate.example.com".to_owned(), vec![candidate.address().to_string()]),

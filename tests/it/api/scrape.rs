@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
+use xks_preflight::key_store::{AccessKeyId, ProxyCredential, RawSecretAccessKey};
 use xks_preflight::metrics::{Kind, METRICS};
 use xks_preflight::sandbox::fault::Fault;
 
-use super::bench::{Bench, NEW};
+use super::bench::{Bench, KEY_ID, NEW, NEW_SECRET};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_list_is_exposed_as_the_list_says() {
@@ -30,7 +31,15 @@ async fn every_metric_of_the_list_is_exposed_as_the_list_says() {
     let drift = "xks_preflight_drift_timestamp_seconds{";
     assert!(!after.body.contains(drift), "{}", after.body);
     assert!(bench.kms.tamper(&bench.store, |store| "renamed".clone_into(&mut store.name)));
-    let drifted = bench.until("/metrics", |answer| answer.body.contains(drift)).await.body;
+    // Its source shows another secret, which the proxy does not know.
+    let other = ProxyCredential {
+        access_key_id: AccessKeyId::parse(KEY_ID).unwrap(),
+        secret_access_key: RawSecretAccessKey::parse(NEW_SECRET).unwrap(),
+    };
+    bench.service.surroundings.get().credentials.noticed("main", &other, bench.service.clock.now());
+    let pending = "xks_preflight_credential_pending_timestamp_seconds{";
+    let told = |body: &str| body.contains(drift) && body.contains(pending);
+    let drifted = bench.until("/metrics", |answer| told(&answer.body)).await.body;
     let exposed = families(&format!("{before}{during}{}{drifted}", after.body));
     let listed: Vec<String> = METRICS.iter().map(xks_preflight::metrics::Metric::full_name).collect();
     for name in exposed.keys() {

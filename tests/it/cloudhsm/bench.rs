@@ -231,7 +231,7 @@ async fn driver(
         preflight: Arc::new(Preflight::new(prober.unwrap(), clock.clone(), ids.clone(), "a test".into())),
         surroundings: Arc::new(Current::new(Surroundings {
             region,
-            credentials: BTreeMap::default(),
+            credentials: Arc::default(),
             routes: BTreeMap::default(),
             capacity_allow: BTreeSet::default(),
             judging: Arc::new(|_, _| JudgingPolicy::default()),

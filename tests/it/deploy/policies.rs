@@ -19,10 +19,11 @@ const OF_OPERATORS: [&str; 5] = [
 ];
 
 /// The IAM prefix of each SDK client below `src/aws`.
-const CLIENTS: [(&str, &str); 3] = [
+const CLIENTS: [(&str, &str); 4] = [
     ("aws_sdk_kms", "kms"),
     ("aws_sdk_elasticloadbalancingv2", "elasticloadbalancing"),
     ("aws_sdk_cloudhsmv2", "cloudhsm"),
+    ("aws_sdk_secretsmanager", "secretsmanager"),
 ];
 
 /// `describe_key` is `DescribeKey`.

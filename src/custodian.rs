@@ -1,0 +1,213 @@
+//! The custodian: looks at the sources of credentials now and then, and has whatever changed there accepted by the proxies
+//! before it is used.
+//!
+//! # How it works
+//!
+//! Each credential of the configuration has a source that can be read again. A value that is new there is pending
+//! ([`Keyring`]); every external key store that the credential is for is probed with it, at its present settings, and
+//! only when all of them accept it, it is used. A source that shows what is in use costs one reading.
+//!
+//! # What can go wrong
+//!
+//! - The proxy does not accept it, or only in some places: it stays pending, is tried again at each look, and the former
+//!   one goes on being used.
+//! - The source cannot be read: what is in use stays, and the reason is told.
+//! - Nothing is known of the key store yet: it waits for KMS.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::check::{Acceptance, AwsEvidence};
+use crate::clock::Clock;
+use crate::current::Current;
+use crate::key_store::{ProxyCredential, Region, XksConfiguration};
+use crate::keyring::{Keyring, News, Standing};
+use crate::monitor::Monitor;
+use crate::preflight::{Preflight, Surroundings, Thoroughness};
+
+/// How long the start waits for sources that were not read yet.
+const AT_FIRST: Duration = Duration::from_secs(30);
+
+/// Sources that are looked at at once.
+const AT_ONCE: usize = 4;
+
+/// Reads a source: the credential, or why there is none, in words that hold nothing of it.
+pub type Read = Arc<dyn Fn() -> BoxFuture<'static, Result<ProxyCredential, String>> + Send + Sync>;
+
+/// Where a credential comes from.
+#[derive(Clone)]
+pub struct Source {
+    /// Reads it.
+    pub read: Read,
+    /// From one look to the next; `None` if it cannot change while this process runs.
+    pub every: Option<Duration>,
+}
+
+/// What a custodian is made of.
+pub struct Parts {
+    /// The credentials.
+    pub keyring: Arc<Keyring>,
+    /// Their sources, by name.
+    pub sources: BTreeMap<String, Source>,
+    /// Knows the key stores.
+    pub monitor: Arc<Monitor>,
+    /// Probes them.
+    pub preflight: Arc<Preflight>,
+    /// Where, and how to get there.
+    pub surroundings: Arc<Current<Surroundings>>,
+    /// Dates what happens.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Looks after the credentials.
+pub struct Custodian {
+    parts: Parts,
+    sources: Current<BTreeMap<String, Source>>,
+}
+
+impl fmt::Debug for Custodian {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Custodian").field("keyring", &self.parts.keyring).finish_non_exhaustive()
+    }
+}
+
+impl Custodian {
+    /// Has looked at nothing yet.
+    pub fn new(mut parts: Parts) -> Self {
+        let sources = Current::new(std::mem::take(&mut parts.sources));
+        Self { parts, sources }
+    }
+
+    /// Looks at these sources from now on, beginning at once.
+    pub fn look_at(&self, sources: BTreeMap<String, Source>) {
+        self.sources.replace(sources);
+    }
+
+    /// Reads whatever was not read with the configuration, once, for half a minute at most: updates that are under way may
+    /// need it.
+    pub async fn begin(&self) {
+        let sources = self.sources.get();
+        let unread: Vec<(String, Source)> = sources
+            .iter()
+            .filter(|(name, _)| self.parts.keyring.get(name).is_none())
+            .map(|(name, source)| (name.clone(), source.clone()))
+            .collect();
+        let looks = unread.iter().map(|(name, source)| self.look(name, source));
+        if tokio::time::timeout(AT_FIRST, join_all(looks)).await.is_err() {
+            tracing::warn!("not every source of a credential has answered yet");
+        }
+    }
+
+    /// Looks at every source in its rhythm, until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut defined = self.sources.follow();
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        while !stop.is_cancelled() {
+            let sources = Arc::clone(&defined.borrow_and_update());
+            // Dropped, and with it every look, when the sources are others or the end has come.
+            let mut looking = JoinSet::new();
+            for (name, source) in sources.iter() {
+                looking.spawn(Arc::clone(&self).keep_looking(name.clone(), source.clone(), Arc::clone(&places)));
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // An error means that the sender is gone, and with it the custodian.
+                _ = defined.changed() => {}
+            }
+        }
+    }
+
+    async fn keep_looking(self: Arc<Self>, name: String, source: Source, places: Arc<Semaphore>) {
+        loop {
+            // Closed only by dropping, which ends this task, too.
+            let Ok(place) = places.acquire().await else { return };
+            Box::pin(self.look(&name, &source)).await;
+            drop(place);
+            let Some(every) = source.every else { return };
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    /// Reads one source, and has what is new there accepted.
+    async fn look(&self, name: &str, source: &Source) {
+        let Parts { keyring, clock, .. } = &self.parts;
+        let before = keyring.standing(name);
+        let credential = match (source.read)().await {
+            Ok(credential) => credential,
+            Err(why) => {
+                if !matches!(&before, Some(Standing::Unread { why: known }) if *known == why) {
+                    tracing::warn!(credential = name, why, "source of a credential cannot be read");
+                }
+                keyring.unread(name, why);
+                return;
+            }
+        };
+        match keyring.noticed(name, &credential, clock.now()) {
+            News::None => {}
+            News::First => tracing::info!(credential = name, "source of a credential is read"),
+            News::Pending => {
+                if !matches!(before, Some(Standing::Pending { .. })) {
+                    tracing::info!(credential = name, "source of a credential shows another one: it is probed");
+                }
+                match self.proxies_accept(name, &credential).await {
+                    Ok(()) => {
+                        if keyring.accept(name, &credential.fingerprint(), clock.now()) {
+                            let access_key_id = credential.access_key_id.as_str();
+                            tracing::info!(credential = name, access_key_id, "another credential is accepted and used");
+                        }
+                    }
+                    Err(problem) => {
+                        tracing::warn!(credential = name, problem, "another credential is not accepted yet");
+                        keyring.not_accepted(name, problem);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether every proxy that the credential is for accepts it.
+    async fn proxies_accept(&self, name: &str, credential: &ProxyCredential) -> Result<(), String> {
+        for sighting in self.parts.monitor.sightings() {
+            let watched = self.parts.monitor.watched(&sighting.id);
+            if watched.is_none_or(|store| store.credential.as_deref() != Some(name)) {
+                continue;
+            }
+            let xks = sighting.description.as_ref().and_then(|store| store.xks());
+            let xks = xks.ok_or_else(|| format!("{}: KMS has not told its settings yet", sighting.id))?;
+            let region = self.parts.monitor.region_of(&sighting.id);
+            self.accepts(&region, xks, credential).await.map_err(|why| format!("{}: {why}", sighting.id))?;
+        }
+        // Nothing is watched with the credential of no key store, and an update that names it probes it itself.
+        Ok(())
+    }
+
+    async fn accepts(
+        &self,
+        region: &Region,
+        present: &XksConfiguration,
+        credential: &ProxyCredential,
+    ) -> Result<(), String> {
+        let surroundings = self.parts.surroundings.get();
+        let settings = XksConfiguration { access_key_id: credential.access_key_id.clone(), ..present.clone() };
+        let candidate = surroundings.candidate(region, &settings, credential.clone().into(), "KmsHealthCheck");
+        // One request to each address, and no guesses at why a signature is refused: a proxy may lock the credential out.
+        let thoroughness = Thoroughness { cold: 1, warm: 0, diagnosis: false, ..Thoroughness::default() };
+        let report = self.parts.preflight.run(&candidate, AwsEvidence::default(), &thoroughness).await;
+        match report.evidence.acceptance() {
+            Acceptance::Accepted => Ok(()),
+            Acceptance::Refused => Err("the proxy refuses its signature".to_owned()),
+            Acceptance::Differs => Err("the proxy accepts it at some addresses and refuses it at others".to_owned()),
+            Acceptance::Unclear => {
+                let decisive = report.decisive().and_then(|finding| finding.outcome.problem());
+                Err(decisive.map_or_else(|| "the proxy does not answer".to_owned(), |problem| problem.detail.clone()))
+            }
+        }
+    }
+}
