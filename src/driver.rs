@@ -217,7 +217,7 @@ pub enum SubmitError {
         because: String,
     },
     /// No such name.
-    #[error("no credential is configured under the name {0}")]
+    #[error("no credential is configured under the name {0}, or its source could not be read yet")]
     UnknownCredential(String),
     /// Another update of the key store is open.
     #[error(
