@@ -61,6 +61,8 @@ impl Connection {
         let request =
             request.header("authorization", format!("Bearer {token}")).header("content-type", "application/json");
         let request = request.body(Full::from(body)).unwrap();
+        // The end of the answer before may not have got round yet.
+        self.sender.ready().await.unwrap();
         tokio::time::timeout(BOUND, self.sender.send_request(request)).await.unwrap().unwrap()
     }
 
