@@ -5,7 +5,7 @@
 # Calls to AWS stay in the VPC, too: through interface endpoints, and no NAT gateway is needed for a VPC key store.
 locals {
   # Each API that the code calls. IAM has its endpoint in us-east-1 alone and is asked only if kms.permissions_of is set.
-  apis = toset(["kms", "ec2", "elasticloadbalancing", "cloudhsmv2", "sts"])
+  apis = toset(["kms", "ec2", "elasticloadbalancing", "cloudhsmv2", "secretsmanager", "sts"])
 }
 
 resource "aws_vpc_endpoint" "api" {
