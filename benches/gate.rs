@@ -32,7 +32,14 @@ const UPDATES: usize = 40;
 
 #[tokio::main]
 async fn main() {
-    let terms = Terms { stores: 2, approval: "none", connect: Duration::from_millis(100), processor: None };
+    let terms = Terms {
+        stores: 2,
+        approval: "none",
+        connect: Duration::from_millis(100),
+        processor: None,
+        hosts: None,
+        more: "",
+    };
     let scene = Scene::start(terms).await;
     let direct = client(&scene.kms.endpoint_url(), AWS_ACCESS_KEY_ID, AWS_SECRET);
     let gated = client(&endpoint(scene.kms_endpoint), KMS_ID, KMS_SECRET);

@@ -45,7 +45,14 @@ fn main() {
 }
 
 async fn bench() {
-    let terms = Terms { stores: OPEN, approval: "one", connect: Duration::from_hours(1), processor: Some(0) };
+    let terms = Terms {
+        stores: OPEN,
+        approval: "one",
+        connect: Duration::from_hours(1),
+        processor: Some(0),
+        hosts: None,
+        more: "",
+    };
     let scene = Scene::start(terms).await;
     let updates = open_updates(&scene).await;
     let paths = Arc::new(Paths { updates, stores: scene.stores.clone() });

@@ -141,7 +141,8 @@ impl App {
             let address = listener.local_addr().map_err(listening)?;
             Some((listener, address))
         };
-        let metrics = Arc::new(Metrics::new()?);
+        let metrics = Metrics::new()?;
+        let metrics = Arc::new(if monitor.every_check { metrics } else { metrics.of_failing_checks() });
         let ids = Arc::new(IdSource::from_entropy());
         let lease = journal.lease;
         let Opened { journal, canaries, freezes, trail, desk } = open_journal(journal, &parts).await?;
@@ -207,7 +208,7 @@ impl App {
             lease: LeaseTerms { holder: holder(), ttl: lease, call: kms.timeout },
             desk,
         });
-        let counted = Arc::clone(&metrics);
+        let (counted, timed) = (Arc::clone(&metrics), Arc::clone(&metrics));
         let monitor = Arc::new(Monitor::new(
             monitor::Parts {
                 preflight: Arc::clone(&engine),
@@ -218,13 +219,16 @@ impl App {
                 stores: settings::watched(&key_stores),
                 canaries: Some(Canaries { keeper: canaries, every: monitor.canary_interval }),
                 observer: Arc::new(move |key_store, report| counted.probed(key_store, report)),
+                late: Arc::new(move |by| timed.probe_began(by)),
             },
             Schedule {
                 interval: monitor.interval,
                 jitter: f64::from(monitor.jitter_percent) / 100.0,
                 concurrency: monitor.concurrency,
+                per_host: monitor.per_host,
                 describe_every: kms.poll_interval,
                 history: monitor.history,
+                history_age: monitor.history_age,
                 thoroughness: Thoroughness {
                     cold: monitor.samples,
                     warm: 1,

@@ -65,6 +65,9 @@ impl Metric {
 /// Edges of `probe_seconds`: AWS's recommended round trip (35 ms), KMS's limit (250 ms), twice it, and some between.
 pub const PROBE_EDGES: [f64; 10] = [0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0];
 
+/// Edges of `probe_lag_seconds`: a tenth of a second is nothing to a probe each minute.
+pub const LAG_EDGES: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0];
+
 /// Edges of `update_disconnected_seconds`: AWS speaks of about five minutes for each transition.
 pub const DISCONNECTED_EDGES: [f64; 9] = [1.0, 10.0, 60.0, 180.0, 300.0, 600.0, 900.0, 1800.0, 3600.0];
 
@@ -85,6 +88,7 @@ metrics! {
     PROBE_SUCCESS = Gauge "probe_success" ["key_store"] "Whether the verdict of the latest probe of the current settings was ready.";
     PROBE_DURATION = Gauge "probe_duration_seconds" ["key_store", "phase"] "Slowest time of each phase in the latest probe.";
     PROBE_SECONDS = Histogram "probe_seconds" ["key_store"] "Connect, TLS and request of each cold attempt, which KMS gives 0.25 seconds.";
+    PROBE_LAG = Histogram "probe_lag_seconds" [] "By how much after its time each probe began: places are short, or the processor is.";
     PROBES = Counter "probes_total" ["key_store", "result", "problem"] "Probes by verdict and kind of the deciding problem.";
     CHECK_FAILING = Gauge "check_failing" ["key_store", "check", "level"] "Whether the check fails in the latest probe; every check is there.";
     WAIVER_END = Gauge "waiver_end_timestamp_seconds" ["key_store", "check"] "When the waiver of the check ends, for every waiver in force.";
@@ -236,7 +240,10 @@ impl Denial {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Whether every check has a series, or only those that fail.
+    every_check: bool,
     probe_seconds: HistogramVec,
+    probe_lag: HistogramVec,
     probes: CounterVec,
     proxy_errors: CounterVec,
     preflights: CounterVec,
@@ -255,6 +262,7 @@ impl Metrics {
         let registry = Registry::new();
         let metrics = Self {
             probe_seconds: histogram(&registry, &PROBE_SECONDS, &PROBE_EDGES)?,
+            probe_lag: histogram(&registry, &PROBE_LAG, &LAG_EDGES)?,
             probes: counter(&registry, &PROBES)?,
             proxy_errors: counter(&registry, &PROXY_ERRORS)?,
             preflights: counter(&registry, &PREFLIGHTS)?,
@@ -266,6 +274,7 @@ impl Metrics {
             kms_requests: counter(&registry, &KMS_REQUESTS)?,
             audit_left_out: counter(&registry, &AUDIT_LEFT_OUT)?,
             registry,
+            every_check: true,
         };
         for verdict in Verdict::ALL {
             metrics.preflights.with_label_values(&[verdict.as_str()]);
@@ -285,9 +294,22 @@ impl Metrics {
         ] {
             metrics.kms_endpoint_requests.with_label_values(&[operation, "ok"]);
         }
+        metrics.probe_lag.with_label_values(&[] as &[&str]);
         metrics.update_disconnected.with_label_values(&[] as &[&str]);
         metrics.audit_left_out.with_label_values(&[] as &[&str]);
         Ok(metrics)
+    }
+
+    /// With a series for checks that fail alone: a hundred for each of thousands of key stores are too many.
+    #[must_use]
+    pub fn of_failing_checks(mut self) -> Self {
+        self.every_check = false;
+        self
+    }
+
+    /// Notes by how much after its time a probe began.
+    pub fn probe_began(&self, late: std::time::Duration) {
+        self.probe_lag.with_label_values(&[] as &[&str]).observe(late.as_secs_f64());
     }
 
     /// Counts a probe of a key store's current settings.
@@ -332,7 +354,7 @@ impl Metrics {
     /// Everything as text, in the form that the scraper's `Accept` asks for.
     pub fn expose(&self, scene: &Scene, accept: Option<&str>) -> Result<Exposition, prometheus::Error> {
         let mut families = self.registry.gather();
-        families.extend(scene.project()?);
+        families.extend(scene.project(self.every_check)?);
         families.sort_by(|a, b| a.name().cmp(b.name()));
         encode::encode(&families, accept)
     }

@@ -57,13 +57,17 @@ pub struct Schedule {
     pub interval: Duration,
     /// The part of the interval, 0 to 1, by which each pause is longer or shorter at random; default 0.2.
     pub jitter: f64,
-    /// How many key stores are probed at once; default 8.
+    /// How many key stores are probed at once; default 64.
     pub concurrency: usize,
+    /// How many key stores behind one host are probed at once; default 4.
+    pub per_host: usize,
     /// From one DescribeCustomKeyStores to the next in each account and Region, more or less; default 30 seconds. All who
     /// work there share 5 a second.
     pub describe_every: Duration,
     /// How many failing reports are kept of each key store; default 20. Of those that pass a few are enough.
     pub history: usize,
+    /// How old a kept report may become; default 30 days.
+    pub history_age: Duration,
     /// How much to look at each probe; how to judge comes from the surroundings.
     pub thoroughness: Thoroughness,
     /// Whether key stores that nobody configured are probed where a credential fits; default `true`.
@@ -75,9 +79,11 @@ impl Default for Schedule {
         Self {
             interval: Duration::from_mins(1),
             jitter: 0.2,
-            concurrency: 8,
+            concurrency: 64,
+            per_host: 4,
             describe_every: Duration::from_secs(30),
             history: 20,
+            history_age: Duration::from_hours(30 * 24),
             // Guesses at a refused signature at every probe might lock the credential out.
             thoroughness: Thoroughness { cold: 2, warm: 1, diagnosis: false, ..Thoroughness::default() },
             watch_discovered: true,
@@ -132,6 +138,8 @@ pub struct Parts {
     pub canaries: Option<Canaries>,
     /// Told of every finished probe.
     pub observer: Observer,
+    /// Told of every probe that begins, by how much after its time.
+    pub late: Arc<dyn Fn(Duration) + Send + Sync>,
 }
 
 /// Probes key stores until it is stopped.
@@ -159,7 +167,7 @@ impl Monitor {
     pub fn new(parts: Parts, schedule: Schedule) -> Self {
         parts.places.expect(parts.stores.iter().map(WatchedStore::expected));
         let configured = parts.stores.iter().map(WatchedStore::expected);
-        let board = Board::new(configured, parts.places.all().cloned(), schedule.history);
+        let board = Board::new(configured, parts.places.all().cloned(), schedule.history, schedule.history_age);
         Self {
             watching: Current::new(parts.stores.clone()),
             parts,
@@ -231,6 +239,12 @@ impl Monitor {
         self.running.store(true, Ordering::Release);
         roster::run(&self, stop).await;
         self.running.store(false, Ordering::Release);
+    }
+
+    /// The host of a key store's endpoint in lower case, as far as its settings are known.
+    fn host(&self, id: &CustomKeyStoreId) -> Option<String> {
+        let sighting = self.board.get(id)?;
+        Some(sighting.description.as_ref()?.xks()?.endpoint.host().to_ascii_lowercase())
     }
 
     /// Whether [`Monitor::run`] is at work.

@@ -39,7 +39,7 @@ pub(crate) struct Scene {
     pub(crate) kms_endpoint: SocketAddr,
     daemon: Child,
     directory: PathBuf,
-    _proxy: SandboxProxy,
+    proxy: SandboxProxy,
 }
 
 /// How the daemon is run.
@@ -51,6 +51,10 @@ pub(crate) struct Terms<'a> {
     pub(crate) connect: Duration,
     /// The processor that the daemon keeps to.
     pub(crate) processor: Option<usize>,
+    /// How many hosts the key stores share; without it each has one of its own, and one to be moved to.
+    pub(crate) hosts: Option<usize>,
+    /// What else the configuration says.
+    pub(crate) more: &'a str,
 }
 
 /// Who asks for updates, and who approves them.
@@ -70,9 +74,11 @@ impl Scene {
         let directory = std::env::temp_dir().join(format!("xks-preflight-bench-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let pki = Arc::new(Pki::new(clock()).unwrap());
-        let hosts: Vec<String> = (0..terms.stores)
-            .flat_map(|number| [format!("s{number}.xks.example.com"), format!("new{number}.xks.example.com")])
-            .collect();
+        let new = if terms.hosts.is_none() { terms.stores } else { 0 };
+        let present = terms.hosts.unwrap_or(terms.stores);
+        let present_hosts = (0..present).map(|number| format!("s{number}.xks.example.com"));
+        let hosts: Vec<String> =
+            present_hosts.chain((0..new).map(|number| format!("new{number}.xks.example.com"))).collect();
         let mut settings = ProxySettings::new(Arc::clone(&pki), Arc::clone(&clock), "xks.example.com", PATH);
         settings.host_names.clone_from(&hosts);
         settings.credentials = Credentials::default().with(ACCESS_KEY_ID, SECRET.to_owned());
@@ -87,7 +93,7 @@ impl Scene {
         let mut stores = Vec::new();
         let mut configured = String::new();
         for number in 0..terms.stores {
-            let endpoint = format!("https://s{number}.xks.example.com");
+            let endpoint = format!("https://s{}.xks.example.com", number % present);
             let store = SeedStore::public(&format!("store-{number}"), &endpoint, PATH, ACCESS_KEY_ID, SECRET);
             let id = kms.add_store(store.in_state(ConnectionState::Connected));
             writeln!(configured, "[[key_stores]]\nid = \"{id}\"\ncredential = \"proxy\"").unwrap();
@@ -111,9 +117,10 @@ impl Scene {
              [preflight]\nca_files = [\"ca.pem\"]\n\
              [update]\napproval = \"{}\"\n\
              [[kms_credentials]]\nname = \"bench\"\naccess_key_id = \"{KMS_ID}\"\nrole = \"operator\"\n\
-             secret = {{ file = \"kms-endpoint.secret\" }}\nrun_whole_sequence = true\n{configured}",
+             secret = {{ file = \"kms-endpoint.secret\" }}\nrun_whole_sequence = true\n{}\n{configured}",
             kms.endpoint_url(),
             terms.approval,
+            terms.more,
         );
         let console = json!({
             "XksProxyUriPath": PATH,
@@ -130,7 +137,7 @@ impl Scene {
             write(&directory.join(name), contents);
         }
         let daemon = daemon(&directory, terms.processor);
-        let scene = Self { kms, stores, api, kms_endpoint, daemon, directory, _proxy: proxy };
+        let scene = Self { kms, stores, api, kms_endpoint, daemon, directory, proxy };
         scene.until_ready().await;
         scene
     }
@@ -161,6 +168,13 @@ impl Scene {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         // utime and stime, in ticks of which there are a hundred a second.
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    }
+
+    /// A line of the daemon's /proc/PID/status in bytes, such as `VmRSS`.
+    pub(crate) fn memory(&self, of: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(of)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
     pub(crate) fn end(mut self) {

@@ -129,7 +129,7 @@ pub(super) const ROOT: &[Key] = &[
     ),
     key(
         "key_stores",
-        Shape::Sections(key_stores::KEY_STORE, 1_000),
+        Shape::Sections(key_stores::KEY_STORE, 20_000),
         Optional,
         "the external key stores to watch and to gate",
     ),

@@ -465,7 +465,11 @@ impl Resolver<'_> {
         let jitter_percent = section.count("jitter_percent");
         let samples = section.count("samples");
         let concurrency = section.count("concurrency");
+        let per_host = section.count("per_host");
         let history = section.count("history");
+        let history_age = section.duration("history_age");
+        // Its words are checked by its shape.
+        let every_check = section.text("check_series").is_some_and(|word| word.value == "every");
         let enumerate_every = section.duration("enumerate_every");
         let canary_interval = section.duration("canary_interval");
         let discovered = section.text("discovered").map(|word| word.value == "watch");
@@ -475,7 +479,10 @@ impl Resolver<'_> {
             jitter_percent: jitter_percent?,
             samples: samples?,
             concurrency: concurrency?,
+            per_host: per_host?,
             history: history?,
+            history_age: history_age?,
+            every_check,
             enumerate_every: enumerate_every?,
             canary_interval: canary_interval?,
             watch_discovered: discovered?,

@@ -312,8 +312,14 @@ pub struct MonitorSchedule {
     pub samples: usize,
     /// `concurrency`: key stores probed at once.
     pub concurrency: usize,
+    /// `per_host`: key stores behind one host probed at once.
+    pub per_host: usize,
     /// `history`: reports kept for each key store.
     pub history: usize,
+    /// `history_age`: how old a kept report may become.
+    pub history_age: Duration,
+    /// `check_series`: whether every check has a series in the metrics, or only those that fail.
+    pub every_check: bool,
     /// `enumerate_every`: between two looks for the KMS keys of key stores.
     pub enumerate_every: Duration,
     /// `canary_interval`: from one canary of a key store to its next.

@@ -92,7 +92,8 @@ pub struct KeyCounts {
 }
 
 impl Scene {
-    pub(super) fn project(&self) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    /// `every_check`: whether checks that do not fail have a series, too.
+    pub(super) fn project(&self, every_check: bool) -> Result<Vec<MetricFamily>, prometheus::Error> {
         let canvas = Canvas { registry: Registry::new() };
         canvas.gauge(&BUILD_INFO)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         let good = canvas.gauge(&CONFIG_LAST_RELOAD_SUCCESSFUL)?;
@@ -125,7 +126,7 @@ impl Scene {
         }
         self.keys(&canvas)?;
         self.descriptions(&canvas)?;
-        self.reports(&canvas)?;
+        self.reports(&canvas, every_check)?;
         Ok(canvas.registry.gather())
     }
 
@@ -192,7 +193,7 @@ impl Scene {
         Ok(())
     }
 
-    fn reports(&self, canvas: &Canvas) -> Result<(), prometheus::Error> {
+    fn reports(&self, canvas: &Canvas, every_check: bool) -> Result<(), prometheus::Error> {
         let success = canvas.gauge(&PROBE_SUCCESS)?;
         let failing = canvas.gauge(&CHECK_FAILING)?;
         let duration = canvas.gauge(&PROBE_DURATION)?;
@@ -214,7 +215,9 @@ impl Scene {
             for check in CATALOGUE.iter() {
                 let level = report.map_or(check.level, |report| report.level(check)).as_str();
                 let fails = report.is_some_and(|r| r.findings.iter().any(|f| f.check == check && f.is_failed()));
-                failing.with_label_values(&[id, check.id, level]).set(number(fails));
+                if fails || every_check {
+                    failing.with_label_values(&[id, check.id, level]).set(number(fails));
+                }
             }
             let Some(report) = report else { continue };
             for (phase, took) in phases(report) {

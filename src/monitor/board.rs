@@ -12,6 +12,10 @@ use crate::key_store::{CustomKeyStoreId, KeyStore, Place};
 /// How many probes are kept in short: at one a minute three quarters of an hour.
 const GLANCES: usize = 48;
 
+/// How many reports are kept of all key stores together, each a few tens of KiB: an outage of everything must not take all
+/// memory. With more key stores each keeps fewer, and the latest always.
+const MOST_REPORTS: usize = 20_000;
+
 /// One probe in short, for charts: full reports are too large to be kept for every point.
 #[derive(Clone, Copy, Debug)]
 pub struct Glance {
@@ -136,6 +140,7 @@ impl Contents {
 pub(super) struct Board {
     contents: RwLock<Contents>,
     failures_kept: usize,
+    kept_for: Duration,
 }
 
 impl Board {
@@ -143,11 +148,12 @@ impl Board {
         configured: impl Iterator<Item = (CustomKeyStoreId, Option<Place>)>,
         places: impl Iterator<Item = Place>,
         failures_kept: usize,
+        kept_for: Duration,
     ) -> Self {
         let unseen = |(id, place): (CustomKeyStoreId, _)| (id.clone(), Arc::new(Sighting::unseen(id, place, true)));
         let sightings = configured.map(unseen).collect();
         let places = places.map(|place| PlaceSight { place, told_at: None, failure: None }).collect();
-        Self { contents: RwLock::new(Contents { sightings, places }), failures_kept }
+        Self { contents: RwLock::new(Contents { sightings, places }), failures_kept, kept_for }
     }
 
     /// These key stores are configured from now on, and no others; what is known of them stays. Of one that is not any
@@ -250,13 +256,15 @@ impl Board {
     }
 
     pub(super) fn probed(&self, id: &CustomKeyStoreId, report: Arc<Report>) {
-        if let Some(sighting) = self.write().sightings.get_mut(id) {
+        let mut contents = self.write();
+        let share = (MOST_REPORTS / contents.sightings.len().max(1)).max(1);
+        if let Some(sighting) = contents.sightings.get_mut(id) {
             let sighting = Arc::make_mut(sighting);
             sighting.glances.push_back(Glance::of(&report));
             if sighting.glances.len() > GLANCES {
                 sighting.glances.pop_front();
             }
-            sighting.history.add(report.clone(), self.failures_kept);
+            sighting.history.add(report.clone(), self.failures_kept.min(share), self.kept_for);
             sighting.latest = Some(report);
             sighting.not_probed = None;
         }
@@ -316,7 +324,7 @@ mod tests {
 
     fn board() -> Board {
         let places = [here(), at("eu-west-1")];
-        Board::new([(id("cks-watched"), Some(here()))].into_iter(), places.into_iter(), 5)
+        Board::new([(id("cks-watched"), Some(here()))].into_iter(), places.into_iter(), 5, Duration::from_hours(24))
     }
 
     #[test]
@@ -385,7 +393,7 @@ mod tests {
     #[test]
     fn what_is_configured_changes_and_what_kms_told_stays() {
         let configured = [id("cks-a"), id("cks-b")].map(|id| (id, Some(here())));
-        let board = Board::new(configured.into_iter(), [here()].into_iter(), 5);
+        let board = Board::new(configured.into_iter(), [here()].into_iter(), 5, Duration::from_hours(24));
         board.described(&here(), vec![store("cks-b"), store("cks-c")], Timestamp::from_unix(1));
         board.not_probed(&id("cks-b"), "no credential".into());
         board.configure([id("cks-c"), id("cks-d")].map(|id| (id, Some(here()))).into());

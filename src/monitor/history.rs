@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::check::{Report, Verdict};
 
@@ -15,13 +16,18 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn add(&mut self, report: Arc<Report>, failures_kept: usize) {
+    /// Adds the newest report and lets go what is too much or too old beside it.
+    pub(super) fn add(&mut self, report: Arc<Report>, failures_kept: usize, age: Duration) {
+        let at = report.started_at();
         let (kept, most) = match report.verdict() {
             Verdict::Ready => (&mut self.successes, SUCCESSES.min(failures_kept)),
             Verdict::Blocked | Verdict::Inconclusive => (&mut self.failures, failures_kept),
         };
         kept.push_front(report);
         kept.truncate(most.max(1));
+        let is_young = |report: &Arc<Report>| at.seconds_since(report.started_at()) <= age.as_secs_f64();
+        self.successes.retain(is_young);
+        self.failures.retain(is_young);
     }
 
     /// Newest first.

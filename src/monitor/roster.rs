@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::patrol::Turns;
 use super::{Monitor, WatchedStore, patrol};
 use crate::key_store::{CustomKeyStoreId, Place};
 
@@ -17,7 +17,7 @@ use crate::key_store::{CustomKeyStoreId, Place};
 pub(super) async fn run(monitor: &Arc<Monitor>, stop: CancellationToken) {
     let mut roster = Roster {
         monitor: Arc::clone(monitor),
-        gate: Arc::new(Semaphore::new(monitor.schedule.concurrency.max(1))),
+        turns: Arc::new(Turns::new(monitor.schedule.concurrency, monitor.schedule.per_host)),
         rng: StdRng::seed_from_u64(monitor.parts.seed),
         tasks: JoinSet::new(),
         patrols: BTreeMap::new(),
@@ -47,7 +47,7 @@ fn told(ended: Result<(), JoinError>) {
 
 struct Roster {
     monitor: Arc<Monitor>,
-    gate: Arc<Semaphore>,
+    turns: Arc<Turns>,
     rng: StdRng,
     tasks: JoinSet<()>,
     /// Ends the probing of each key store.
@@ -98,7 +98,7 @@ impl Roster {
     fn patrol(&mut self, id: CustomKeyStoreId, until: CancellationToken) {
         let schedule = &self.monitor.schedule;
         let rhythm = patrol::Rhythm::new(schedule.interval, schedule.jitter, StdRng::from_rng(&mut self.rng));
-        let (monitor, gate) = (Arc::clone(&self.monitor), Arc::clone(&self.gate));
+        let (monitor, turns) = (Arc::clone(&self.monitor), Arc::clone(&self.turns));
         self.tasks.spawn(async move {
             let patrol = Box::pin(async {
                 monitor.first_description(&id).await;
@@ -109,7 +109,7 @@ impl Roster {
                         monitor.probe(&store).await;
                     })
                 };
-                patrol::patrol(rhythm, &gate, act).await;
+                patrol::patrol(rhythm, &turns, || monitor.host(&id), |by| (monitor.parts.late)(by), act).await;
             });
             until.run_until_cancelled(patrol).await.unwrap_or(());
         });

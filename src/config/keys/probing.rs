@@ -51,7 +51,7 @@ pub(super) const PREFLIGHT: &[Key] = &[
         Optional,
         "how many of the perspectives must find the same as this daemon; all of them, if it is not said",
     ),
-    key("routes", Shape::Sections(ROUTE, 100), Optional, "hosts to reach elsewhere than DNS says"),
+    key("routes", Shape::Sections(ROUTE, 1_000), Optional, "hosts to reach elsewhere than DNS says"),
     key("waivers", Shape::Sections(WAIVER, 100), Optional, "failing checks that are accepted for a time"),
 ];
 
@@ -78,8 +78,16 @@ pub(super) const MONITOR: &[Key] = &[
     ),
     key("jitter_percent", Shape::Count(0, 50), Default("20"), "how far that time varies, so that probes spread out"),
     key("samples", Shape::Count(1, 20), Default("1"), "how many cold probes each address gets each time"),
-    key("concurrency", Shape::Count(1, 256), Default("8"), "how many key stores are probed at once"),
+    key("concurrency", Shape::Count(1, 1024), Default("64"), "how many key stores are probed at once"),
+    key("per_host", Shape::Count(1, 64), Default("4"), "how many key stores behind one host are probed at once"),
     key("history", Shape::Count(1, 10_000), Default("100"), "how many reports are kept for each key store"),
+    key("history_age", Shape::Duration(HOUR, 365 * 24 * HOUR), Default("\"30d\""), "how old a kept report may become"),
+    key(
+        "check_series",
+        Shape::Choice(&["every", "failing"]),
+        Default("\"every\""),
+        "whether every check of a key store has a series in the metrics, or only those that fail",
+    ),
     key(
         "enumerate_every",
         Shape::Duration(SECOND, 24 * HOUR),

@@ -480,6 +480,7 @@ impl ServiceParts<'_> {
                 }],
                 canaries: Some(Canaries { keeper: Arc::new(journal), every: Duration::from_hours(6) }),
                 observer: Arc::new(move |id, report| counting.probed(id, report)),
+                late: Arc::new(|_| {}),
             },
             Schedule {
                 interval: Duration::from_millis(50),
