@@ -56,6 +56,7 @@ use self::problem::Problem;
 use crate::access::Permission::{Administer, Approve, Change, Freeze, Probe, Read};
 use crate::clock::Clock;
 use crate::current::Current;
+use crate::drift::DriftWatch;
 use crate::driver::{Driver, Examiner};
 use crate::enumeration::Enumerators;
 use crate::listener::Limits;
@@ -88,6 +89,8 @@ pub struct Service {
     pub examiner: Arc<Examiner>,
     /// The KMS keys of key stores.
     pub enumerators: Arc<Enumerators>,
+    /// What was changed behind our back.
+    pub drift: Arc<DriftWatch>,
     /// Credentials and routes.
     pub surroundings: Arc<Current<Surroundings>>,
     /// Writes decisions and signs evidence.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use self::build_error::BuildError;
@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::current::Current;
 use crate::custodian::{self, Custodian};
+use crate::drift::{self, DriftWatch};
 use crate::driver::{Driver, Examiner, ExaminerParts, KeyCounter, LeaseTerms, Maker, MakerParts, Pace, ReportKeeper};
 use crate::enumeration::Enumerators;
 use crate::id::IdSource;
@@ -41,11 +42,14 @@ use crate::kms::{KeyStoreReader, KeyStoreWriter};
 use crate::kms_endpoint;
 use crate::listener::{self, Connections, Limits};
 use crate::metrics::{CountedJournal, Metrics};
-use crate::monitor::{self, Canaries, Monitor, Schedule};
+use crate::monitor::{self, Canaries, Difference, Monitor, Schedule};
 use crate::notary::{self, Notary};
 use crate::page;
 use crate::preflight::{Judging, KeyThoroughness, Preflight, Surroundings, Thoroughness};
 use crate::update::KnownKeys;
+
+/// Differences that wait to be judged; whoever looks at KMS waits when there are more.
+const DIFFERENCES: usize = 1_000;
 
 /// How long requests may go on once the daemon is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,6 +82,9 @@ pub struct App {
     driver: Driver,
     monitor: Arc<Monitor>,
     enumerators: Arc<Enumerators>,
+    drift: Arc<DriftWatch>,
+    /// What two looks at KMS show differently.
+    seen: mpsc::Receiver<Difference>,
     enumerate_every: Duration,
     /// What the audit trail says of the start.
     started: String,
@@ -208,6 +215,14 @@ impl App {
             lease: LeaseTerms { holder: holder(), ttl: lease, call: kms.timeout },
             desk,
         });
+        let counted = Arc::clone(&metrics);
+        let drift = Arc::new(DriftWatch::new(drift::Parts {
+            driver: driver.clone(),
+            trail: Arc::clone(&trail),
+            clock: Arc::clone(&parts.clock),
+            observer: Box::new(move |drift| counted.drifted(drift)),
+        }));
+        let (differences, seen) = mpsc::channel(DIFFERENCES);
         let (counted, timed) = (Arc::clone(&metrics), Arc::clone(&metrics));
         let monitor = Arc::new(Monitor::new(
             monitor::Parts {
@@ -220,6 +235,7 @@ impl App {
                 canaries: Some(Canaries { keeper: canaries, every: monitor.canary_interval }),
                 observer: Arc::new(move |key_store, report| counted.probed(key_store, report)),
                 late: Arc::new(move |by| timed.probe_began(by)),
+                differences: Some(differences),
             },
             Schedule {
                 interval: monitor.interval,
@@ -311,6 +327,7 @@ impl App {
             driver: driver.clone(),
             examiner,
             enumerators: Arc::clone(&enumerators),
+            drift: Arc::clone(&drift),
             surroundings,
             metrics,
             past: api::PastUpdates::default(),
@@ -340,6 +357,8 @@ impl App {
             driver,
             monitor,
             enumerators,
+            drift,
+            seen,
             enumerate_every,
             started,
             reloader,
@@ -381,6 +400,8 @@ impl App {
         let attendant = tokio::spawn(attended);
         let enumerating = monitoring.clone();
         let enumerator = tokio::spawn(async move { self.enumerators.run(self.enumerate_every, enumerating).await });
+        let watching = monitoring.clone();
+        let drift = tokio::spawn(async move { self.drift.run(self.seen, watching).await });
         let noting = CancellationToken::new();
         let until = noting.clone();
         let notary = tokio::spawn(async move { notary.run(until).await });
@@ -408,6 +429,7 @@ impl App {
         // A panic of the monitor has been told by the runtime already.
         let _ = monitor.await;
         let _ = enumerator.await;
+        let _ = drift.await;
         let _ = reloader.await;
         let _ = custodian.await;
         noting.cancel();

@@ -12,7 +12,7 @@
 //! ```text
 //! floor 6  cli app config telemetry                 composition: the only floor that knows everything
 //! floor 5  page -> api kms_endpoint metrics render runbooks   faces: translate in and out, decide nothing
-//! floor 4  monitor custodian preflight driver enumeration notary   engines: schedules, orchestration, shutdown
+//! floor 4  drift -> monitor driver; custodian preflight enumeration notary   engines: schedules, orchestration, shutdown
 //! floor 3  probe listener aws/* journal/* places     adapters: sockets, AWS clients, SQL, other servers, which of
 //!          program keyring, peer <- oidc perspective  several accounts is asked, and where secrets are
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
@@ -50,6 +50,7 @@ pub mod probe;
 pub mod program;
 // floor 4
 pub mod custodian;
+pub mod drift;
 pub mod driver;
 pub mod enumeration;
 pub mod monitor;

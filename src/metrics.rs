@@ -24,6 +24,7 @@ pub use encode::Exposition;
 pub use scene::{ConfigurationStanding, KeyCounts, OpenRotation, OpenUpdate, Scene};
 
 use crate::check::{Report, Verdict};
+use crate::drift::{Drift, DriftKind};
 use crate::key_store::CustomKeyStoreId;
 use crate::update::{Denied, Refusal};
 use crate::xks::{self, ErrorName};
@@ -100,6 +101,9 @@ metrics! {
     CREDENTIAL_PENDING = Gauge "credential_pending_timestamp_seconds" ["key_store"] "Since when the source of the credential shows another one that the proxy has not accepted; absent if it does not.";
     CREDENTIAL_SOURCE_READ = Gauge "credential_source_read" ["key_store"] "Whether the source of the credential could be read when it was last looked at.";
     DRIFT = Gauge "drift_timestamp_seconds" ["key_store"] "When KMS last showed name or settings that no update of xks-preflight made; absent if never since the start.";
+    DRIFTS = Counter "drift_total" ["kind"] "Changes of key stores behind our back by kind: added, changed, deleted, renamed.";
+    DISCOVERY_FAILING = Gauge "discovery_failing" ["account", "region"] "Whether the key stores of the account and Region could not be read from KMS at the last attempt.";
+    DISCOVERY_SUCCESS = Gauge "discovery_success_timestamp_seconds" ["account", "region"] "When KMS last told of the key stores of the account and Region; absent if never since the start.";
     CANARY_TIMESTAMP = Gauge "canary_timestamp_seconds" ["key_store"] "When the latest canary of the current settings was made; absent if there is none.";
     KEY_STORE_CONNECTION_STATE = Gauge "key_store_connection_state" ["key_store", "state"] "1 for the state that KMS shows, 0 for the others.";
     KEY_STORE_INFO = Gauge "key_store_info" ["key_store", "name", "type", "connectivity"] "Always 1; what KMS tells of the key store.";
@@ -254,6 +258,7 @@ pub struct Metrics {
     kms_endpoint_requests: CounterVec,
     kms_requests: CounterVec,
     audit_left_out: CounterVec,
+    drifts: CounterVec,
 }
 
 impl Metrics {
@@ -273,6 +278,7 @@ impl Metrics {
             kms_endpoint_requests: counter(&registry, &KMS_ENDPOINT_REQUESTS)?,
             kms_requests: counter(&registry, &KMS_REQUESTS)?,
             audit_left_out: counter(&registry, &AUDIT_LEFT_OUT)?,
+            drifts: counter(&registry, &DRIFTS)?,
             registry,
             every_check: true,
         };
@@ -281,6 +287,9 @@ impl Metrics {
         }
         for status in crate::update::StatusName::ALL.into_iter().filter(|status| status.is_final()) {
             metrics.updates.with_label_values(&[status.as_str()]);
+        }
+        for kind in DriftKind::ALL {
+            metrics.drifts.with_label_values(&[kind.as_str()]);
         }
         for denial in Denial::ALL {
             metrics.gate_denials.with_label_values(&[denial.as_str()]);
@@ -344,6 +353,13 @@ impl Metrics {
     /// Counts a request to the KMS drop-in endpoint. Both are words of ours.
     pub fn asked_at_kms_endpoint(&self, operation: &'static str, result: &'static str) {
         self.kms_endpoint_requests.with_label_values(&[operation, result]).inc();
+    }
+
+    /// Counts a change behind our back, once for each of its kinds.
+    pub fn drifted(&self, drift: &Drift) {
+        for kind in &drift.kinds {
+            self.drifts.with_label_values(&[kind.as_str()]).inc();
+        }
     }
 
     /// Counts refusals that get no line of their own in the audit trail.

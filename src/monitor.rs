@@ -34,11 +34,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use board::Board;
-pub use board::{Changed, Glance, PlaceSight, Sighting};
+pub use board::{Changed, Difference, Glance, PlaceSight, Sighting};
 pub use canary::Canaries;
 use service_watch::ServiceWatch;
 
@@ -140,6 +140,8 @@ pub struct Parts {
     pub observer: Observer,
     /// Told of every probe that begins, by how much after its time.
     pub late: Arc<dyn Fn(Duration) + Send + Sync>,
+    /// Told what two looks at KMS show differently, if anybody wants to know.
+    pub differences: Option<mpsc::Sender<Difference>>,
 }
 
 /// Probes key stores until it is stopped.
@@ -256,9 +258,15 @@ impl Monitor {
     async fn look(&self, place: &Place) {
         match self.parts.places.look(place).await {
             Ok(stores) => {
-                self.board.described(place, stores, self.parts.clock.now());
+                let differences = self.board.described(place, stores, self.parts.clock.now());
                 self.board.enlist(|store| self.wants(store));
                 self.roster.notify_one();
+                if let Some(to) = &self.parts.differences {
+                    for difference in differences {
+                        // Nobody listens any more when the process ends.
+                        let _ = to.send(difference).await;
+                    }
+                }
             }
             Err(error) => {
                 tracing::warn!(%place, error = %Chain(&error), "key stores cannot be read from KMS");

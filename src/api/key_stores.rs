@@ -13,7 +13,7 @@ use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::schema::{KeyStores, Reports};
 use super::updates::{AnyQuery, order_refused, parameters};
-use super::view::{CredentialView, KeyStoreView, OpenUpdateView, PlaceView};
+use super::view::{CredentialView, DriftView, KeyStoreView, OpenUpdateView, PlaceView};
 use crate::enumeration::{Enumerator, Progress};
 use crate::key_store::{CustomKeyStoreId, KmsKey};
 use crate::keyring::Standing;
@@ -24,7 +24,7 @@ use crate::render;
 #[utoipa::path(
     get, path = "/v1/key-stores", tag = "key stores", operation_id = "listKeyStores",
     responses(
-        (status = 200, description = "Member key_stores: every key store; places: every account and Region that is asked, with why it could not be read; describe_failure: all of these reasons, or null", body = KeyStores),
+        (status = 200, description = "Member key_stores: every key store; places: every account and Region that is asked, with why it could not be read; describe_failure: all of these reasons, or null; drifts: the latest changes behind our back, newest first; drifts_since: from when on they can be seen", body = KeyStores),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -39,7 +39,17 @@ pub(super) async fn list(
     let views: Vec<_> = shown.map(|sighting| view(&service, sighting, &open)).collect();
     let places: Vec<_> = service.monitor.places().iter().map(PlaceView::from).collect();
     let failure = service.monitor.describe_failure();
-    Ok(Json(json!({ "key_stores": views, "places": places, "describe_failure": failure })))
+    let drifts = service.drift.latest();
+    let drifts: Vec<_> = drifts.iter().filter(|drift| caller.sees(&service, &drift.key_store)).collect();
+    let drifts: Vec<_> = drifts.into_iter().map(|drift| DriftView::from(&**drift)).collect();
+    let since = service.drift.since().to_string();
+    Ok(Json(json!({
+        "key_stores": views,
+        "places": places,
+        "describe_failure": failure,
+        "drifts": drifts,
+        "drifts_since": since,
+    })))
 }
 
 /// The open updates by the key store that each has.

@@ -99,6 +99,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
     }
     let scene = Scene {
         sightings,
+        places: service.monitor.places(),
         credentials_set,
         credential_sources,
         drifts,

@@ -6,7 +6,7 @@
 use utoipa::ToSchema;
 
 use super::freeze::FreezeView;
-use super::view::{KeyStoreView, PlaceView, UpdateView};
+use super::view::{DriftView, KeyStoreView, PlaceView, UpdateView};
 
 /// A change of a key store, in KMS's own member names. Absent and null are the same. What a member means together with
 /// others is KMS's matter, and told as `members` or by a pre-flight.
@@ -166,6 +166,10 @@ pub(super) struct KeyStores {
     places: Vec<PlaceView>,
     /// Why KMS could not be read.
     describe_failure: Option<String>,
+    /// The latest changes behind our back, newest first.
+    drifts: Vec<DriftView>,
+    /// From when on changes can be seen, RFC 3339.
+    drifts_since: String,
 }
 
 /// Freezes in force.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::drift::{Drift, MemberChange};
 use crate::driver::UpdateRecord;
 use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore};
 use crate::keyring::Standing;
@@ -86,6 +87,55 @@ impl CredentialView {
             Standing::Unread { .. } => ("unread", None),
         };
         Self { name, state, detail: standing.to_string(), since }
+    }
+}
+
+/// A change of a key store that no update of xks-preflight made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DriftView {
+    /// `CustomKeyStoreId`
+    key_store: String,
+    /// The account, as the configuration calls it.
+    account: String,
+    /// The AWS Region.
+    region: String,
+    /// `added`, `changed`, `deleted` or `renamed`; some of them at once.
+    kinds: Vec<&'static str>,
+    /// What is different.
+    changes: Vec<MemberChangeView>,
+    /// The look at KMS before, RFC 3339.
+    after: String,
+    /// The look that showed it, RFC 3339.
+    at: String,
+}
+
+/// A member that is different.
+#[derive(Debug, Serialize, ToSchema)]
+struct MemberChangeView {
+    /// As DescribeCustomKeyStores names it.
+    member: &'static str,
+    /// Before; null if there was none.
+    before: Option<String>,
+    /// Now; null if there is none.
+    now: Option<String>,
+}
+
+impl From<&Drift> for DriftView {
+    fn from(drift: &Drift) -> Self {
+        let change = |change: &MemberChange| MemberChangeView {
+            member: change.member,
+            before: change.before.clone(),
+            now: change.now.clone(),
+        };
+        Self {
+            key_store: drift.key_store.to_string(),
+            account: drift.place.account.to_string(),
+            region: drift.place.region.to_string(),
+            kinds: drift.kinds.iter().map(|kind| kind.as_str()).collect(),
+            changes: drift.changes.iter().map(change).collect(),
+            after: drift.after.to_string(),
+            at: drift.at.to_string(),
+        }
     }
 }
 

@@ -202,6 +202,8 @@ pub enum Action {
     ConfigurationLoaded,
     /// Administration that has no word of its own.
     Administer,
+    /// KMS shows what no update of ours made; nobody knows who did.
+    DriftSeen,
     /// Decisions that were too many to record one by one; the message counts them.
     LeftOut,
 }
@@ -244,6 +246,7 @@ impl Action {
             Self::DaemonStopped => "daemon_stopped",
             Self::ConfigurationLoaded => "configuration_loaded",
             Self::Administer => "administer",
+            Self::DriftSeen => "drift_seen",
             Self::LeftOut => "left_out",
         }
     }

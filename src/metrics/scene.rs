@@ -10,15 +10,15 @@ use prometheus::{GaugeVec, Opts, Registry};
 use super::{
     AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
     CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_PENDING, CREDENTIAL_SET,
-    CREDENTIAL_SOURCE_READ, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO,
-    KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP,
-    UPDATE_OPEN, WAIVER_END,
+    CREDENTIAL_SOURCE_READ, DISCOVERY_FAILING, DISCOVERY_SUCCESS, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN,
+    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, Metric, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE,
+    ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{AddressEvidence, CATALOGUE, Report, Resolution, Sample, Verdict, Waiver};
 use crate::clock::Timestamp;
 use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
 use crate::keyring::Standing;
-use crate::monitor::Sighting;
+use crate::monitor::{PlaceSight, Sighting};
 use crate::update::{Stage, StatusName};
 use crate::xks::{EkmHealth, HealthStatus};
 
@@ -27,6 +27,8 @@ use crate::xks::{EkmHealth, HealthStatus};
 pub struct Scene {
     /// What the monitor knows.
     pub sightings: Vec<Arc<Sighting>>,
+    /// What came of asking each account and Region.
+    pub places: Vec<PlaceSight>,
     /// Updates that have not concluded.
     pub open_updates: Vec<OpenUpdate>,
     /// The freezes in force, by key store; absent means every one.
@@ -105,6 +107,7 @@ impl Scene {
             entries.with_label_values(&[] as &[&str]).set(sequence as f64);
         }
         self.updates(&canvas)?;
+        self.discovery(&canvas)?;
         let ends = canvas.gauge(&WAIVER_END)?;
         for (key_store, waiver) in &self.waivers {
             let Some(until) = waiver.until else { continue };
@@ -159,6 +162,19 @@ impl Scene {
                 broken.with_label_values(&[update.key_store.as_str()]).inc();
             }
             open.with_label_values(&[update.key_store.as_str(), update.status.as_str()]).inc();
+        }
+        Ok(())
+    }
+
+    fn discovery(&self, canvas: &Canvas) -> Result<(), prometheus::Error> {
+        let failing = canvas.gauge(&DISCOVERY_FAILING)?;
+        let success = canvas.gauge(&DISCOVERY_SUCCESS)?;
+        for PlaceSight { place, told_at, failure } in &self.places {
+            let labels = [place.account.as_str(), place.region.as_str()];
+            failing.with_label_values(&labels).set(number(failure.is_some()));
+            if let Some(at) = told_at {
+                success.with_label_values(&labels).set(at.unix() as f64);
+            }
         }
         Ok(())
     }

@@ -83,6 +83,23 @@ impl Changed {
     }
 }
 
+/// What two looks at an account and Region show differently of one key store; the connection state is no setting.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// The key store.
+    pub key_store: CustomKeyStoreId,
+    /// Where.
+    pub place: Place,
+    /// As it was; `None` if it was not there.
+    pub before: Option<KeyStore>,
+    /// As it is; `None` if it is there no more.
+    pub now: Option<KeyStore>,
+    /// The look before.
+    pub after: Timestamp,
+    /// The look that showed it.
+    pub at: Timestamp,
+}
+
 impl Sighting {
     /// Nothing is known of it yet.
     pub(crate) fn unseen(id: CustomKeyStoreId, place: Option<Place>, configured: bool) -> Self {
@@ -133,6 +150,27 @@ struct Contents {
 impl Contents {
     fn place(&mut self, place: &Place) -> Option<&mut PlaceSight> {
         self.places.iter_mut().find(|sight| sight.place == *place)
+    }
+
+    fn differences(&self, place: &Place, now: &[KeyStore], (after, at): (Timestamp, Timestamp)) -> Vec<Difference> {
+        let known = |id: &CustomKeyStoreId| self.sightings.get(id)?.description.as_ref();
+        let difference = |before: Option<&KeyStore>, now: Option<&KeyStore>| {
+            let key_store = before.or(now)?.id.clone();
+            let place = place.clone();
+            Some(Difference { key_store, place, before: before.cloned(), now: now.cloned(), after, at })
+        };
+        let differs =
+            |before: &KeyStore, now: &KeyStore| before.name != now.name || before.configuration != now.configuration;
+        let there = now.iter().filter_map(|store| match known(&store.id) {
+            Some(before) if !differs(before, store) => None,
+            before => difference(before, Some(store)),
+        });
+        let here = |sighting: &&Arc<Sighting>| sighting.place.as_ref() == Some(place);
+        let gone = self.sightings.values().filter(here).filter_map(|sighting| {
+            let before = sighting.description.as_ref()?;
+            if now.iter().any(|store| store.id == before.id) { None } else { difference(Some(before), None) }
+        });
+        there.chain(gone).collect()
     }
 }
 
@@ -201,8 +239,11 @@ impl Board {
     }
 
     /// KMS told of all key stores of a place: whatever it did not name is gone, and forgotten unless it is configured.
-    pub(super) fn described(&self, place: &Place, stores: Vec<KeyStore>, at: Timestamp) {
+    /// What is different from what it told before; the first time there is nothing to compare with.
+    pub(super) fn described(&self, place: &Place, stores: Vec<KeyStore>, at: Timestamp) -> Vec<Difference> {
         let mut contents = self.write();
+        let before = contents.place(place).and_then(|sight| sight.told_at);
+        let differences = before.map(|after| contents.differences(place, &stores, (after, at))).unwrap_or_default();
         if let Some(sight) = contents.place(place) {
             *sight = PlaceSight { place: place.clone(), told_at: Some(at), failure: None };
         }
@@ -225,6 +266,7 @@ impl Board {
             sighting.description = Some(store);
             sighting.described_at = Some(at);
         }
+        differences
     }
 
     /// Decides which of the key stores that nobody configured are probed; `Err` says why one cannot be.
@@ -403,6 +445,31 @@ mod tests {
         assert_eq!(seen("cks-b"), Some((false, true, false)));
         assert_eq!(seen("cks-c"), Some((true, true, false)));
         assert_eq!(seen("cks-d"), Some((true, false, false)));
+    }
+
+    #[test]
+    fn two_looks_differ_in_what_is_added_changed_and_gone_and_the_first_in_nothing() {
+        let board = board();
+        let look = |stores: Vec<KeyStore>, at| {
+            let seen = board.described(&here(), stores, Timestamp::from_unix(at));
+            let told = |d: &Difference| (d.key_store.to_string(), d.before.is_some(), d.now.is_some(), d.after.unix());
+            seen.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(look(vec![store("cks-watched"), store("cks-a")], 1), []);
+        let disconnected = KeyStore { state: ConnectionState::Disconnected, ..store("cks-a") };
+        assert_eq!(look(vec![store("cks-watched"), disconnected], 2), []);
+        board.not_described(&here(), "silence".into());
+        let renamed = KeyStore { name: CustomKeyStoreName::parse("other").unwrap(), ..store("cks-a") };
+        assert_eq!(
+            look(vec![renamed.clone(), store("cks-b")], 4),
+            [
+                ("cks-a".to_owned(), true, true, 2),
+                ("cks-b".to_owned(), false, true, 2),
+                ("cks-watched".to_owned(), true, false, 2),
+            ]
+        );
+        assert_eq!(look(vec![renamed, store("cks-b")], 5), []);
+        assert_eq!(board.described(&at("eu-west-1"), vec![store("cks-c")], Timestamp::from_unix(6)).len(), 0);
     }
 
     #[test]

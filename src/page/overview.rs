@@ -15,10 +15,15 @@ use crate::api::problem::Problem;
 use crate::api::updates::order_refused;
 use crate::check::{Latency, Verdict};
 use crate::clock::Timestamp;
+use crate::drift::Drift;
 use crate::driver::{OrderError, UpdateRecord};
 use crate::key_store::{Configuration, ConnectionState, CustomKeyStoreId};
 use crate::monitor::{PlaceSight, Sighting};
 use crate::update::{Freeze, StatusName};
+
+/// Drifts are shown for a day, and so many at most; the audit trail has all.
+const DRIFT_SHOWN: f64 = 86_400.0;
+const DRIFTS: usize = 5;
 
 /// What to show of it.
 #[derive(Debug, Default, Deserialize)]
@@ -85,6 +90,8 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
     let mut sightings = service.monitor.sightings();
     sightings.retain(|sighting| caller.sees(service, &sighting.id));
     let places = service.monitor.places();
+    let mut drifts = service.drift.latest();
+    drifts.retain(|drift| visitor.now.seconds_since(drift.at) < DRIFT_SHOWN && caller.sees(service, &drift.key_store));
     let several = places.len() > 1;
     let mut rows: Vec<_> = sightings.iter().map(|sighting| (Standing::of(sighting), sighting)).collect();
     rows.sort_by_key(|(standing, sighting)| (*standing, name(sighting).to_owned()));
@@ -103,6 +110,7 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
                 }
             }
             @for sight in &places { (unread(sight, several, visitor.now)) }
+            @for drift in drifts.iter().take(DRIFTS) { (drifted(drift, visitor.now)) }
             @for freeze in &freezes { (frozen(freeze, &visitor)) }
             ul.tiles {
                 @for standing in Standing::ALL {
@@ -159,6 +167,27 @@ fn finder(wanted: &Wanted, shown: usize, all: usize) -> Markup {
             @if !wanted.standing.is_empty() { input type="hidden" name="standing" value=(wanted.standing); }
             button type="submit" { "Find" }
             @if shown < all { span.muted { (shown) " of " (all) " · " a href="/" { "show all" } } }
+        }
+    }
+}
+
+/// A change behind our back.
+fn drifted(drift: &Drift, now: Timestamp) -> Markup {
+    html! {
+        div.notice.warn {
+            p {
+                strong { "Changed behind our back. " }
+                code { (drift.key_store) } " was " (drift.what()) " in " (drift.place) ", seen "
+                (legible::instant(drift.at, now)) ": "
+                @for (number, change) in drift.changes.iter().enumerate() {
+                    @if number > 0 { "; " }
+                    (change.member) " "
+                    @match &change.before { Some(value) => code { (legible::line(value)) }, None => "nothing" }
+                    " → "
+                    @match &change.now { Some(value) => code { (legible::line(value)) }, None => "nothing" }
+                }
+                ". No update of xks-preflight did that; CloudTrail knows who."
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 mod world;
 
 use serde_json::{Value, json};
-use xks_preflight::sandbox::kms::{KmsFault, Operation};
+use xks_preflight::sandbox::kms::{Backing, KmsFault, Operation};
 
 use crate::daemon::stage::{BOUND, until};
 use world::{EXTERNAL_ID, ROLE, World};
@@ -91,6 +91,13 @@ async fn a_place_that_fails_hides_and_delays_no_other() {
     for place in ["home/us-east-1", "home/eu-west-1", "profiled/us-east-1"] {
         assert_eq!(failure(&told, place), None);
     }
+    let metrics = daemon.daemon.call("GET", "/metrics", None).await.body;
+    let failing = |account: &str, region: &str| {
+        let sample = format!("xks_preflight_discovery_failing{{account=\"{account}\",region=\"{region}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&sample)).unwrap_or_else(|| panic!("{metrics}")).to_owned()
+    };
+    assert_eq!((failing("profiled", "eu-west-1"), failing("assumed", "us-east-1")), ("1".into(), "1".into()));
+    assert_eq!(failing("home", "us-east-1"), "0");
     // The others are looked at as before, and changed.
     let home = world::place(&told, "home/eu-west-1")["told_at"].as_str().unwrap().to_owned();
     daemon.until("the others are asked", |told| world::place(told, "home/eu-west-1")["told_at"] != home.as_str()).await;
@@ -114,9 +121,9 @@ async fn a_place_that_fails_hides_and_delays_no_other() {
     daemon.terminate().await;
 }
 
-/// A session that has ended is not the end: the role is assumed anew.
+/// Without the right external id there is no session, and nothing is asked with another identity instead.
 #[tokio::test]
-async fn a_session_of_another_id_or_without_the_external_id_is_none() {
+async fn a_role_is_not_assumed_with_another_external_id() {
     let world = World::new("discovery-external-id").await;
     let text = std::fs::read_to_string(world.stage.directory.join("config.toml")).unwrap();
     std::fs::write(world.stage.directory.join("config.toml"), text.replace(EXTERNAL_ID, "another-id")).unwrap();
@@ -125,5 +132,61 @@ async fn a_session_of_another_id_or_without_the_external_id_is_none() {
     daemon.until("the role is refused", failed).await;
     until(BOUND, "it is tried again", || async { world.sts.history().len() > 2 }).await;
     assert!(world.kms("assumed/us-east-1").history().is_empty(), "nothing was signed with other credentials");
+    daemon.terminate().await;
+}
+
+/// Somebody else's changes are told with what was before and after, wherever they happen; our own update is none.
+#[tokio::test]
+async fn what_is_changed_behind_our_back_is_drift_and_what_we_change_is_not() {
+    let world = World::new("discovery-drift").await;
+    let daemon = world.daemon().await;
+    let all_well = |told: &Value| told["places"].as_array().unwrap().iter().all(|place| place["told_at"].is_string());
+    daemon.until("every place told", all_well).await;
+    assert_eq!(daemon.told().await["drifts"], json!([]), "the first look has nothing to compare with");
+
+    // Our own update, while somebody renames a key store of another account.
+    let (store, renamed) = (world.store("assumed/eu-west-1"), world.store("profiled/us-east-1"));
+    let update = daemon.change(store, json!({ "XksProxyUriEndpoint": world::EU_NEW })).await;
+    assert_eq!(update["status"], "verified", "{update}");
+    assert!(world.kms("profiled/us-east-1").tamper(renamed, |store| "renamed".clone_into(&mut store.name)));
+    let of = |told: &Value, id: &str| -> Vec<Value> {
+        told["drifts"].as_array().unwrap().iter().filter(|drift| drift["key_store"] == id).cloned().collect()
+    };
+    daemon.until("the renaming is seen", |told| !of(told, renamed).is_empty()).await;
+    let drift = of(&daemon.told().await, renamed).remove(0);
+    assert_eq!((&drift["kinds"], &drift["account"]), (&json!(["renamed"]), &json!("profiled")));
+    let change = json!([{ "member": "CustomKeyStoreName", "before": "profiled us-east-1", "now": "renamed" }]);
+    assert_eq!(drift["changes"], change);
+
+    // Settings, in the place of our update, which explains others only.
+    assert!(world.kms("assumed/eu-west-1").tamper(store, |store| {
+        let Backing::External(xks) = &mut store.backing else { panic!("it is external") };
+        xks.endpoint = "https://elsewhere.xks.example.com".to_owned();
+    }));
+    let gone = world.store("home/eu-west-1").to_owned();
+    assert!(world.kms("home/eu-west-1").delete_store(&gone));
+    let added = world.add("assumed/us-east-1", "brand new");
+    daemon.until("all are seen", |told| [store, &gone, &added].iter().all(|id| !of(told, id).is_empty())).await;
+    let told = daemon.told().await;
+    for (id, kind) in [(store, "changed"), (gone.as_str(), "deleted"), (added.as_str(), "added")] {
+        let seen = of(&told, id);
+        assert_eq!((seen.len(), &seen[0]["kinds"]), (1, &json!([kind])), "{seen:?}");
+    }
+    assert!(told["key_stores"].as_array().unwrap().iter().all(|store| store["id"] != gone.as_str()));
+
+    // In the audit trail by nobody, in the metrics by kind; and on the page.
+    let lines = daemon.daemon.call("GET", &format!("/v1/audit?key_store={renamed}"), None).await.json();
+    let line = lines["lines"].as_array().unwrap().last().unwrap()["entry"].clone();
+    assert_eq!((&line["action"], &line["by"]), (&json!("drift_seen"), &Value::Null), "{lines}");
+    assert!(line["message"].as_str().unwrap().contains("\"profiled us-east-1\" -> \"renamed\""), "{line}");
+    let metrics = daemon.daemon.call("GET", "/metrics", None).await.body;
+    for kind in ["added", "changed", "deleted", "renamed"] {
+        assert!(metrics.contains(&format!("xks_preflight_drift_total{{kind=\"{kind}\"}} 1\n")), "{kind}: {metrics}");
+    }
+    assert!(
+        metrics.contains("xks_preflight_discovery_failing{account=\"assumed\",region=\"eu-west-1\"} 0"),
+        "{metrics}"
+    );
+    assert!(daemon.daemon.has_told("drift: renamed in profiled/us-east-1"));
     daemon.terminate().await;
 }

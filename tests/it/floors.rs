@@ -27,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
         "journal/postgres",
     ],
     &["preflight", "enumeration", "notary"],
-    &["monitor", "driver"],
+    &["monitor", "driver", "drift"],
     &["custodian"],
     &["api", "page", "kms_endpoint", "metrics", "render", "runbooks"],
     &["cli", "app", "config", "telemetry", "main"],
@@ -37,6 +37,8 @@ const FLOORS: &[&[&str]] = &[
 const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("key_store", "clock", "creation dates are instants"),
     ("id", "clock", "identifiers sort by time"),
+    ("drift", "monitor", "drift is a difference that the monitor saw"),
+    ("drift", "driver", "and that no update made"),
     ("api", "metrics", "the API serves the exposition"),
     ("kms_endpoint", "metrics", "the endpoint counts its answers"),
     ("api", "render", "the API answers with rendered reports"),

@@ -27,6 +27,7 @@ use xks_preflight::aws::{
 use xks_preflight::check::{JudgingPolicy, Waiver};
 use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::current::Current;
+use xks_preflight::drift::{self, DriftWatch};
 use xks_preflight::driver::{self, ConfiguredCredentials, Driver, Examiner, ExaminerParts, ExaminerSettings, KeyTests};
 use xks_preflight::enumeration::{Enumerator, Enumerators, Pace};
 use xks_preflight::id::IdSource;
@@ -481,6 +482,7 @@ impl ServiceParts<'_> {
                 canaries: Some(Canaries { keeper: Arc::new(journal), every: Duration::from_hours(6) }),
                 observer: Arc::new(move |id, report| counting.probed(id, report)),
                 late: Arc::new(|_| {}),
+                differences: None,
             },
             Schedule {
                 interval: Duration::from_millis(50),
@@ -489,6 +491,12 @@ impl ServiceParts<'_> {
                 ..Schedule::default()
             },
         );
+        let drift = DriftWatch::new(drift::Parts {
+            driver: driver.clone(),
+            trail: trail.clone(),
+            clock: clock.clone(),
+            observer: Box::new(|_| ()),
+        });
         let signing_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
         let signing_key = SigningKey::parse(&signing_key).unwrap();
         let notary = Notary::new(notary::Parts {
@@ -503,6 +511,7 @@ impl ServiceParts<'_> {
             driver,
             examiner,
             enumerators,
+            drift: Arc::new(drift),
             surroundings,
             metrics,
             past: PastUpdates::default(),

@@ -102,6 +102,12 @@ impl World {
         &self.kms.iter().find(|(other, _, _)| *other == place).unwrap().2
     }
 
+    /// Somebody makes another key store; its id.
+    pub(crate) fn add(&self, place: &str, name: &str) -> String {
+        let store = SeedStore::public(name, OLD, PATH, ACCESS_KEY_ID, SECRET);
+        self.kms(place).add_store(store.in_state(ConnectionState::Connected))
+    }
+
     pub(crate) async fn daemon(&self) -> Watching<'_> {
         let mut command = Command::new(BINARY);
         command
