@@ -45,6 +45,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use callers::Callers;
 pub use openapi::document;
@@ -64,6 +65,7 @@ use crate::metrics::Metrics;
 use crate::monitor::Monitor;
 use crate::notary::Notary;
 use crate::preflight::Surroundings;
+use crate::trace;
 
 /// What callers may use up.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +176,19 @@ pub(crate) async fn bound(State(service): State<Arc<Service>>, request: Request,
             .retry_after(Duration::from_secs(1))
             .into_response();
     };
-    if let Ok(response) = tokio::time::timeout(service.bounds.request, next.run(request)).await {
+    let parent = request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    // The query stays out of it: nobody knows what people write there.
+    let span = tracing::debug_span!(
+        "request",
+        kind = "server",
+        traceparent = parent,
+        method = %request.method(),
+        path = request.uri().path(),
+        status = tracing::field::Empty,
+    );
+    let answered = tokio::time::timeout(service.bounds.request, next.run(request)).instrument(span.clone());
+    if let Ok(response) = answered.await {
+        span.record("status", response.status().as_u16());
         return response;
     }
     let detail = format!("no answer within {} s", service.bounds.request.as_secs());

@@ -134,6 +134,7 @@ impl App {
             client_certificates: _,
             oidc: _,
             reading: _,
+            traces: _,
         } = config;
         let observe_only = kms.observe_only;
         let aws = Aws::new(kms.clone(), accounts, &vpc, &cloudhsm);

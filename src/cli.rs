@@ -145,11 +145,18 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    telemetry::start(&cli.log_level, cli.log_format).map_err(|error| Usage(Chain(&error).to_string()))?;
+    let start = |collector| {
+        let started = telemetry::start(&cli.log_level, cli.log_format, collector);
+        started.map_err(|error| Usage(Chain(&error).to_string()))
+    };
+    // Where the traces of a daemon go is in its configuration.
+    if !matches!(cli.command, Command::Serve(_)) {
+        start(None)?;
+    }
     match cli.command {
         Command::Check(arguments) => check::run(*arguments),
         Command::Catalogue(arguments) => catalogue::run(&arguments),
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments, start),
         Command::Config(command) => config::run(&command),
         Command::Token(command) => token::run(&command),
         #[cfg(feature = "sandbox")]

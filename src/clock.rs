@@ -41,6 +41,11 @@ impl Timestamp {
         i64::try_from(self.0.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
     }
 
+    /// Nanoseconds since the epoch.
+    pub fn unix_nanos(self) -> i128 {
+        self.0.unix_timestamp_nanos()
+    }
+
     /// This instant moved forward; saturates at the end of the calendar.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

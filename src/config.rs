@@ -33,6 +33,7 @@ mod resolve;
 mod schema;
 mod secret;
 mod settings;
+mod traces;
 mod update;
 mod waiver;
 mod window;

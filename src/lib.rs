@@ -14,7 +14,7 @@
 //! floor 5  page -> api kms_endpoint metrics render runbooks   faces: translate in and out, decide nothing
 //! floor 4  drift -> monitor driver; custodian preflight enumeration notary   engines: schedules, orchestration, shutdown
 //! floor 3  probe listener aws/* journal/* places     adapters: sockets, AWS clients, SQL, other servers, which of
-//!          program keyring, peer <- oidc perspective  several accounts is asked, and where secrets are
+//!          program keyring, trace, peer <- oidc perspective  several accounts is asked, and where secrets are
 //! floor 2  kms vpc cloudhsm journal                 ports: traits in our own words
 //! floor 1  xks <- check <- update <- audit, access  judgement: pure functions, no tokio, no I/O, no clock
 //! floor 0  key_store clock id chain current         vocabulary: newtypes, parse-only
@@ -48,6 +48,7 @@ pub mod perspective;
 pub mod places;
 pub mod probe;
 pub mod program;
+pub mod trace;
 // floor 4
 pub mod custodian;
 pub mod drift;

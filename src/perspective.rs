@@ -30,6 +30,7 @@ use http::{Method, StatusCode, header};
 use http_body_util::Full;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
+use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
 use self::answer::Asked;
@@ -37,6 +38,7 @@ use crate::chain::Chain;
 use crate::check::{OtherPerspective, OtherPerspectives, Problem, ProblemKind, RemoteReport, Subject};
 use crate::key_store::{AccountId, ConnectivityKind, Region};
 use crate::peer::{CallError, Peer};
+use crate::trace::{self, TraceContext};
 
 /// The largest answer that is read, in bytes: a report on a proxy with 64 addresses has less.
 const LARGEST: usize = 1024 * 1024;
@@ -75,7 +77,7 @@ impl Perspectives {
     /// Asks everybody at once.
     pub async fn ask(&self, question: Option<&Question>) -> OtherPerspectives {
         let asked = match question {
-            Some(question) => join_all(self.all.iter().map(|perspective| perspective.ask(question))).await,
+            Some(question) => join_all(self.all.iter().map(|perspective| perspective.asked(question))).await,
             None => Vec::new(),
         };
         OtherPerspectives { quorum: self.quorum, asked }
@@ -83,6 +85,11 @@ impl Perspectives {
 }
 
 impl Perspective {
+    async fn asked(&self, question: &Question) -> OtherPerspective {
+        let span = tracing::debug_span!("perspective", perspective = self.name, kind = "client");
+        self.ask(question).instrument(span).await
+    }
+
     async fn ask(&self, question: &Question) -> OtherPerspective {
         let begun = tokio::time::Instant::now();
         let answer = tokio::time::timeout(self.timeout, self.report(question)).await.unwrap_or_else(|_| {
@@ -115,9 +122,13 @@ impl Perspective {
 
     async fn report(&self, question: &Question) -> Result<RemoteReport, Problem> {
         let body = question.body().map_err(|_| unreadable_question())?;
-        let request = self
-            .peer
-            .request(Method::POST, "/v1/preflights")
+        let request = self.peer.request(Method::POST, "/v1/preflights");
+        // What is done there belongs to this trace.
+        let request = match TraceContext::current() {
+            Some(context) => request.header(trace::HEADER, context.to_string()),
+            None => request,
+        };
+        let request = request
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
             .body(Full::new(Bytes::from_owner(body)))

@@ -24,6 +24,8 @@ mod surroundings;
 
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 pub use candidate::{Baseline, Candidate, CandidateKeys, OfferedCredential};
 pub use capacity::{HIGHEST_RATE, LONGEST_LOAD, Load, LoadBeyondBounds, LoadProgress, MOST_REQUESTS};
 pub use keys::KeyThoroughness;
@@ -118,6 +120,29 @@ impl Preflight {
 
     /// As [`Preflight::run`], while others look from elsewhere: what they say is judged beside what is seen from here.
     pub async fn run_beside(
+        &self,
+        candidate: &Candidate,
+        aws: AwsEvidence,
+        thoroughness: &Thoroughness,
+        others: impl Future<Output = Option<OtherPerspectives>>,
+    ) -> Report {
+        let span = tracing::debug_span!(
+            "preflight",
+            endpoint = candidate.endpoint,
+            report = tracing::field::Empty,
+            verdict = tracing::field::Empty,
+            check = tracing::field::Empty,
+        );
+        let report = Box::pin(self.looked(candidate, aws, thoroughness, others)).instrument(span.clone()).await;
+        span.record("report", tracing::field::display(report.id));
+        span.record("verdict", tracing::field::display(report.verdict()));
+        if let Some(finding) = report.decisive() {
+            span.record("check", finding.check.id);
+        }
+        report
+    }
+
+    async fn looked(
         &self,
         candidate: &Candidate,
         aws: AwsEvidence,

@@ -44,6 +44,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Instrument as _, debug_span};
+
 use self::deadline::Deadline;
 use self::dns::NameResolver;
 use self::draft::Draft;
@@ -160,7 +162,7 @@ impl Prober {
 
     /// A and AAAA records of a host, at most 256 of each, within 5 seconds.
     pub async fn resolve(&self, host: &str) -> Resolution {
-        self.resolver.resolve(host).await
+        self.resolver.resolve(host).instrument(debug_span!("dns", host)).await
     }
 
     /// The addresses behind a `connect_to` of the form HOST:PORT. A failure is ours: the operator wrote it.
@@ -273,13 +275,14 @@ impl Prober {
         let deadline = Deadline::after(limit);
         let host = target.endpoint.host();
         let mut cold = ColdAttempt::default();
-        let (took, connected) = tcp::connect(address, deadline).await;
+        let (took, connected) = tcp::connect(address, deadline).instrument(debug_span!("tcp", %address)).await;
         cold.attempt.connect = Some(took);
         let socket = match connected {
             Ok(socket) => socket,
             Err(stop) => return cold.stopped(stop),
         };
-        let (took, secured) = tls::secure(&self.terms, socket, host, client, deadline).await;
+        let securing = tls::secure(&self.terms, socket, host, client, deadline);
+        let (took, secured) = securing.instrument(debug_span!("tls", %address, host)).await;
         cold.attempt.tls = Some(took);
         let secured = match secured {
             Ok(secured) => secured,
@@ -341,8 +344,9 @@ impl Prober {
         request_id: String,
         deadline: Deadline,
     ) -> (Duration, Result<ExchangeEvidence, Stop>) {
+        let span = debug_span!("http", operation = operation.name(), kms_request_id = request_id);
         let draft = Draft::right(target, operation, body, request_id, self.clock.now());
-        self.send_draft(connection, draft, deadline).await
+        self.send_draft(connection, draft, deadline).instrument(span).await
     }
 
     async fn send_draft(

@@ -14,6 +14,7 @@ use crate::app::{App, BuildError, Parts};
 use crate::audit::By;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::telemetry::{Collector, Exporter};
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -33,9 +34,18 @@ pub struct Arguments {
     crash_after_journal_writes: Option<u64>,
 }
 
-/// Runs the daemon until a signal.
-pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+/// Runs the daemon until a signal. `start` begins logging, and recording for a collector if one is configured.
+pub(super) fn run(
+    arguments: Arguments,
+    start: impl FnOnce(Option<Collector>) -> Result<Option<Exporter>, Usage>,
+) -> anyhow::Result<Exit> {
     let config = Config::load(&arguments.config, &environment)?;
+    let collector = config.traces.clone().map(|peer| Collector {
+        peer,
+        perspective: arguments.perspective.clone(),
+        clock: Arc::new(SystemClock),
+    });
+    let exporter = start(collector)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
@@ -57,7 +67,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             built => built?,
         };
         let stop = stop_on_signal(app.reload())?;
+        let told = CancellationToken::new();
+        let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(told.clone())));
         app.run(stop).await?;
+        told.cancel();
+        if let Some(exporting) = exporting {
+            // A panic of it has been told by the runtime already.
+            let _ = exporting.await;
+        }
         Ok(Exit::Done)
     })
 }

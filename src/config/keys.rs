@@ -133,6 +133,7 @@ pub(super) const ROOT: &[Key] = &[
         Optional,
         "the external key stores to watch and to gate",
     ),
+    key("traces", Shape::Section(serving::TRACES), Optional, "where traces go; nowhere, unless a collector is named"),
     key("preflight", Shape::Section(probing::PREFLIGHT), Optional, "how a candidate is probed and judged"),
     key(
         "perspectives",

@@ -17,6 +17,7 @@ pub const AT_START: &[(&str, &str)] = &[
     ("accounts", "clients of AWS are made once"),
     ("vpc", "clients of AWS are made once"),
     ("cloudhsm", "clients of AWS are made once"),
+    ("traces", "spans are recorded for one collector"),
     ("preflight.concurrency", "places are given out"),
     ("monitor", "the rhythm of probes is drawn once"),
     ("update.poll_interval", "the rhythm of updates that are under way"),

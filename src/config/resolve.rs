@@ -80,6 +80,7 @@ impl Resolver<'_> {
         let preflight = preflight.and_then(|section| self.preflight(section, ids.as_ref()));
         let perspectives =
             root.sections("perspectives").and_then(|all| self.perspectives(all, preflight.as_ref(), preflight_line));
+        let traces = root.section("traces").and_then(|section| self.traces(section));
         let monitor = root.section("monitor").and_then(|section| self.monitor(section));
         let update = root.section("update").and_then(|section| self.update(section, ids.as_ref(), approvers));
         root.finish(self.faults);
@@ -96,6 +97,7 @@ impl Resolver<'_> {
             key_stores: key_stores?,
             preflight: preflight?,
             perspectives: perspectives?,
+            traces: traces?,
             monitor: monitor?,
             update: update?,
             kms_credentials: kms_credentials?,

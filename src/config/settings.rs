@@ -22,6 +22,7 @@ use crate::key_store::{AccountName, CustomKeyStoreId, ExternalKeyId, Place, Prox
 use crate::kms_endpoint::KmsCredential;
 use crate::listener::Rate;
 use crate::oidc::IssuerSettings;
+use crate::peer::Peer;
 use crate::perspective::Perspectives;
 use crate::probe::{Egress, ResolverSettings, TrustRoots};
 use crate::update::{ApprovalRule, RotationPolicy, Windows};
@@ -53,6 +54,8 @@ pub struct Config {
     pub preflight: PreflightSettings,
     /// `[[perspectives]]` with `quorum` of `[preflight]`; `None` without any.
     pub perspectives: Option<Perspectives>,
+    /// `[traces]`: the collector that traces are sent to, if any.
+    pub traces: Option<Peer>,
     /// `[monitor]`: how often the key stores are probed.
     pub monitor: MonitorSchedule,
     /// `[update]`: what an update needs and how long it waits.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::lease::{Lease, Taken};
 use super::perform::{Life, Stopped};
@@ -46,7 +47,7 @@ impl Driver {
         }
         let inner = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
-            live(&inner, id, orders).await;
+            live(&inner, id, orders).instrument(tracing::info_span!("update", update = %id)).await;
             inner.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         });
     }

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["update"],
     &["audit"],
     &["kms", "vpc", "cloudhsm", "journal"],
-    &["peer"],
+    &["peer", "trace"],
     &[
         "probe",
         "listener",

@@ -93,6 +93,9 @@ mod rotation;
 mod sandbox;
 /// Where credentials come from, and what is new there.
 mod secrets;
+/// Traces: a collector that is sent spans, and reads them.
+mod traces;
+
 /// TLS as KMS sees it: AWS's list, several addresses, facts of refused certificates.
 mod tls;
 /// VPC endpoint services: what EC2 and Elastic Load Balancing tell, and updates that it blocks.

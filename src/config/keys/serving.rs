@@ -56,3 +56,14 @@ pub(super) const HTTP: &[Key] = &[
         "how many requests a minute without a good token or certificate one address may send before it must wait",
     ),
 ];
+
+pub(super) const TRACES: &[Key] = &[
+    key(
+        "url",
+        Shape::Private,
+        Optional,
+        "an OTLP collector: https, or http on loopback; /v1/traces below it takes spans",
+    ),
+    key("ca_file", Shape::Text, Optional, "the authorities of its certificate instead of the public ones, PEM"),
+    key("token", Shape::Secret, Optional, "where the token is that it knows us by"),
+];

@@ -110,6 +110,11 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[[perspectives]]\nname = \"eu\"\nurl = \"http://127.0.0.1:1\"\ntimeout = \"30s\"",
         "line 3: perspectives[0].timeout: must be less than preflight.timeout, which is 30s: or nobody is told who kept us waiting",
     ),
+    (
+        "[traces]\nurl = \"http://user:DoNotLeak@collector.example.com\"",
+        "line 4: traces.url: must be https://HOST[:PORT][/PATH], or http:// with a loopback address",
+    ),
+    ("[traces]\ntoken = { file = \"garbage\" }", "line 4: traces.token: needs url beside it"),
     ("[[update]]\n", "line 3: update: must be a table, not array"),
     ("[tokens]\n", "line 3: tokens: must be a list of at most 100 tables, not table"),
     (

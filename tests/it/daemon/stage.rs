@@ -513,6 +513,17 @@ impl Daemon {
         self.send(&format!("Authorization: Bearer {token}\r\n"), method, path, body).await
     }
 
+    /// The same with more headers.
+    pub(crate) async fn try_call_with(
+        &self,
+        headers: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Answer> {
+        self.send(&format!("Authorization: Bearer {TOKEN}\r\n{headers}"), method, path, body).await
+    }
+
     /// The same as nobody in particular.
     pub(crate) async fn try_call_bare(&self, path: &str) -> Option<Answer> {
         self.send("", "GET", path, None).await

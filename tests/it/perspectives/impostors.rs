@@ -207,6 +207,7 @@ async fn what_is_asked_is_all_that_is_needed_and_is_in_no_log() {
     let asked = impostor.asked.lock().unwrap().pop().unwrap();
     let (head, body) = asked.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /v1/preflights HTTP/1.1\r\n"), "{head}");
+    assert!(!head.to_ascii_lowercase().contains("traceparent"), "no collector is named: {head}");
     let body: Value = serde_json::from_str(body).unwrap();
     let members: Vec<&String> = body.as_object().unwrap().keys().collect();
     assert_eq!(body["XksProxyUriEndpoint"], crate::daemon::stage::NEW, "{members:?}");
