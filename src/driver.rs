@@ -515,12 +515,26 @@ impl Driver {
     }
 
     async fn order(&self, id: UpdateId, event: Event, seen: Seen) -> Result<(), OrderError> {
-        let record = self.get(id).await?;
-        seen.is(record.last_event())?;
-        // Refused here already where possible, so that the answer does not wait for the task.
-        if let Err(illegal) = record.state.clone().apply(&event) {
-            return Err(OrderError::NotNow { status: record.state.status(), why: illegal.why });
+        let mut known = None;
+        loop {
+            let record = self.get(id).await?;
+            seen.is(record.last_event())?;
+            // Refused here already where possible, so that the answer does not wait for the task.
+            if let Err(illegal) = record.state.clone().apply(&event) {
+                return Err(OrderError::NotNow { status: record.state.status(), why: illegal.why });
+            }
+            let last = record.last_event();
+            match self.hand_over(id, &event, seen).await {
+                // Its task may have come to the end just then, which says what the answer is. If nothing has happened
+                // since the last look, nobody is at work.
+                Err(OrderError::NotDriven) if known != Some(last) => known = Some(last),
+                answer => return answer,
+            }
         }
+    }
+
+    /// Gives the order to whoever drives the update.
+    async fn hand_over(&self, id: UpdateId, event: &Event, seen: Seen) -> Result<(), OrderError> {
         let task = self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if let Some(task) = task {
             let (answer, answered) = oneshot::channel();
@@ -533,7 +547,7 @@ impl Driver {
             }
         }
         match &self.0.parts.desk {
-            Some(desk) => self.order_elsewhere(desk, id, event, seen).await,
+            Some(desk) => self.order_elsewhere(desk, id, event.clone(), seen).await,
             None => Err(OrderError::NotDriven),
         }
     }

@@ -63,8 +63,9 @@ async fn key_stores_show_what_kms_tells_and_what_probes_found() {
     let reports = bench.get(&format!("{path}/reports")).await.json();
     assert_eq!(reports["reports"][0]["verdict"], "ready");
     bench.current.remove_credential(KEY_ID);
-    let failing = bench.until(&path, |answer| answer.json()["latest"]["verdict"] == "blocked").await.json();
-    assert_eq!(failing["latest"]["check"], "sigv4.accepted", "{failing}");
+    // A probe that was under way then may have had its health check accepted and nothing after it.
+    let refused = |latest: &Value| latest["verdict"] == "blocked" && latest["check"] == "sigv4.accepted";
+    bench.until(&path, |answer| refused(&answer.json()["latest"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
