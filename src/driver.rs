@@ -25,6 +25,7 @@ mod follow;
 mod in_force;
 mod lease;
 mod maker;
+mod orders;
 mod perform;
 mod records;
 mod recover;
@@ -48,6 +49,8 @@ pub use self::examiner::{
 };
 pub use self::lease::LeaseTerms;
 pub use self::maker::{CreationError, CreationRequest, Maker, MakerParts};
+use self::orders::Order;
+pub use self::orders::{OrderError, Seen};
 use crate::clock::{Clock, Timestamp};
 use crate::current::Current;
 use crate::id::{IdSource, UpdateId};
@@ -256,40 +259,6 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Why an order to an update is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// The update is not at a point where this is possible.
-    #[error("not possible while {}: {why}", status.status.as_str())]
-    NotNow {
-        /// Where it is.
-        status: Status,
-        /// The rule.
-        why: &'static str,
-    },
-    /// The gate does not take it.
-    #[error("approval is not taken")]
-    Denied(#[source] Denied),
-    /// The update has gone on since whoever orders looked at it.
-    #[error("the update has gone on since: it is at event {found}; look at it again")]
-    Stale {
-        /// The number of its last event.
-        found: u64,
-    },
-    /// Nobody drives the update, or whoever does has not answered.
-    #[error(
-        "nobody who drives the update has answered (this instance only observes, or one has just gone): look at the \
-         update, and ask again"
-    )]
-    NotDriven,
-    /// The record cannot be read or written, or there is no such update.
-    #[error("update cannot be read or recorded")]
-    Journal(#[source] JournalError),
-    /// The record makes no sense.
-    #[error("update's record cannot be followed")]
-    Record(#[source] crate::update::IllegalEvent),
-}
-
 /// An update as recorded.
 #[derive(Clone, Debug)]
 pub struct UpdateRecord {
@@ -311,16 +280,6 @@ impl UpdateRecord {
     }
 }
 
-/// What whoever orders had seen of the update: the number of its last event, if they care.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen(pub Option<u64>);
-
-impl Seen {
-    fn is(self, found: u64) -> Result<(), OrderError> {
-        if self.0.is_none_or(|seen| seen == found) { Ok(()) } else { Err(OrderError::Stale { found }) }
-    }
-}
-
 /// Drives updates. A handle; clones drive the same ones.
 #[derive(Clone)]
 pub struct Driver(Arc<Inner>);
@@ -332,13 +291,6 @@ struct Inner {
     orders: Mutex<HashMap<UpdateId, mpsc::Sender<Order>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
-}
-
-/// What a person wants of a running update, and where the answer goes.
-struct Order {
-    event: Event,
-    seen: Seen,
-    answer: oneshot::Sender<Result<(), OrderError>>,
 }
 
 impl Driver {
@@ -467,31 +419,6 @@ impl Driver {
         Ok(stream::unfold(reading, follow::Reading::next))
     }
 
-    /// Ends an update that has changed nothing yet.
-    pub async fn cancel(&self, id: UpdateId, by: &str, seen: Seen) -> Result<(), OrderError> {
-        self.order(id, Event::CancelRequested { by: by.to_owned() }, seen).await
-    }
-
-    /// Takes an update that has begun back to the former settings.
-    pub async fn rollback(&self, id: UpdateId, by: &str, seen: Seen) -> Result<(), OrderError> {
-        self.order(id, Event::RollbackRequested { by: by.to_owned() }, seen).await
-    }
-
-    /// A person says that the former credential of a rotation is removed at the proxy: it is looked at once.
-    pub async fn removed(&self, id: UpdateId, by: &str, seen: Seen) -> Result<(), OrderError> {
-        self.order(id, Event::RemovalReported { by: by.to_owned() }, seen).await
-    }
-
-    /// A person's yes to exactly the plan and report that it names.
-    pub async fn approve(&self, id: UpdateId, consent: &Consent<'_>, seen: Seen) -> Result<(), OrderError> {
-        let record = self.get(id).await?;
-        seen.is(record.last_event())?;
-        let barriers = self.0.barriers_of(&record.state).await.map_err(OrderError::Journal)?;
-        let now = self.0.parts.clock.now();
-        let event = record.state.consent(consent, now, &barriers).map_err(OrderError::Denied)?;
-        self.order(id, event, seen).await
-    }
-
     /// Stops every task at the next safe point and waits for that. Nothing is lost: [`Driver::start`] goes on from
     /// what is recorded. A call to KMS that is under way is waited for, which its time limit bounds.
     pub async fn shutdown(&self) {
@@ -512,44 +439,6 @@ impl Driver {
             Owner { by: plan.requested_by.clone(), since: plan.created_at }
         });
         SubmitError::Locked { update, owner }
-    }
-
-    async fn order(&self, id: UpdateId, event: Event, seen: Seen) -> Result<(), OrderError> {
-        let mut known = None;
-        loop {
-            let record = self.get(id).await?;
-            seen.is(record.last_event())?;
-            // Refused here already where possible, so that the answer does not wait for the task.
-            if let Err(illegal) = record.state.clone().apply(&event) {
-                return Err(OrderError::NotNow { status: record.state.status(), why: illegal.why });
-            }
-            let last = record.last_event();
-            match self.hand_over(id, &event, seen).await {
-                // Its task may have come to the end just then, which says what the answer is. If nothing has happened
-                // since the last look, nobody is at work.
-                Err(OrderError::NotDriven) if known != Some(last) => known = Some(last),
-                answer => return answer,
-            }
-        }
-    }
-
-    /// Gives the order to whoever drives the update.
-    async fn hand_over(&self, id: UpdateId, event: &Event, seen: Seen) -> Result<(), OrderError> {
-        let task = self.0.orders.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(task) = task {
-            let (answer, answered) = oneshot::channel();
-            let order = Order { event: event.clone(), seen, answer };
-            task.send(order).await.map_err(|_| OrderError::NotDriven)?;
-            // Dropped: whether it is recorded is not known.
-            let answer = answered.await.map_err(|_| OrderError::NotDriven)?;
-            if !matches!(answer, Err(OrderError::NotDriven)) {
-                return answer;
-            }
-        }
-        match &self.0.parts.desk {
-            Some(desk) => self.order_elsewhere(desk, id, event.clone(), seen).await,
-            None => Err(OrderError::NotDriven),
-        }
     }
 
     async fn prepare(
