@@ -48,7 +48,9 @@ async fn main() {
     let share = (scene.processor_seconds() - before) / since.elapsed().as_secs_f64();
     let lag_after = lag(&scene).await;
     let made = crate::probes(&scene).await - probes;
-    println!("probes: {:.0} a second", made / since.elapsed().as_secs_f64());
+    let rate = made / since.elapsed().as_secs_f64();
+    println!("probes: {rate:.0} a second");
+    assert!(rate > 0.9 * stores as f64 / 60.0, "{}", scene.log());
     println!("processor: {:.1} % of one core", 100.0 * share);
     println!("memory: {} MB resident, at most {} MB", scene.memory("VmRSS") >> 20, scene.memory("VmHWM") >> 20);
     let begun: Vec<(f64, f64)> = lag_after.iter().zip(&lag_before).map(|((le, a), (_, b))| (*le, a - b)).collect();

@@ -33,13 +33,13 @@ mod replicas;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, Stream};
 use secrecy::SecretString;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,7 +48,7 @@ pub use self::examiner::{
     ExamineError, Examiner, ExaminerParts, ExaminerSettings, Extra, KeyTests, Observer, ReportKeeper,
 };
 pub use self::lease::LeaseTerms;
-pub use self::maker::{CreationError, CreationRequest, Maker, MakerParts};
+pub use self::maker::{Authority, CreationError, CreationRequest, Maker, MakerParts};
 use self::orders::Order;
 pub use self::orders::{OrderError, Seen};
 use crate::clock::{Clock, Timestamp};
@@ -62,8 +62,8 @@ use crate::key_store::{
 use crate::kms::{KeyStoreReader, KeyStoreWriter, KmsError};
 use crate::preflight::Judging;
 use crate::update::{
-    Consent, Denied, Disruption, Event, KnownKeys, Options, Plan, PlanRefused, Policy, PreflightSummary, Recorded,
-    Round, State, Status, Wanted, plan,
+    Denied, Disruption, KnownKeys, Options, Plan, PlanRefused, Policy, PreflightSummary, Recorded, Round, State,
+    Wanted, plan,
 };
 
 /// Runs pre-flights for updates.

@@ -22,6 +22,9 @@ use crate::update::{Mutation, Permit};
 /// An account and Region has at most ten custom key stores by default; this many pages of them end every doubt.
 const MOST_PAGES: usize = 20;
 
+/// The most that DescribeCustomKeyStores gives at once (its `Limit`): fewer requests of a rate that everybody shares.
+const LARGEST_PAGE: i32 = 1_000;
+
 /// How to reach KMS.
 #[derive(Clone, Debug)]
 pub struct AwsKmsSettings {
@@ -91,6 +94,7 @@ impl AwsKms {
             let answer = self
                 .client
                 .describe_custom_key_stores()
+                .limit(LARGEST_PAGE)
                 .set_marker(marker.clone())
                 .send()
                 .await
