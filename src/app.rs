@@ -80,6 +80,7 @@ pub struct App {
     kms_endpoint: Option<KmsEndpoint>,
     service: Arc<Service>,
     driver: Driver,
+    maker: Maker,
     monitor: Arc<Monitor>,
     enumerators: Arc<Enumerators>,
     drift: Arc<DriftWatch>,
@@ -280,7 +281,7 @@ impl App {
             address,
             router: kms_endpoint::router(kms_endpoint::Parts {
                 driver: driver.clone(),
-                maker,
+                maker: maker.clone(),
                 reader: Arc::clone(&reader),
                 describer: home.describer,
                 examiner: Arc::clone(&examiner),
@@ -356,6 +357,7 @@ impl App {
             kms_endpoint,
             service,
             driver,
+            maker,
             monitor,
             enumerators,
             drift,
@@ -425,6 +427,8 @@ impl App {
         if !(api && kms_endpoint) {
             tracing::warn!("some requests were cut off: they did not end within {} s", GRACE.as_secs());
         }
+        // Before the driver: it waits for calls that are under way, which nothing else waits for.
+        self.maker.shutdown().await;
         self.driver.shutdown().await;
         monitoring.cancel();
         // A panic of the monitor has been told by the runtime already.

@@ -18,8 +18,8 @@ impl KeyStoreMaker for AwsKms {
         let creation = permit.creation();
         let settings = &creation.settings;
         let not_sent = |why: String| KmsError::NotSent { operation: OPERATION, why };
-        if credential.access_key_id != settings.access_key_id {
-            return Err(not_sent("XksProxyAuthenticationCredential is not at hand".to_owned()));
+        if credential.access_key_id != settings.access_key_id || credential.fingerprint() != *permit.credential() {
+            return Err(not_sent("XksProxyAuthenticationCredential is not the one that the permit is for".to_owned()));
         }
         let (service, owner) = match &settings.connectivity {
             Connectivity::PublicEndpoint => (None, None),

@@ -1,5 +1,7 @@
 //! CreateCustomKeyStore: for external key stores, answered as KMS answers it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::admission::Caller;
@@ -11,7 +13,7 @@ use crate::access::Permission;
 use crate::audit::By;
 use crate::chain::Chain;
 use crate::check::Verdict;
-use crate::driver::{CreationError, CreationRequest};
+use crate::driver::{Authority, CreationError, CreationRequest};
 use crate::key_store::KmsException;
 use crate::metrics::Denial;
 
@@ -34,7 +36,16 @@ impl Service {
             );
             return Err(Failure::of(KmsException::AccessDenied, message).denied(Denial::Forbidden));
         }
-        let request = CreationRequest { creation, credential, by: By::from(principal), call };
+        let (credentials, signed_by) =
+            (Arc::clone(&self.verifier.credentials), caller.credential.access_key_id.clone());
+        let name = creation.name.clone();
+        let may_still = Authority(Box::new(move || {
+            let known = credentials.get();
+            let known = known.iter().find(|known| known.access_key_id == signed_by);
+            known
+                .is_some_and(|known| known.policy.create && known.principal.may_name(Permission::Change, &name).is_ok())
+        }));
+        let request = CreationRequest { creation, credential, by: By::from(principal), call, may_still };
         let id = self.maker.make(request).await.map_err(|error| not_made(&error))?;
         Ok(json!({ "CustomKeyStoreId": id.as_str() }))
     }
@@ -46,6 +57,8 @@ fn not_made(error: &CreationError) -> Failure {
     let of = Failure::of;
     match error {
         CreationError::ObserveOnly => of(KmsException::AccessDenied, detail).denied(Denial::Refused),
+        CreationError::NoLongerAllowed => of(KmsException::AccessDenied, detail).denied(Denial::Forbidden),
+        CreationError::Busy => of(KmsException::Throttling, detail).denied(Denial::RateLimited),
         CreationError::NameInUse { .. } => {
             of(KmsException::CustomKeyStoreNameInUse, detail).denied(Denial::Unplannable)
         }
@@ -64,7 +77,8 @@ fn not_made(error: &CreationError) -> Failure {
         // No exception of this operation says that it may not be made now; SDKs do not repeat this one.
         CreationError::Denied(denied) => of(KmsException::AccessDenied, detail).denied(Denial::of(denied)),
         CreationError::Kms(error) => answer::forwarded(Operation::Create, error),
-        CreationError::Unexamined(_)
+        CreationError::ShuttingDown
+        | CreationError::Unexamined(_)
         | CreationError::Unknown { .. }
         | CreationError::Journal(_)
         | CreationError::Lost => {

@@ -10,7 +10,7 @@ use super::gate::{Denied, PreflightSummary, SettingsDigest};
 use crate::check::Verdict;
 use crate::clock::Timestamp;
 use crate::id::ReportId;
-use crate::key_store::{CustomKeyStoreName, Fingerprint, XksConfiguration};
+use crate::key_store::{Connectivity, CustomKeyStoreName, Fingerprint, KeyStore, XksConfiguration};
 
 /// An external key store that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,27 @@ pub struct Creation {
     pub settings: XksConfiguration,
 }
 
+impl Creation {
+    /// Whether a key store is what was to be made. KMS shows an owner of the VPC endpoint service where none was said.
+    pub fn is(&self, store: &KeyStore) -> bool {
+        let Some(shown) = store.xks() else { return false };
+        let mut wanted = self.settings.clone();
+        if let (
+            Connectivity::VpcEndpointService { owner: said @ None, .. },
+            Connectivity::VpcEndpointService { owner, .. },
+        ) = (&mut wanted.connectivity, &shown.connectivity)
+        {
+            said.clone_from(owner);
+        }
+        store.name == self.name && *shown == wanted
+    }
+}
+
 /// Permission for one CreateCustomKeyStore with exactly these values. It is used up by the call it allows.
 #[derive(Debug)]
 pub struct CreationPermit {
     creation: Creation,
+    credential: Fingerprint,
     report: ReportId,
 }
 
@@ -51,7 +68,7 @@ impl CreationPermit {
         if now < summary.finished_at || now > summary.finished_at.plus(valid_for) {
             return Err(Denied::Stale { report });
         }
-        Ok(Self { creation, report })
+        Ok(Self { creation, credential: credential.clone(), report })
     }
 
     /// Whether nothing stops every change at `now`.
@@ -68,6 +85,11 @@ impl CreationPermit {
         &self.creation
     }
 
+    /// Tells the credential that it is for: another secret, under the same access key id, was not probed.
+    pub fn credential(&self) -> &Fingerprint {
+        &self.credential
+    }
+
     /// The report that proves it.
     pub fn report(&self) -> ReportId {
         self.report
@@ -79,8 +101,8 @@ mod tests {
     use super::*;
     use crate::id::IdSource;
     use crate::key_store::{
-        AccessKeyId, Connectivity, CustomKeyStoreId, ProxyCredential, RawSecretAccessKey, XksProxyUriEndpoint,
-        XksProxyUriPath,
+        AccessKeyId, AccountId, Configuration, ConnectionState, CustomKeyStoreId, ProxyCredential, RawSecretAccessKey,
+        VpcEndpointServiceName, XksProxyUriEndpoint, XksProxyUriPath,
     };
 
     fn now() -> Timestamp {
@@ -132,6 +154,32 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_is_known_again() {
+        let owner = |text: &str| Some(AccountId::parse(text).unwrap());
+        let behind = |owner| Connectivity::VpcEndpointService {
+            name: VpcEndpointServiceName::parse("com.amazonaws.vpce.us-east-1.vpce-svc-0f9e8d7c6b5a43210").unwrap(),
+            owner,
+        };
+        let wanted = |connectivity| {
+            let creation = creation("https://xks.example.com");
+            Creation { settings: XksConfiguration { connectivity, ..creation.settings }, ..creation }
+        };
+        let shown = |creation: Creation| KeyStore {
+            id: CustomKeyStoreId::parse("cks-1").unwrap(),
+            name: creation.name,
+            created: None,
+            state: ConnectionState::Disconnected,
+            configuration: Configuration::Xks(creation.settings),
+        };
+        let (one, other) = (owner("111122223333"), owner("444455556666"));
+        assert!(wanted(behind(None)).is(&shown(wanted(behind(one.clone())))), "KMS says whose it is");
+        assert!(wanted(behind(one.clone())).is(&shown(wanted(behind(one.clone())))));
+        assert!(!wanted(behind(other)).is(&shown(wanted(behind(one)))));
+        assert!(!wanted(behind(None)).is(&shown(wanted(Connectivity::PublicEndpoint))));
+        assert!(!creation("https://a.example.com").is(&shown(creation("https://b.example.com"))));
+    }
+
+    #[test]
     fn only_a_fresh_pass_of_exactly_these_settings_outside_a_freeze_permits() {
         let wanted = creation("https://xks.example.com");
         let good = passed(&wanted);
@@ -140,6 +188,7 @@ mod tests {
         };
         let granted = permit(&good, &[], now().plus(VALID)).unwrap();
         assert_eq!((granted.creation(), granted.report()), (&wanted, good.report));
+        assert_eq!(granted.credential(), &fingerprint("a"));
         let later = now().plus(Duration::from_secs(1));
         // A freeze that is over, and one of another key store, stop nothing.
         permit(&good, &[freeze(None, now()), freeze(Some("cks-1"), later)], now()).unwrap();

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use xks_preflight::sandbox::kms::{ConnectionState, KmsFault, Operation};
 
 use super::refusals::trail;
-use super::{DEPLOY, client, code, expired};
-use crate::daemon::stage::{Daemon, NEW, Stage};
+use super::{BOUND, DEPLOY, client, code, expired};
+use crate::daemon::stage::{Daemon, NEW, Stage, until};
 use crate::peers::{ACCESS_KEY_ID, PATH, SECRET};
 
 const MAKER: &str = "XKSPFMAKERMAKER22222";
@@ -168,4 +168,34 @@ async fn an_answer_that_is_lost_is_made_up_for_by_looking() {
     {
         assert_eq!(told.iter().filter(|message| message.contains(words)).count(), 1, "{words}: {told:#?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sdk_that_repeats_an_unanswered_call_gets_its_key_store() {
+    let stage = Stage::new("create-repeated").await;
+    let daemon = Daemon::start(&stage, None).await;
+    stage.kms.inject(Operation::CreateCustomKeyStore, KmsFault::ReplyLost { applied: false }, 1);
+    let repeating = client(&daemon, MAKER, None).config().to_builder();
+    let repeating = Client::from_conf(repeating.retry_config(RetryConfig::standard()).build());
+    let made = create(&repeating, "new-vault").send().await.unwrap();
+    assert_eq!(stage.kms.store(made.custom_key_store_id().unwrap()).unwrap().name, "new-vault");
+    assert_eq!(stage.mutating_calls(), [CREATE, CREATE]);
+    assert_eq!(stage.mutations(), [CREATE]);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_sent_is_waited_for_at_the_end() {
+    let stage = Stage::new("create-ending").await;
+    let daemon = Daemon::start(&stage, None).await;
+    // Longer than requests may go on once the daemon is told to stop.
+    stage.kms.inject(Operation::CreateCustomKeyStore, KmsFault::Slow(Duration::from_secs(12)), 1);
+    let maker = client(&daemon, MAKER, None);
+    let waiting = tokio::spawn(create(&maker, "new-vault").send());
+    until(BOUND, "the call is sent", || async { stage.mutating_calls() == [CREATE] }).await;
+    let trail = trail(&stage, daemon).await;
+    assert!(waiting.await.unwrap().is_err(), "cut off");
+    let [intended, made] = lines(&trail)[..] else { panic!("{trail:#?}") };
+    assert_eq!((&intended["decision"], &made["decision"]), (&json!("allowed"), &json!("recorded")));
+    assert!(made["message"].as_str().unwrap().contains("made cks-"), "{made}");
 }
