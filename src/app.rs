@@ -264,6 +264,7 @@ impl App {
             keyring: Arc::clone(&keyring),
             sources,
             monitor: Arc::clone(&monitor),
+            driver: driver.clone(),
             preflight: Arc::clone(&engine),
             surroundings: Arc::clone(&surroundings),
             clock: Arc::clone(&parts.clock),

@@ -5,7 +5,8 @@
 //!
 //! Each credential of the configuration has a source that can be read again. A value that is new there is pending
 //! ([`Keyring`]); every external key store that the credential is for is probed with it, at its present settings, and
-//! only when all of them accept it, it is used. A source that shows what is in use costs one reading.
+//! only when all of them accept it, it is used. Another secret under the same access key id is not used even then, until
+//! KMS was told: nobody can see which one KMS has. A source that shows what is in use costs one reading.
 //!
 //! # What can go wrong
 //!
@@ -24,12 +25,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::Chain;
 use crate::check::{Acceptance, AwsEvidence};
 use crate::clock::Clock;
 use crate::current::Current;
-use crate::key_store::{ProxyCredential, Region, XksConfiguration};
-use crate::keyring::{Keyring, News, Standing};
-use crate::monitor::Monitor;
+use crate::driver::Driver;
+use crate::key_store::{CredentialSource, ProxyCredential, Region, XksConfiguration};
+use crate::keyring::{self, Keyring, Meant, News, Standing};
+use crate::monitor::{Monitor, Sighting};
 use crate::preflight::{Preflight, Surroundings, Thoroughness};
 
 /// How long the start waits for sources that were not read yet.
@@ -58,6 +61,8 @@ pub struct Parts {
     pub sources: BTreeMap<String, Source>,
     /// Knows the key stores.
     pub monitor: Arc<Monitor>,
+    /// Knows what KMS was told, and what open updates mean.
+    pub driver: Driver,
     /// Probes them.
     pub preflight: Arc<Preflight>,
     /// Where, and how to get there.
@@ -149,20 +154,16 @@ impl Custodian {
                 return;
             }
         };
+        self.clear_out().await;
         match keyring.noticed(name, &credential, clock.now()) {
             News::None => {}
             News::First => tracing::info!(credential = name, "source of a credential is read"),
             News::Pending => {
-                if !matches!(before, Some(Standing::Pending { .. })) {
+                if !matches!(before, Some(Standing::Pending { .. } | Standing::Untold { .. })) {
                     tracing::info!(credential = name, "source of a credential shows another one: it is probed");
                 }
                 match self.proxies_accept(name, &credential).await {
-                    Ok(()) => {
-                        if keyring.accept(name, &credential.fingerprint(), clock.now()) {
-                            let access_key_id = credential.access_key_id.as_str();
-                            tracing::info!(credential = name, access_key_id, "another credential is accepted and used");
-                        }
-                    }
+                    Ok(()) => self.accepted(name, &credential, matches!(before, Some(Standing::Untold { .. }))).await,
                     Err(problem) => {
                         tracing::warn!(credential = name, problem, "another credential is not accepted yet");
                         keyring.not_accepted(name, problem);
@@ -172,13 +173,93 @@ impl Custodian {
         }
     }
 
-    /// Whether every proxy that the credential is for accepts it.
-    async fn proxies_accept(&self, name: &str, credential: &ProxyCredential) -> Result<(), String> {
-        for sighting in self.parts.monitor.sightings() {
-            let watched = self.parts.monitor.watched(&sighting.id);
-            if watched.is_none_or(|store| store.credential.as_deref() != Some(name)) {
+    async fn accepted(&self, name: &str, credential: &ProxyCredential, known: bool) {
+        let access_key_id = credential.access_key_id.as_str();
+        let told_to_all = self.told_to_all(name, credential).await;
+        match self.parts.keyring.accept(name, &credential.fingerprint(), told_to_all) {
+            keyring::Acceptance::Gone => {}
+            keyring::Acceptance::Used => {
+                tracing::info!(credential = name, access_key_id, "another credential is accepted and used");
+            }
+            keyring::Acceptance::Untold if known => {}
+            keyring::Acceptance::Untold => tracing::warn!(
+                credential = name,
+                access_key_id,
+                "another secret under the same access key id is accepted by the proxy, and KMS was not told: it is used \
+                 once an update that names its source has told KMS"
+            ),
+        }
+    }
+
+    /// Whether KMS was told this credential of every key store at which it shows the access key id; no if it shows none.
+    async fn told_to_all(&self, name: &str, credential: &ProxyCredential) -> bool {
+        let Parts { keyring, driver, .. } = &self.parts;
+        let fingerprint = credential.fingerprint();
+        let shows = |sighting: &Arc<Sighting>| {
+            let xks = sighting.description.as_ref().and_then(|store| store.xks());
+            xks.is_some_and(|xks| xks.access_key_id == credential.access_key_id)
+        };
+        let Ok(users) = self.users(name) else { return false };
+        let users: Vec<_> = users.into_iter().filter(shows).collect();
+        for Sighting { id, .. } in users.iter().map(Arc::as_ref) {
+            if keyring.was_told(id, &fingerprint) {
                 continue;
             }
+            // Another replica may have told KMS, or this one before a restart.
+            match driver.last_told(id).await {
+                Ok(Some((_, told))) if told.fingerprint == fingerprint => keyring.told(id, &fingerprint),
+                Ok(_) => return false,
+                Err(error) => {
+                    tracing::warn!(key_store = %id, error = %Chain(&error), "what KMS was told last cannot be read");
+                    return false;
+                }
+            }
+        }
+        !users.is_empty()
+    }
+
+    /// Drops former values that nobody means any more.
+    async fn clear_out(&self) {
+        let Parts { keyring, driver, monitor, .. } = &self.parts;
+        if !keyring.hoards() {
+            return;
+        }
+        // Nothing is dropped while nobody can tell.
+        let Ok(open) = driver.open().await else { return };
+        let plans = open.iter().map(|record| record.state.plan());
+        let references = plans.flat_map(|plan| [plan.change.credential.as_ref(), plan.former_credential.as_ref()]);
+        let by_name = references.flatten().filter_map(|reference| match &reference.source {
+            CredentialSource::Configured(name) => Some((name.clone(), reference.fingerprint.clone())),
+            CredentialSource::Sealed => None,
+        });
+        let sightings = monitor.sightings();
+        let shown = sightings.iter().filter_map(|sighting| sighting.description.as_ref()?.xks());
+        let in_kms = shown.map(|xks| xks.access_key_id.clone()).collect();
+        keyring.keep(&Meant { by_updates: Some(by_name.collect()), in_kms });
+    }
+
+    /// The key stores that the credential is for: those configured with it, and those whose access key id at KMS is its.
+    fn users(&self, name: &str) -> Result<Vec<Arc<Sighting>>, String> {
+        let Parts { keyring, monitor, .. } = &self.parts;
+        if let Some(silent) = monitor.places().into_iter().find(|place| place.told_at.is_none()) {
+            return Err(format!("KMS has not told of the key stores in {} yet", silent.place));
+        }
+        let uses = |sighting: &Arc<Sighting>| {
+            let own = monitor.watched(&sighting.id).and_then(|store| store.credential);
+            if own.as_deref() == Some(name) {
+                return true;
+            }
+            let xks = sighting.description.as_ref().and_then(|store| store.xks()).filter(|_| sighting.watched);
+            let found =
+                xks.and_then(|xks| keyring.with_access_key_id(&sighting.id, &xks.access_key_id, own.as_deref()));
+            found.is_some_and(|(found, _)| found == name)
+        };
+        Ok(monitor.sightings().into_iter().filter(uses).collect())
+    }
+
+    /// Whether every proxy that the credential is for accepts it.
+    async fn proxies_accept(&self, name: &str, credential: &ProxyCredential) -> Result<(), String> {
+        for sighting in self.users(name)? {
             let xks = sighting.description.as_ref().and_then(|store| store.xks());
             let xks = xks.ok_or_else(|| format!("{}: KMS has not told its settings yet", sighting.id))?;
             let region = self.parts.monitor.region_of(&sighting.id);

@@ -90,15 +90,22 @@ pub struct PreflightRequest {
 
 /// The credentials that the configuration names.
 pub trait ConfiguredCredentials: Send + Sync {
-    /// The credential of this name.
+    /// The newest credential of this name that its proxies accept: KMS may not have it yet.
     fn by_name(&self, name: &str) -> Option<ProxyCredential>;
 
     /// The credential that a plan means by this name: the one with this fingerprint, for as long as anybody here has it,
     /// though the name may stand for another one by now. If nobody has it, whatever the name stands for.
     fn planned(&self, name: &str, fingerprint: &Fingerprint) -> Option<ProxyCredential>;
 
-    /// The name of a credential with this access key id that the configuration gives for the key store.
-    fn name_of(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String>;
+    /// The credential with this access key id that KMS has for the key store, as far as the configuration and what was
+    /// told tell, with its name. The name may stand for a newer one by now.
+    fn present(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<(String, ProxyCredential)>;
+
+    /// The credential of this fingerprint, if anybody here has it, with its name.
+    fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Option<(String, ProxyCredential)>;
+
+    /// KMS was told the credential of this fingerprint, and has it for the key store from now on.
+    fn told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint);
 }
 
 /// How often the driver looks at a key store.

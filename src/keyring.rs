@@ -8,18 +8,22 @@
 //! accepted it ([`Keyring::accept`]). The former one stays at hand: KMS signs with it until an update tells KMS the new
 //! one, and updates that were planned with it mean it by its fingerprint.
 //!
+//! **The same access key id with another secret** is what KMS cannot be seen to have or not to have: it shows no secrets. Such
+//! a value never displaces the one before it by being accepted. It waits, updates that name it take it
+//! ([`Keyring::newest`]), and it comes into use when KMS was told ([`Keyring::told`]), key store by key store.
+//!
 //! # What can go wrong
 //!
 //! The source shows something else again before it was accepted: what is accepted then is only what was probed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::clock::Timestamp;
-use crate::key_store::{AccessKeyId, Fingerprint, ProxyCredential};
+use crate::key_store::{AccessKeyId, CustomKeyStoreId, Fingerprint, ProxyCredential};
 
-/// How many former credentials of one name are kept.
+/// How many former credentials of one name are kept besides those that are meant by somebody.
 const FORMER: usize = 4;
 
 /// How a credential stands to its source.
@@ -34,6 +38,13 @@ pub enum Standing {
         /// Why it was not accepted when it was tried last; absent before that.
         problem: Option<String>,
     },
+    /// The source shows another secret under the same access key id. The proxies accept it, and KMS was not told.
+    Untold {
+        /// Since when the source shows it.
+        since: Timestamp,
+        /// Its name in the configuration.
+        name: String,
+    },
     /// The source cannot be read.
     Unread {
         /// Why; never what is in it.
@@ -47,6 +58,12 @@ impl fmt::Display for Standing {
             Self::Accepted => f.write_str("accepted"),
             Self::Pending { problem: None, .. } => f.write_str("source changed, not accepted yet"),
             Self::Pending { problem: Some(problem), .. } => write!(f, "source changed, not accepted yet: {problem}"),
+            Self::Untold { name, .. } => {
+                write!(
+                    f,
+                    "source changed, accepted by the proxy, KMS not told: rotate with update apply --credential-source {name}"
+                )
+            }
             Self::Unread { why } => write!(f, "source cannot be read: {why}"),
         }
     }
@@ -61,6 +78,26 @@ pub enum News {
     First,
     /// It must be probed before it is used.
     Pending,
+}
+
+/// What became of a value that the proxies accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is not what the source shows any more.
+    Gone,
+    /// It is in use.
+    Used,
+    /// It has the access key id of another one that KMS may have: it waits until KMS was told.
+    Untold,
+}
+
+/// Whom a former value serves: nobody else may drop it.
+#[derive(Clone, Debug, Default)]
+pub struct Meant {
+    /// Names and fingerprints in the plans of open updates; `None` if nobody can tell.
+    pub by_updates: Option<Vec<(String, Fingerprint)>>,
+    /// What KMS shows.
+    pub in_kms: BTreeSet<AccessKeyId>,
 }
 
 /// A credential of the configuration.
@@ -81,13 +118,24 @@ struct Ring {
     keys: BTreeMap<String, Key>,
     /// Of names that are gone from the configuration, as long as open updates mean them.
     gone: Vec<(String, ProxyCredential)>,
+    /// What KMS was told of a key store last, as far as this process knows.
+    told: BTreeMap<CustomKeyStoreId, Fingerprint>,
+}
+
+impl Ring {
+    /// Every value that anybody here has, with its name.
+    fn all(&self) -> impl Iterator<Item = (&String, &ProxyCredential)> {
+        let keys =
+            self.keys.iter().flat_map(|(name, key)| key.used().chain(&key.pending).map(move |value| (name, value)));
+        keys.chain(self.gone.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 struct Key {
     accepted: Option<ProxyCredential>,
-    /// When it came into use in place of another one.
-    accepted_at: Option<Timestamp>,
     pending: Option<ProxyCredential>,
+    /// Whether the proxies accept the pending one, which waits for KMS to be told.
+    proven: bool,
     former: Vec<ProxyCredential>,
     standing: Standing,
 }
@@ -99,20 +147,26 @@ impl Key {
         } else {
             Standing::Unread { why: "it was not read yet".to_owned() }
         };
-        Self { accepted, accepted_at: None, pending: None, former: Vec::new(), standing }
+        Self { accepted, pending: None, proven: false, former: Vec::new(), standing }
     }
 
     fn take(&mut self, credential: ProxyCredential) {
+        self.former.retain(|former| *former != credential);
         let former = self.accepted.replace(credential);
         self.former.splice(0..0, former);
-        self.former.truncate(FORMER);
         self.pending = None;
+        self.proven = false;
         self.standing = Standing::Accepted;
     }
 
     /// The one in use, then those before it.
     fn used(&self) -> impl Iterator<Item = &ProxyCredential> {
         self.accepted.iter().chain(&self.former)
+    }
+
+    /// Whether KMS may have another secret under the access key id of this one.
+    fn disputes(&self, credential: &ProxyCredential) -> bool {
+        self.used().any(|used| used.access_key_id == credential.access_key_id && used != credential)
     }
 
     fn with(&self, access_key_id: &AccessKeyId) -> Option<&ProxyCredential> {
@@ -124,7 +178,7 @@ impl Keyring {
     /// With credentials that are in use as they are; `None` are still to be read.
     pub fn new(credentials: impl IntoIterator<Item = (String, Option<ProxyCredential>)>) -> Self {
         let keys = credentials.into_iter().map(|(name, credential)| (name, Key::new(credential))).collect();
-        Self(RwLock::new(Ring { keys, gone: Vec::new() }))
+        Self(RwLock::new(Ring { keys, ..Ring::default() }))
     }
 
     /// The credential in use under this name.
@@ -132,14 +186,29 @@ impl Keyring {
         self.read().keys.get(name)?.accepted.clone()
     }
 
-    /// The credential that KMS means by this access key id, with its name. `preferred` comes first, because two secrets
-    /// may share an access key id while one replaces the other; and what is in use before what was.
+    /// The newest value under this name that the proxies accept, for an update that names it: KMS may not have it yet.
+    pub fn newest(&self, name: &str) -> Option<ProxyCredential> {
+        let ring = self.read();
+        let key = ring.keys.get(name)?;
+        key.pending.as_ref().filter(|_| key.proven).or(key.accepted.as_ref()).cloned()
+    }
+
+    /// The credential that KMS means by this access key id at this key store, with its name: what it was told, if that is
+    /// known. Otherwise `preferred` comes first, because two secrets may share an access key id while one replaces the
+    /// other; and what is in use before what was.
     pub fn with_access_key_id(
         &self,
+        key_store: &CustomKeyStoreId,
         access_key_id: &AccessKeyId,
         preferred: Option<&str>,
     ) -> Option<(String, ProxyCredential)> {
         let ring = self.read();
+        if let Some(told) = ring.told.get(key_store) {
+            let is_it = |value: &ProxyCredential| value.access_key_id == *access_key_id && value.fingerprint() == *told;
+            if let Some((name, value)) = ring.all().find(|(_, value)| is_it(value)) {
+                return Some((name.clone(), value.clone()));
+            }
+        }
         let preferred = preferred.and_then(|name| ring.keys.get_key_value(name)).into_iter();
         let mut all = preferred.chain(&ring.keys);
         all.find_map(|(name, key)| Some((name.clone(), key.with(access_key_id)?.clone())))
@@ -155,24 +224,49 @@ impl Keyring {
         meant.cloned().or_else(|| key?.accepted.clone())
     }
 
+    /// The value of this fingerprint, whoever has it here, with its name.
+    pub fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Option<(String, ProxyCredential)> {
+        let ring = self.read();
+        let found = ring.all().find(|(_, value)| value.fingerprint() == *fingerprint);
+        found.map(|(name, value)| (name.clone(), value.clone()))
+    }
+
+    /// KMS was told this one of a key store.
+    pub fn told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint) {
+        self.write().told.insert(key_store.clone(), fingerprint.clone());
+    }
+
+    /// Whether this is what KMS was told of a key store last, as far as is known.
+    pub fn was_told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint) -> bool {
+        self.read().told.get(key_store) == Some(fingerprint)
+    }
+
     /// How this credential stands to its source.
     pub fn standing(&self, name: &str) -> Option<Standing> {
         Some(self.read().keys.get(name)?.standing.clone())
     }
 
-    /// When the one in use came into use in place of another, while this process ran.
-    pub fn accepted_at(&self, name: &str) -> Option<Timestamp> {
-        self.read().keys.get(name)?.accepted_at
+    /// The same as far as this key store goes: KMS may have been told of it already.
+    pub fn standing_at(&self, name: &str, key_store: &CustomKeyStoreId) -> Option<Standing> {
+        let ring = self.read();
+        let key = ring.keys.get(name)?;
+        let pending = key.pending.as_ref().filter(|_| key.proven).map(ProxyCredential::fingerprint);
+        let is_told = pending.is_some() && ring.told.get(key_store) == pending.as_ref();
+        let untold = matches!(key.standing, Standing::Untold { .. });
+        Some(if untold && is_told { Standing::Accepted } else { key.standing.clone() })
     }
 
     /// The source shows this.
     pub fn noticed(&self, name: &str, credential: &ProxyCredential, now: Timestamp) -> News {
         let mut ring = self.write();
-        let Some(key) = ring.keys.get_mut(name) else { return News::None };
+        let Ring { keys, gone, .. } = &mut *ring;
+        let Some(key) = keys.get_mut(name) else { return News::None };
         let same = |other: &ProxyCredential| other.fingerprint() == credential.fingerprint();
         match &key.accepted {
             Some(accepted) if same(accepted) => {
-                key.pending = None;
+                // An update may have been planned with it.
+                gone.extend(key.pending.take().filter(|_| key.proven).map(|value| (name.to_owned(), value)));
+                key.proven = false;
                 key.standing = Standing::Accepted;
                 News::None
             }
@@ -182,7 +276,9 @@ impl Keyring {
             }
             Some(_) => {
                 if !key.pending.as_ref().is_some_and(same) {
-                    key.pending = Some(credential.clone());
+                    let former = key.pending.replace(credential.clone()).filter(|_| key.proven);
+                    gone.extend(former.map(|value| (name.to_owned(), value)));
+                    key.proven = false;
                     key.standing = Standing::Pending { since: now, problem: None };
                 } else if let Standing::Unread { .. } = key.standing {
                     key.standing = Standing::Pending { since: now, problem: None };
@@ -201,20 +297,60 @@ impl Keyring {
 
     /// The pending one was tried, and was not accepted.
     pub fn not_accepted(&self, name: &str, why: String) {
-        if let Some(Standing::Pending { problem, .. }) = self.write().keys.get_mut(name).map(|key| &mut key.standing) {
-            *problem = Some(why);
+        let mut ring = self.write();
+        let Some(key) = ring.keys.get_mut(name) else { return };
+        if let Standing::Pending { since, .. } | Standing::Untold { since, .. } = key.standing {
+            key.standing = Standing::Pending { since, problem: Some(why) };
+            // An update that names it must not take what no proxy accepts any more.
+            key.proven = false;
         }
     }
 
-    /// The pending one of this fingerprint was tried, and accepted: it comes into use. Says whether it did: it may not be
-    /// pending any more.
-    pub fn accept(&self, name: &str, fingerprint: &Fingerprint, now: Timestamp) -> bool {
+    /// The pending one of this fingerprint was tried, and accepted: it comes into use, unless KMS may have another secret
+    /// under its access key id and was not told this one of every key store that it is for (`told_to_all`).
+    pub fn accept(&self, name: &str, fingerprint: &Fingerprint, told_to_all: bool) -> Acceptance {
         let mut ring = self.write();
-        let Some(key) = ring.keys.get_mut(name) else { return false };
-        let Some(pending) = key.pending.take_if(|pending| pending.fingerprint() == *fingerprint) else { return false };
-        key.take(pending);
-        key.accepted_at = Some(now);
-        true
+        let Some(key) = ring.keys.get_mut(name) else { return Acceptance::Gone };
+        let Some(pending) = key.pending.take_if(|pending| pending.fingerprint() == *fingerprint) else {
+            return Acceptance::Gone;
+        };
+        if told_to_all || !key.disputes(&pending) {
+            key.take(pending);
+            return Acceptance::Used;
+        }
+        key.pending = Some(pending);
+        key.proven = true;
+        if let Standing::Pending { since, .. } = key.standing {
+            key.standing = Standing::Untold { since, name: name.to_owned() };
+        }
+        Acceptance::Untold
+    }
+
+    /// Whether there is anything that [`Keyring::keep`] might drop.
+    pub fn hoards(&self) -> bool {
+        let ring = self.read();
+        !ring.gone.is_empty() || ring.keys.values().any(|key| key.former.len() > FORMER)
+    }
+
+    /// Drops former values that nobody means: neither an open update, nor KMS as far as it shows and was told.
+    pub fn keep(&self, meant: &Meant) {
+        let mut ring = self.write();
+        let Ring { keys, gone, told } = &mut *ring;
+        let Some(by_updates) = &meant.by_updates else { return };
+        let serves = |name: &String, value: &ProxyCredential| {
+            let fingerprint = value.fingerprint();
+            by_updates.iter().any(|(of, which)| of == name && *which == fingerprint)
+                || told.values().any(|told| *told == fingerprint)
+        };
+        gone.retain(|(name, value)| serves(name, value));
+        for (name, key) in keys {
+            let mut newest = FORMER;
+            key.former.retain(|value| {
+                let new = newest > 0;
+                newest = newest.saturating_sub(1);
+                new || serves(name, value) || meant.in_kms.contains(&value.access_key_id)
+            });
+        }
     }
 
     /// Another configuration. Of names that are gone, and of sources that are defined anew, the former credentials stay
@@ -222,26 +358,27 @@ impl Keyring {
     pub fn replace(&self, named: &BTreeMap<String, Named>, meant: Option<&[(String, Fingerprint)]>, now: Timestamp) {
         {
             let mut ring = self.write();
-            let Ring { keys, mut gone } = std::mem::take(&mut *ring);
+            let Ring { keys, mut gone, told } = std::mem::take(&mut *ring);
             let mut left = BTreeMap::new();
             for (name, key) in keys {
                 if named.get(&name).is_some_and(|named| named.same_source) {
                     left.insert(name, key);
                 } else {
-                    gone.extend(key.used().map(|credential| (name.clone(), credential.clone())));
+                    let values = key.used().chain(&key.pending);
+                    gone.extend(values.map(|credential| (name.clone(), credential.clone())));
                 }
             }
             gone.retain(|(name, credential)| {
-                meant.is_none_or(|meant| {
-                    meant.iter().any(|(of, which)| of == name && *which == credential.fingerprint())
-                })
+                let fingerprint = credential.fingerprint();
+                told.values().any(|told| *told == fingerprint)
+                    || meant.is_none_or(|meant| meant.iter().any(|(of, which)| of == name && *which == fingerprint))
             });
             for (name, Named { credential, .. }) in named {
                 if !left.contains_key(name) {
                     left.insert(name.clone(), Key::new(credential.clone()));
                 }
             }
-            *ring = Ring { keys: left, gone };
+            *ring = Ring { keys: left, gone, told };
         }
         for (name, Named { credential, .. }) in named {
             if let Some(credential) = credential {
@@ -281,6 +418,10 @@ mod tests {
         }
     }
 
+    fn store(letter: &str) -> CustomKeyStoreId {
+        CustomKeyStoreId::parse(&format!("cks-{}", letter.repeat(17))).unwrap()
+    }
+
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix(seconds)
     }
@@ -299,14 +440,66 @@ mod tests {
         // An update that somebody has planned with either finds its own.
         assert_eq!(ring.planned("main", &former.fingerprint()), Some(former.clone()));
         assert_eq!(ring.planned("main", &new.fingerprint()), Some(new.clone()));
-        assert!(!ring.accept("main", &former.fingerprint(), at(4)), "it is not what waits");
-        assert!(ring.accept("main", &new.fingerprint(), at(5)));
-        assert_eq!((ring.get("main"), ring.accepted_at("main")), (Some(new.clone()), Some(at(5))));
+        assert_eq!(ring.accept("main", &former.fingerprint(), false), Acceptance::Gone, "it is not what waits");
+        assert_eq!(ring.accept("main", &new.fingerprint(), false), Acceptance::Used);
+        assert_eq!(ring.get("main"), Some(new.clone()));
         assert_eq!(ring.standing("main"), Some(Standing::Accepted));
         // KMS still has the former one.
-        let by_id = |id: &str| ring.with_access_key_id(&AccessKeyId::parse(id).unwrap(), Some("main")).map(|(_, c)| c);
+        let by_id = |id: &str| {
+            ring.with_access_key_id(&store("1"), &AccessKeyId::parse(id).unwrap(), Some("main")).map(|(_, c)| c)
+        };
         assert_eq!((by_id(ONE), by_id(OTHER)), (Some(former.clone()), Some(new)));
         assert_eq!(ring.planned("main", &former.fingerprint()), Some(former));
+    }
+
+    #[test]
+    fn another_secret_under_the_same_access_key_id_waits_until_kms_was_told() {
+        let (a, b, c) = (credential(ONE, 'a'), credential(ONE, 'b'), credential(ONE, 'c'));
+        let ring = Keyring::new([("main".to_owned(), Some(a.clone()))]);
+        let in_kms =
+            |of: &str| ring.with_access_key_id(&store(of), &a.access_key_id, Some("main")).map(|(_, found)| found);
+        assert_eq!(ring.noticed("main", &b, at(1)), News::Pending);
+        assert_eq!(ring.newest("main"), Some(a.clone()), "no proxy has accepted it");
+        assert_eq!(ring.accept("main", &b.fingerprint(), false), Acceptance::Untold);
+        let untold = Standing::Untold { since: at(1), name: "main".to_owned() };
+        assert_eq!(ring.standing_at("main", &store("1")), Some(untold.clone()));
+        assert_eq!((ring.get("main"), ring.newest("main")), (Some(a.clone()), Some(b.clone())));
+        assert_eq!(in_kms("1"), Some(a.clone()));
+        // Key store by key store.
+        ring.told(&store("1"), &b.fingerprint());
+        assert_eq!((in_kms("1"), in_kms("2")), (Some(b.clone()), Some(a.clone())));
+        let standings = ["1", "2"].map(|of| ring.standing_at("main", &store(of)).unwrap());
+        assert_eq!(standings, [Standing::Accepted, untold]);
+        // Another one at the source takes away neither what KMS has nor what a plan means.
+        assert_eq!(ring.noticed("main", &c, at(2)), News::Pending);
+        ring.keep(&Meant { by_updates: Some(Vec::new()), ..Meant::default() });
+        assert_eq!((in_kms("1"), in_kms("2")), (Some(b.clone()), Some(a.clone())));
+        assert_eq!(ring.planned("main", &b.fingerprint()), Some(b.clone()));
+        assert_eq!(ring.accept("main", &c.fingerprint(), true), Acceptance::Used);
+        // An access key id that comes back is no proof of its secret.
+        let (other, back) = (credential(OTHER, 'd'), credential(ONE, 'e'));
+        ring.noticed("main", &other, at(3));
+        assert_eq!(ring.accept("main", &other.fingerprint(), false), Acceptance::Used);
+        ring.noticed("main", &back, at(4));
+        assert_eq!(ring.accept("main", &back.fingerprint(), false), Acceptance::Untold);
+        assert_eq!(in_kms("1"), Some(b));
+    }
+
+    #[test]
+    fn former_values_stay_as_long_as_they_are_meant() {
+        let ring = Keyring::new([("main".to_owned(), Some(credential(&format!("{ONE}A"), 'a')))]);
+        let values: Vec<_> = ('B'..='I').map(|last| credential(&format!("{ONE}{last}"), last)).collect();
+        for value in &values {
+            ring.noticed("main", value, at(1));
+            assert_eq!(ring.accept("main", &value.fingerprint(), false), Acceptance::Used);
+        }
+        assert!(ring.hoards());
+        ring.keep(&Meant::default());
+        let is_held = |value: &ProxyCredential| ring.with_fingerprint(&value.fingerprint()).is_some();
+        assert!(values.iter().all(is_held), "nobody could tell");
+        let by_updates = Some(vec![("main".to_owned(), values[0].fingerprint())]);
+        ring.keep(&Meant { by_updates, in_kms: BTreeSet::from([values[1].access_key_id.clone()]) });
+        assert_eq!(values.iter().map(is_held).collect::<Vec<_>>(), [true, true, false, true, true, true, true, true]);
     }
 
     #[test]
@@ -316,7 +509,6 @@ mod tests {
         assert_eq!(ring.standing("main").unwrap().to_string(), "source cannot be read: denied");
         assert_eq!(ring.noticed("main", &credential(ONE, 'a'), at(1)), News::First);
         assert_eq!(ring.standing("main"), Some(Standing::Accepted));
-        assert_eq!(ring.accepted_at("main"), None, "nobody knows since when it is what it is");
         assert_eq!(ring.noticed("other", &credential(ONE, 'a'), at(1)), News::None);
     }
 

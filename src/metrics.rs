@@ -97,8 +97,8 @@ metrics! {
     EXTERNAL_KEY_MANAGER_STATE = Gauge "external_key_manager_state" ["key_store", "state"] "How many external key managers the proxy reports in each state.";
     PROXY_FLEET_SIZE = Gauge "proxy_fleet_size" ["key_store"] "How many proxies the proxy says serve the key store.";
     CERTIFICATE_NOT_AFTER = Gauge "certificate_not_after_timestamp_seconds" ["key_store", "position"] "End of validity of the presented certificates, the earliest over all addresses.";
-    CREDENTIAL_SET = Gauge "credential_set_timestamp_seconds" ["key_store"] "When the proxy's credential was set, as far as is known: by an update, elsewhere while the daemon looked, or with the key store; or another one at its source was accepted by the proxy.";
-    CREDENTIAL_PENDING = Gauge "credential_pending_timestamp_seconds" ["key_store"] "Since when the source of the credential shows another one that the proxy has not accepted; absent if it does not.";
+    CREDENTIAL_SET = Gauge "credential_set_timestamp_seconds" ["key_store"] "When the proxy's credential was set, as far as is known: by an update, elsewhere while the daemon looked, or with the key store.";
+    CREDENTIAL_PENDING = Gauge "credential_pending_timestamp_seconds" ["key_store"] "Since when the source of the credential shows another one that the proxy has not accepted or KMS was not told; absent if it does not.";
     CREDENTIAL_SOURCE_READ = Gauge "credential_source_read" ["key_store"] "Whether the source of the credential could be read when it was last looked at.";
     DRIFT = Gauge "drift_timestamp_seconds" ["key_store"] "When KMS last showed name or settings that no update of xks-preflight made; absent if never since the start.";
     DRIFTS = Counter "drift_total" ["kind"] "Changes of key stores behind our back by kind: added, changed, deleted, renamed.";

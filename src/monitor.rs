@@ -281,7 +281,7 @@ impl Monitor {
     /// Whether a key store that nobody configured is to be probed; `Err` says why it cannot be.
     fn wants(&self, store: &KeyStore) -> Result<bool, String> {
         let Some(xks) = store.xks().filter(|_| self.schedule.watch_discovered) else { return Ok(false) };
-        match self.parts.surroundings.get().with_access_key_id(&xks.access_key_id, None) {
+        match self.parts.surroundings.get().with_access_key_id(&store.id, &xks.access_key_id, None) {
             Some(_) => Ok(true),
             None => Err(format!("no credential known: none with access key id {} is configured", xks.access_key_id)),
         }
@@ -348,8 +348,9 @@ impl Monitor {
                 )
             })?;
         let surroundings = self.parts.surroundings.get();
-        let credential =
-            surroundings.with_access_key_id(&settings.access_key_id, store.credential.as_deref()).ok_or_else(|| {
+        let credential = surroundings
+            .with_access_key_id(&store.id, &settings.access_key_id, store.credential.as_deref())
+            .ok_or_else(|| {
                 format!(
                     "no credential with access key id {} is configured; add the one that KMS uses",
                     settings.access_key_id

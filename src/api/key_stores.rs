@@ -74,7 +74,7 @@ impl Service {
     /// The credential that a key store is watched with, and how it stands to its source.
     pub(crate) fn credential_of(&self, id: &CustomKeyStoreId) -> Option<(String, Standing)> {
         let name = self.monitor.watched(id)?.credential?;
-        let standing = self.surroundings.get().credentials.standing(&name)?;
+        let standing = self.surroundings.get().credentials.standing_at(&name, id)?;
         Some((name, standing))
     }
 }

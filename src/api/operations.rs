@@ -84,17 +84,10 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         tracing::warn!(error = %Chain(&error), "credential ages and drift are missing from this scrape");
         Ledger::default()
     });
-    let Ledger { mut credentials_set, drifts } = ledger;
+    let Ledger { credentials_set, drifts } = ledger;
     let mut credential_sources = Vec::new();
     for sighting in &sightings {
-        let Some((name, standing)) = service.credential_of(&sighting.id) else { continue };
-        let in_kms = sighting.description.as_ref().and_then(|store| store.xks()).map(|xks| &xks.access_key_id);
-        let used = surroundings.credentials.get(&name);
-        let is_kms_s = used.is_some_and(|used| Some(&used.access_key_id) == in_kms);
-        if let Some(at) = surroundings.credentials.accepted_at(&name).filter(|_| is_kms_s) {
-            let known = credentials_set.entry(sighting.id.clone()).or_insert(at);
-            *known = at.max(*known);
-        }
+        let Some((_, standing)) = service.credential_of(&sighting.id) else { continue };
         credential_sources.push((sighting.id.clone(), standing));
     }
     let scene = Scene {

@@ -132,11 +132,11 @@ pub(super) async fn planned(
     extra: &Extra,
 ) -> Result<Arc<Report>, Problem> {
     let surroundings = service.surroundings.get();
-    let named = |name: &str| surroundings.credentials.get(name);
+    let named = |name: &str| surroundings.credentials.newest(name);
     let former_credential = request.former_credential.clone().or_else(|| {
         let xks = plan.expected.xks()?;
         let preferred = service.monitor.watched(&plan.key_store).and_then(|store| store.credential);
-        surroundings.with_access_key_id(&xks.access_key_id, preferred.as_deref())
+        surroundings.with_access_key_id(&plan.key_store, &xks.access_key_id, preferred.as_deref())
     });
     let credential = match &request.credential {
         Some(GivenCredential::Inline(credential)) => Some(credential.clone()),
@@ -160,9 +160,10 @@ fn changes_nothing(service: &Service, asked: &Asked) -> bool {
         Some(GivenCredential::Inline(_)) => false,
         Some(GivenCredential::Configured(name)) => {
             let surroundings = service.surroundings.get();
-            let named = surroundings.credentials.get(name).map(|credential| credential.access_key_id);
-            // A name that is not configured is told by whoever looks for it.
-            named.is_none() || named == present()
+            let (newest, used) = (surroundings.credentials.newest(name), surroundings.credentials.get(name));
+            // A name that is not configured is told by whoever looks for it. One that the source shows and KMS was not
+            // told is a change, although the access key id is the same.
+            newest == used && (used.is_none() || used.map(|credential| credential.access_key_id) == present())
         }
     };
     asked.change.is_empty() && asked.password.is_none() && same
@@ -184,7 +185,7 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
         Some(GivenCredential::Inline(credential)) => credential.clone(),
         Some(GivenCredential::Configured(name)) => configured(service, name)?,
         None => {
-            let found = surroundings.with_access_key_id(&xks.access_key_id, preferred);
+            let found = surroundings.with_access_key_id(id, &xks.access_key_id, preferred);
             let access_key_id = xks.access_key_id.to_string();
             found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?
         }

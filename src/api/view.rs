@@ -71,7 +71,7 @@ impl From<&PlaceSight> for PlaceView {
 pub(super) struct CredentialView {
     /// Its name.
     name: String,
-    /// `accepted`, `pending` (the source shows another one, which its proxy has not accepted) or `unread`.
+    /// `accepted`, `pending` (the source shows another one, which its proxy has not accepted or KMS was not told) or `unread`.
     state: &'static str,
     /// The same for people, with the reason.
     detail: String,
@@ -83,7 +83,7 @@ impl CredentialView {
     pub(super) fn of(name: String, standing: &Standing) -> Self {
         let (state, since) = match standing {
             Standing::Accepted => ("accepted", None),
-            Standing::Pending { since, .. } => ("pending", Some(since.to_string())),
+            Standing::Pending { since, .. } | Standing::Untold { since, .. } => ("pending", Some(since.to_string())),
             Standing::Unread { .. } => ("unread", None),
         };
         Self { name, state, detail: standing.to_string(), since }

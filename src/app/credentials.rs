@@ -42,20 +42,26 @@ fn by_store(stores: &[WatchedKeyStore]) -> BTreeMap<CustomKeyStoreId, String> {
 
 impl ConfiguredCredentials for Credentials {
     fn by_name(&self, name: &str) -> Option<ProxyCredential> {
-        self.keyring.get(name)
+        self.keyring.newest(name)
     }
 
     fn planned(&self, name: &str, fingerprint: &Fingerprint) -> Option<ProxyCredential> {
         self.keyring.planned(name, fingerprint)
     }
 
-    /// The store's own credential first: two secrets may share an access key id while one replaces the other. A former
-    /// one has no name any more.
-    fn name_of(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String> {
+    /// The store's own credential first: two secrets may share an access key id while one replaces the other.
+    fn present(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<(String, ProxyCredential)> {
         let by_store = self.by_store.get();
         let own = by_store.get(key_store).map(String::as_str);
-        let (name, found) = self.keyring.with_access_key_id(access_key_id, own)?;
-        (self.keyring.get(&name).as_ref() == Some(&found)).then_some(name)
+        self.keyring.with_access_key_id(key_store, access_key_id, own)
+    }
+
+    fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Option<(String, ProxyCredential)> {
+        self.keyring.with_fingerprint(fingerprint)
+    }
+
+    fn told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint) {
+        self.keyring.told(key_store, fingerprint);
     }
 }
 

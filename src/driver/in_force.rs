@@ -1,21 +1,35 @@
 //! The secrets in force before an update, as far as they are known: KMS shows none.
 
 use super::perform::credential;
-use super::{Driver, SubmitError};
+use super::{Driver, OrderError, SubmitError};
+use crate::chain::Chain;
+use crate::id::UpdateId;
 use crate::journal::{JournalError, SecretPurpose};
 use crate::key_store::{
     AccessKeyId, ConnectionErrorCode, ConnectionState, CredentialRef, CredentialSource, CustomKeyStoreId,
     ProxyCredential,
 };
-use crate::update::{Event, PlanRefused};
+use crate::update::{Direction, Event, Plan, PlanRefused, Step, StepOutcome};
 
 /// How many updates, the latest first, are searched for the last connect of a key store.
 const SEARCHED: usize = 100;
 
+/// The credential that KMS has since this event, if it told KMS one.
+pub(super) fn carried<'a>(plan: &'a Plan, event: &Event) -> Option<&'a CredentialRef> {
+    let Event::StepSettled { direction, step: Step::Update, outcome: StepOutcome::Done { .. } } = event else {
+        return None;
+    };
+    let new = plan.change.credential.as_ref()?;
+    match direction {
+        Direction::Forward => Some(new),
+        Direction::Back => plan.former_credential.as_ref(),
+    }
+}
+
 impl Driver {
-    /// The credential now in force, from the configuration or from the last verified update that told it to KMS. If the
-    /// configuration has the new one already, under the same access key id, the update that told the former one knows
-    /// better.
+    /// The credential now in force. What an update of ours told KMS last is it, if its secret is at hand; otherwise the
+    /// configuration's. If that has the new one already, under the same access key id, the last verified update that told
+    /// one knows better.
     pub(super) async fn held(
         &self,
         key_store: &CustomKeyStoreId,
@@ -23,14 +37,77 @@ impl Driver {
         new: Option<&CredentialRef>,
     ) -> Result<Option<(ProxyCredential, CredentialSource)>, SubmitError> {
         let credentials = &self.0.parts.credentials;
-        let configured = credentials
-            .name_of(key_store, access_key_id)
-            .and_then(|name| Some((credentials.by_name(&name)?, CredentialSource::Configured(name))))
-            .filter(|(credential, _)| credential.access_key_id == *access_key_id);
+        let source = |name: String, value: &ProxyCredential| {
+            // A name that stands for a newer one may not find this one after a restart.
+            let is_newest = credentials.by_name(&name).as_ref() == Some(value);
+            let sealed = !is_newest && self.0.parts.journal.keeps_secrets();
+            if sealed { CredentialSource::Sealed } else { CredentialSource::Configured(name) }
+        };
+        let with_source = |(name, value): (String, ProxyCredential)| {
+            let source = source(name, &value);
+            (value, source)
+        };
+        let configured = credentials.present(key_store, access_key_id).map(with_source);
+        if let Some((update, told)) = self.told_last(key_store).await?
+            && told.access_key_id == *access_key_id
+            && configured.as_ref().is_none_or(|(value, _)| value.fingerprint() != told.fingerprint)
+        {
+            if let Some(found) = credentials.with_fingerprint(&told.fingerprint) {
+                return Ok(Some(with_source(found)));
+            }
+            if let Some(kept) =
+                self.kept(update, access_key_id).await?.filter(|kept| kept.fingerprint() == told.fingerprint)
+            {
+                return Ok(Some((kept, CredentialSource::Sealed)));
+            }
+        }
         let is_new = |credential: &ProxyCredential| new.is_some_and(|new| new.fingerprint == credential.fingerprint());
         match configured {
             Some(configured) if !is_new(&configured.0) => Ok(Some(configured)),
             configured => Ok(self.told_to_kms(key_store, access_key_id).await?.or(configured)),
+        }
+    }
+
+    /// What KMS was told last of a key store, by which update, if that is among the latest.
+    pub async fn last_told(
+        &self,
+        key_store: &CustomKeyStoreId,
+    ) -> Result<Option<(UpdateId, CredentialRef)>, OrderError> {
+        let latest = self.0.parts.journal.list(None, SEARCHED).await.map_err(OrderError::Journal)?;
+        for record in self.0.records(&latest).await? {
+            let plan = record.state.plan();
+            if plan.key_store != *key_store {
+                continue;
+            }
+            if let Some(told) = record.events.iter().rev().find_map(|recorded| carried(plan, &recorded.event)) {
+                return Ok(Some((plan.id, told.clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn told_last(&self, key_store: &CustomKeyStoreId) -> Result<Option<(UpdateId, CredentialRef)>, SubmitError> {
+        match self.last_told(key_store).await {
+            Ok(told) => Ok(told),
+            Err(OrderError::Journal(error)) => Err(SubmitError::Journal(error)),
+            Err(error) => {
+                tracing::warn!(%key_store, error = %Chain(&error), "what KMS was told last cannot be read");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The credential that an update told to KMS, if its secret is kept.
+    async fn kept(
+        &self,
+        update: UpdateId,
+        access_key_id: &AccessKeyId,
+    ) -> Result<Option<ProxyCredential>, SubmitError> {
+        match self.0.parts.journal.secret(update, SecretPurpose::NewCredential).await {
+            Ok(kept) => Ok(kept.and_then(|kept| credential(access_key_id, &kept))),
+            // Without its key an old secret is as good as none; that is no reason to refuse the new request.
+            Err(JournalError::Seal(_)) => Ok(None),
+            Err(error) => Err(SubmitError::Journal(error)),
         }
     }
 
@@ -43,16 +120,7 @@ impl Driver {
         let journal = &self.0.parts.journal;
         let holder = journal.holder_of(key_store, access_key_id).await.map_err(SubmitError::Journal)?;
         let Some(holder) = holder else { return Ok(None) };
-        let kept = match journal.secret(holder, SecretPurpose::NewCredential).await {
-            Ok(kept) => kept,
-            // Without its key an old secret is as good as none; that is no reason to refuse the new request.
-            Err(JournalError::Seal(_)) => None,
-            Err(error) => return Err(SubmitError::Journal(error)),
-        };
-        Ok(kept.and_then(|kept| {
-            let credential = credential(access_key_id, &kept)?;
-            Some((credential, CredentialSource::Sealed))
-        }))
+        Ok(self.kept(holder, access_key_id).await?.map(|credential| (credential, CredentialSource::Sealed)))
     }
 
     /// Refuses to connect a CloudHSM key store with the password that KMS has, if the last connect on record ended

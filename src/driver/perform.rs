@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::in_force::carried;
 use super::lease::Lease;
 use super::{Inner, Order, OrderError, PreflightRequest};
 use crate::chain::Chain;
@@ -131,6 +132,10 @@ impl Life {
             .map_err(Stopped::Journal)?;
         self.state = next;
         self.sequence = sequence;
+        let plan = self.state.plan();
+        if let Some(told) = carried(plan, &event) {
+            self.inner.parts.credentials.told(&plan.key_store, &told.fingerprint);
+        }
         if !matches!(event, Event::Observed { .. }) {
             self.since = Instant::now();
         }

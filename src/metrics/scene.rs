@@ -123,7 +123,7 @@ impl Scene {
         for (key_store, standing) in &self.credential_sources {
             let is_read = !matches!(standing, Standing::Unread { .. });
             read.with_label_values(&[key_store.as_str()]).set(number(is_read));
-            if let Standing::Pending { since, .. } = standing {
+            if let Standing::Pending { since, .. } | Standing::Untold { since, .. } = standing {
                 pending.with_label_values(&[key_store.as_str()]).set(since.unix() as f64);
             }
         }

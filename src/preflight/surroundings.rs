@@ -40,9 +40,14 @@ impl fmt::Debug for Surroundings {
 }
 
 impl Surroundings {
-    /// The credential with this access key id; see [`Keyring::with_access_key_id`].
-    pub fn with_access_key_id(&self, access_key_id: &AccessKeyId, preferred: Option<&str>) -> Option<ProxyCredential> {
-        self.credentials.with_access_key_id(access_key_id, preferred).map(|(_, credential)| credential)
+    /// The credential that KMS has for the key store under this access key id; see [`Keyring::with_access_key_id`].
+    pub fn with_access_key_id(
+        &self,
+        key_store: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+        preferred: Option<&str>,
+    ) -> Option<ProxyCredential> {
+        self.credentials.with_access_key_id(key_store, access_key_id, preferred).map(|(_, credential)| credential)
     }
 
     /// Where to connect for this endpoint; empty means its own addresses.

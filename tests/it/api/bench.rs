@@ -112,9 +112,15 @@ impl ConfiguredCredentials for Named {
         self.by_name(name)
     }
 
-    fn name_of(&self, _: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String> {
-        (*access_key_id == self.0.access_key_id).then(|| "main".to_owned())
+    fn present(&self, _: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<(String, ProxyCredential)> {
+        (*access_key_id == self.0.access_key_id).then(|| ("main".to_owned(), self.0.clone()))
     }
+
+    fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Option<(String, ProxyCredential)> {
+        (self.0.fingerprint() == *fingerprint).then(|| ("main".to_owned(), self.0.clone()))
+    }
+
+    fn told(&self, _: &CustomKeyStoreId, _: &Fingerprint) {}
 }
 
 impl Bench {

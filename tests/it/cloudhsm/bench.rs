@@ -292,7 +292,13 @@ impl ConfiguredCredentials for Nobody {
         None
     }
 
-    fn name_of(&self, _: &CustomKeyStoreId, _: &AccessKeyId) -> Option<String> {
+    fn present(&self, _: &CustomKeyStoreId, _: &AccessKeyId) -> Option<(String, ProxyCredential)> {
         None
     }
+
+    fn with_fingerprint(&self, _: &Fingerprint) -> Option<(String, ProxyCredential)> {
+        None
+    }
+
+    fn told(&self, _: &CustomKeyStoreId, _: &Fingerprint) {}
 }

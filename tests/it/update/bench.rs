@@ -213,9 +213,16 @@ impl ConfiguredCredentials for Named {
         self.by_name(name)
     }
 
-    fn name_of(&self, _: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<String> {
-        (access_key_id.as_str() == KEY_ID).then(|| "former".to_owned())
+    fn present(&self, _: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<(String, ProxyCredential)> {
+        (access_key_id.as_str() == KEY_ID).then(|| ("former".to_owned(), credential(SECRET)))
     }
+
+    fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Option<(String, ProxyCredential)> {
+        let former = ("former".to_owned(), credential(SECRET));
+        (former.1.fingerprint() == *fingerprint).then_some(former)
+    }
+
+    fn told(&self, _: &CustomKeyStoreId, _: &Fingerprint) {}
 }
 
 /// Stands where the pre-flight will be and says what it is told, about the settings it is asked about.
