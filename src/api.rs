@@ -115,6 +115,8 @@ pub struct Service {
     pub bounds: Bounds,
     /// Places for requests.
     pub requests: Semaphore,
+    /// Places for probes of callers that do not say who they are, fewer than `requests`.
+    pub strangers: Semaphore,
     /// Places for event streams.
     pub streams: Arc<Semaphore>,
     /// Cancelled when event streams must end.

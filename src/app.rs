@@ -346,6 +346,7 @@ impl App {
                 streams: http.connections / 4 + 1,
             },
             requests: Semaphore::new(http.connections),
+            strangers: Semaphore::new(http.connections / 8 + 1),
             streams: Arc::new(Semaphore::new(http.connections / 4 + 1)),
             draining,
         });

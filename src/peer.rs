@@ -65,6 +65,9 @@ pub enum CallError {
     /// Nobody is there, or no way leads there.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    /// Without TLS nothing is sent but to a loopback address.
+    #[error("localhost leads to another machine, and without https nothing is sent there")]
+    NotLoopback,
     /// It is somebody else, or does not take us.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
@@ -151,6 +154,10 @@ impl Peer {
     pub async fn call(&self, request: Request<Full<Bytes>>, largest: usize) -> Result<Response<Bytes>, CallError> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(CallError::Connect)?;
         let stream: Box<dyn Stream> = match &self.tls {
+            // Without TLS a secret may not leave this machine, wherever the name leads at the moment.
+            None if !tcp.peer_addr().map_err(CallError::Connect)?.ip().to_canonical().is_loopback() => {
+                return Err(CallError::NotLoopback);
+            }
             None => Box::new(tcp),
             Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await.map_err(CallError::Tls)?),
         };
@@ -217,6 +224,30 @@ mod tests {
             "https:///v1",
         ] {
             assert_eq!(peer(bad).err(), Some(InvalidPeer::Address), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_tls_nothing_is_sent_to_another_machine() {
+        // Any address of this machine but a loopback one stands for another machine; nothing is sent to find it.
+        let asking = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        asking.connect("192.0.2.1:9").unwrap();
+        let elsewhere = asking.local_addr().unwrap().ip();
+        assert!(!elsewhere.is_loopback(), "this machine has a network");
+        for (host, sent) in [("127.0.0.1".to_owned(), true), (elsewhere.to_string(), false)] {
+            let listener = tokio::net::TcpListener::bind((host.as_str(), 0)).await.unwrap();
+            let mut peer = peer(&format!("http://localhost:{}", listener.local_addr().unwrap().port())).unwrap();
+            // As if the name led there.
+            peer.host = host;
+            let request = peer.request(Method::GET, "/v1/x").body(Full::new(Bytes::new())).unwrap();
+            let served = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut read = [0_u8; 1024];
+                tokio::io::AsyncReadExt::read(&mut stream, &mut read).await.unwrap()
+            };
+            let (answer, read) = tokio::join!(peer.call(request, 1024), served);
+            assert_eq!(read > 0, sent, "{answer:?}");
+            assert_eq!(matches!(answer, Err(CallError::NotLoopback)), !sent, "{answer:?}");
         }
     }
 

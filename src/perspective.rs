@@ -213,7 +213,7 @@ fn unreadable_question() -> Problem {
 
 fn unanswered(error: &CallError) -> Problem {
     let kind = match error {
-        CallError::Connect(_) => ProblemKind::Refused,
+        CallError::Connect(_) | CallError::NotLoopback => ProblemKind::Refused,
         CallError::Tls(_) | CallError::Http(_) | CallError::TooLarge { .. } | CallError::Request(_) => {
             ProblemKind::Unanswered
         }

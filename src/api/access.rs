@@ -17,13 +17,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
 use super::Service;
-use super::callers::Unrecognised;
+use super::callers::{Unrecognised, foreign_page};
 use super::problem::Problem;
 use super::witness::Wanted;
 use crate::access::{Forbidden, Permission, Principal};
 use crate::key_store::{CustomKeyStoreId, CustomKeyStoreName};
 use crate::listener::Peer;
 use crate::metrics::Denial;
+use crate::monitor::PlaceSight;
 use crate::update::Plan;
 
 /// What a route needs.
@@ -214,6 +215,18 @@ impl Admitted {
         self.principal.may(Permission::Read, None).is_ok()
     }
 
+    /// The accounts and Regions that the caller may be told of: those of key stores that it sees, or all.
+    pub(crate) fn places(&self, service: &Service) -> Vec<PlaceSight> {
+        let mut places = service.monitor.places();
+        if !self.sees_all() {
+            let seen = service.monitor.sightings();
+            let seen = seen.iter().filter(|sighting| self.sees(service, &sighting.id));
+            let seen: Vec<_> = seen.filter_map(|sighting| sighting.place.clone()).collect();
+            places.retain(|sight| seen.contains(&sight.place));
+        }
+        places
+    }
+
     fn judge(
         &self,
         service: &Service,
@@ -266,9 +279,10 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
     let shows = |peer: &Peer| peer.certificate.is_some();
     let says_who =
         request.headers().contains_key(header::AUTHORIZATION) || request.extensions().get::<Peer>().is_some_and(shows);
-    let heeded = guard.needs.recognising && says_who;
+    // Where nobody is known, `recognise` is the one who judges: it refuses the pages of other sites.
+    let heeded = guard.needs.recognising && (says_who || callers.is_empty());
     if guard.needs.open && !heeded && (service.open_metrics || callers.is_empty()) {
-        return next.run(request).await;
+        return passing(&guard, request, next).await;
     }
     let wanted = Wanted::by(&request);
     let peer = request.extensions().get::<Peer>();
@@ -298,6 +312,35 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
         service.notary.refused(refusal).await;
     }
     response
+}
+
+/// Serves somebody of whom nothing is known, where that is for everybody. A web page in the browser of whoever works on
+/// this machine is on a loopback address, too, so it is refused; and what costs a probe is counted like a failure to be
+/// recognised.
+async fn passing(guard: &Guard, request: Request, next: Next) -> Response {
+    let Guard { service, needs } = guard;
+    if !needs.recognising {
+        return next.run(request).await;
+    }
+    let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+    if let Err(wait) = address.map_or(Ok(()), |address| service.limits.stranger(address)) {
+        return too_often(service, None, wait).into_response();
+    }
+    if let Err(why) = foreign_page(request.headers()) {
+        let wanted = Wanted::by(&request);
+        let response = unrecognised(service, &why).into_response();
+        if let Some(refusal) = wanted.answered(None, &response) {
+            service.notary.refused(refusal).await;
+        }
+        return response;
+    }
+    let Ok(_place) = service.strangers.try_acquire() else {
+        let detail = "too many probes of callers that do not say who they are; try again, or send a token";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+            .retry_after(Duration::from_secs(1))
+            .into_response();
+    };
+    next.run(request).await
 }
 
 async fn answer(

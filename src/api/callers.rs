@@ -155,7 +155,7 @@ fn bearer(value: &str) -> Option<&str> {
 
 /// Without tokens, a web page in the operator's browser must not be able to call: neither across origins nor by a name
 /// of its own that leads to this address (DNS rebinding).
-fn foreign_page(headers: &HeaderMap) -> Result<(), Unrecognised> {
+pub(super) fn foreign_page(headers: &HeaderMap) -> Result<(), Unrecognised> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
     let host = text(header::HOST).unwrap_or_default();

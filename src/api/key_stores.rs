@@ -37,8 +37,8 @@ pub(super) async fn list(
     let caller = admitted.each();
     let shown = sightings.iter().filter(|sighting| caller.sees(&service, &sighting.id));
     let views: Vec<_> = shown.map(|sighting| view(&service, sighting, &open)).collect();
-    let places: Vec<_> = service.monitor.places().iter().map(PlaceView::from).collect();
-    let failure = service.monitor.describe_failure();
+    let places: Vec<_> = caller.places(&service).iter().map(PlaceView::from).collect();
+    let failure = service.monitor.describe_failure().filter(|_| caller.sees_all());
     let drifts = service.drift.latest();
     let drifts: Vec<_> = drifts.iter().filter(|drift| caller.sees(&service, &drift.key_store)).collect();
     let drifts: Vec<_> = drifts.into_iter().map(|drift| DriftView::from(&**drift)).collect();

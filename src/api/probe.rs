@@ -1,7 +1,8 @@
 //! `GET /probe`: one probe for one scrape, in blackbox_exporter's words.
 //!
 //! `?key_store=ID` probes the present settings of a key store, for whoever may read it; `?target=…&path=…&credential=…`
-//! any settings, for whoever may run pre-flights. The guard on where probes connect holds for both. What is found is
+//! any settings, for whoever may run pre-flights. A caller on a loopback address that does not say who it is gets what
+//! `/metrics` would tell and no more: no target, no report, and no place that others need. The guard on where probes connect holds for both. What is found is
 //! kept nowhere and counted nowhere: it belongs to whoever scrapes.
 
 use std::collections::BTreeMap;
@@ -61,8 +62,12 @@ pub(super) async fn probe(
                 return Err(fault(&name, "goes with target, not with key_store"));
             }
             let id = CustomKeyStoreId::parse(&id).map_err(|invalid| fault("key_store", invalid.rule))?;
-            if let Some(admitted) = &admitted {
-                admitted.on(&service, &id)?;
+            match &admitted {
+                Some(admitted) => drop(admitted.on(&service, &id)?),
+                None if debug => {
+                    return Err(Problem::anonymous("a whole report is for whoever may read the key store"));
+                }
+                None => {}
             }
             service.monitor.sighting(&id).ok_or_else(no_such_key_store)?;
             let present = service.monitor.present(&id);
@@ -70,12 +75,10 @@ pub(super) async fn probe(
             (present.map_err(unprobed)?, Some(id))
         }
         (None, true) => {
-            match &admitted {
-                Some(admitted) => admitted.also_on_all(&service, Permission::Probe)?,
-                // The guard lets in whoever is on this machine without a word; to name any host takes more.
-                None if service.callers.get().is_empty() => {}
-                None => return Err(Problem::anonymous_target()),
-            }
+            // The guard lets in whoever is on this machine without a word; to name any host takes more.
+            let admitted =
+                admitted.as_ref().ok_or_else(|| Problem::anonymous("to name a target takes the role prober"))?;
+            admitted.also_on_all(&service, Permission::Probe)?;
             (free(&service, &given)?, None)
         }
         _ => return Err(fault("key_store", "must be there, or else target with path and credential")),
@@ -157,9 +160,9 @@ fn fault(name: &str, detail: impl Into<String>) -> Problem {
 }
 
 impl Problem {
-    /// Nobody was recognised, and a host was named.
-    fn anonymous_target() -> Self {
-        let detail = "to name a target takes the role prober: send a token of it, or ask by key_store";
+    /// Nobody was recognised, and more was asked for than what everybody may see.
+    fn anonymous(why: &str) -> Self {
+        let detail = format!("{why}: send a token, or ask by key_store alone");
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail).challenge()
     }
 }

@@ -89,7 +89,7 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
         freezes.iter().filter(|freeze| freeze.key_store.as_ref().is_none_or(|id| caller.sees(service, id))).collect();
     let mut sightings = service.monitor.sightings();
     sightings.retain(|sighting| caller.sees(service, &sighting.id));
-    let places = service.monitor.places();
+    let places = caller.places(service);
     let mut drifts = service.drift.latest();
     drifts.retain(|drift| visitor.now.seconds_since(drift.at) < DRIFT_SHOWN && caller.sees(service, &drift.key_store));
     let several = places.len() > 1;

@@ -6,8 +6,8 @@
 //! hands it over when it closes; [`Exporter`] sends what was handed over, some at a time, in OTLP's JSON encoding
 //! (OpenTelemetry Protocol, OTLP/HTTP). A trace begins where a request's `traceparent` says, or here.
 //!
-//! The OpenTelemetry crates would do this, too, with fifteen more crates, a second `rand`, and minutes of a cold build for
-//! what is two screens here: one signal, one encoding, no sampling but the caller's.
+//! The OpenTelemetry crates would do this, too, with fifteen more crates and a second `rand`, for what is two screens here:
+//! one signal, one encoding, no sampling but the caller's.
 //!
 //! # What can go wrong
 //!

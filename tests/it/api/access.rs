@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use xks_preflight::access::Token;
+use xks_preflight::sandbox::kms::{KmsFault, Operation};
 
 use super::bench::{ADMIN, APPROVER, BOTH, Bench, ELSEWHERE, EXPIRED, HERE, KEY_ID, NEW, PROBER, SECRET, token};
 
@@ -218,4 +219,20 @@ async fn a_scope_holds_for_new_names_and_for_free_candidates() {
     let (status, told) = bench.told("POST", "/v1/updates", ELSEWHERE, &elsewhere).await;
     assert_eq!(status, 403, "{told}");
     assert!(told.contains("on key store"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_are_told_to_whoever_sees_a_key_store_there() {
+    let bench = Bench::new("access-places").await;
+    let told = async |place| bench.call("GET", "/v1/key-stores", Some(&token(place)), &[], "").await.json();
+    for (place, seen) in [(1, 1), (HERE, 1), (ELSEWHERE, 0)] {
+        let answer = told(place).await;
+        assert_eq!(answer["places"].as_array().unwrap().len(), seen, "{answer}");
+    }
+    // Why KMS cannot be read may tell of an account: whoever is for some key stores gets no summary.
+    bench.kms.inject(Operation::DescribeCustomKeyStores, KmsFault::Throttling, 1_000);
+    bench.until("/v1/key-stores", |answer| answer.json()["describe_failure"].is_string()).await;
+    for place in [HERE, ELSEWHERE] {
+        assert!(told(place).await["describe_failure"].is_null());
+    }
 }

@@ -144,7 +144,13 @@ impl Bench {
 
     /// With further callers beside the bench's tokens, and limits.
     pub(crate) async fn with_callers(name: &str, further: Callers, limits: Limits) -> Self {
-        Box::pin(Self::made_of(name, BOUNDS, KeyTests::default(), policy(), (further, limits))).await
+        Box::pin(Self::made_of(name, BOUNDS, KeyTests::default(), policy(), (further, limits, false))).await
+    }
+
+    /// As on a loopback address, where metrics are for whoever does not say who they are, too.
+    pub(crate) async fn open(name: &str, limits: Limits) -> Self {
+        let callers = (Callers::default(), limits, true);
+        Box::pin(Self::made_of(name, BOUNDS, KeyTests::default(), policy(), callers)).await
     }
 
     async fn made_of(
@@ -152,7 +158,7 @@ impl Bench {
         bounds: Bounds,
         key_tests: KeyTests,
         policy: Policy,
-        (mut callers, limits): (Callers, Limits),
+        (mut callers, limits, open): (Callers, Limits, bool),
     ) -> Self {
         let pki = Arc::new(Pki::new(peers::wall_clock()()).unwrap());
         let start = |host: &str| {
@@ -213,6 +219,7 @@ impl Bench {
             credential,
             key_tests,
             policy,
+            open,
         };
         let service = Arc::new(parts.service(surroundings, callers, limits, bounds).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -342,8 +349,8 @@ fn known_tokens() -> Vec<KnownToken> {
     ]
 }
 
-fn nobody_else() -> (Callers, Limits) {
-    (Callers::default(), unlimited())
+fn nobody_else() -> (Callers, Limits, bool) {
+    (Callers::default(), unlimited(), false)
 }
 
 /// Tests of other things ask in tight loops.
@@ -361,6 +368,7 @@ struct ServiceParts<'a> {
     credential: ProxyCredential,
     key_tests: KeyTests,
     policy: Policy,
+    open: bool,
 }
 
 /// How updates are run on a bench: without anybody's patience.
@@ -525,9 +533,10 @@ impl ServiceParts<'_> {
             clock,
             callers: Arc::new(Current::new(callers)),
             limits,
-            open_metrics: false,
+            open_metrics: self.open,
             bounds,
             requests: Semaphore::new(bounds.requests),
+            strangers: Semaphore::new(1),
             streams: Arc::new(Semaphore::new(bounds.streams)),
             draining: CancellationToken::new(),
         }

@@ -1,13 +1,18 @@
 //! `GET /probe`: in blackbox_exporter's words, as long as Prometheus waits, and for whoever may.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use xks_preflight::api::Callers;
+use xks_preflight::listener::{Limits, Rate};
 use xks_preflight::metrics::blackbox::FAMILIES;
 use xks_preflight::sandbox::fault::Misbehaviour;
 
-use super::bench::{APPROVER, BOTH, Bench, ELSEWHERE, HERE, NEW, PATH, PROBER, token};
+use super::bench::{APPROVER, BOTH, BOUND, Bench, ELSEWHERE, HERE, NEW, PATH, PROBER, token};
 use super::scrape::agrees;
 
 /// The samples of an exposition, with their labels as they stand.
@@ -167,4 +172,66 @@ async fn whoever_reads_may_probe_a_key_store_and_whoever_probes_any_target() {
         unfit.body
     );
     assert_eq!(bench.post(&store, &json!({})).await.status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_known_no_page_of_another_site_may_probe() {
+    let bench = Bench::new("probe-pages").await;
+    bench.service.callers.replace(Callers::default());
+    let connected = bench.candidate.accepted_connections();
+    let ours = bench.address.to_string();
+    for (host, site) in [("rebound.example.com:8480", None), (&*ours, Some("cross-site")), (&*ours, Some("same-site"))]
+    {
+        for path in [of_target(), of_store(&bench), format!("{}&debug=true", of_store(&bench))] {
+            let (status, body) = by_page(&bench, &path, host, site).await;
+            assert_eq!(status, 403, "{host} {site:?} {path}: {body}");
+            assert!(body.contains("foreign_origin"), "{body}");
+        }
+    }
+    assert_eq!(bench.candidate.accepted_connections(), connected);
+    // Whoever works on this machine may, and by this the refusals above would have been seen.
+    assert_eq!(by_page(&bench, &of_target(), &ours, None).await.0, 200);
+    assert!(bench.candidate.accepted_connections() > connected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_say_who_they_are_gets_what_metrics_tell_and_no_more() {
+    let failures = Rate::within(Duration::from_hours(1), NonZeroU32::new(7).unwrap());
+    let rate = Rate::within(Duration::from_millis(1), NonZeroU32::new(1_000_000).unwrap());
+    let bench = Bench::open("probe-open", Limits::new(rate, failures)).await;
+    let (store, target, ours) = (of_store(&bench), of_target(), bench.address.to_string());
+    let debug = format!("{store}&debug=true");
+    let connected = bench.candidate.accepted_connections();
+    // Each of these counts: seven, and no more.
+    assert_eq!(by_page(&bench, &store, &ours, None).await.0, 200);
+    assert_eq!(by_page(&bench, &debug, &ours, None).await.0, 401);
+    assert_eq!(by_page(&bench, &target, &ours, None).await.0, 401);
+    assert_eq!(by_page(&bench, &store, "rebound.example.com", None).await.0, 403);
+    assert_eq!(by_page(&bench, &store, &ours, Some("cross-site")).await.0, 403);
+    {
+        let _all = bench.service.strangers.try_acquire().unwrap();
+        assert_eq!(by_page(&bench, &store, &ours, None).await.0, 503);
+        // Those who say who they are have places of their own.
+        assert_eq!(bench.get(&store).await.status, 200);
+    }
+    assert_eq!(by_page(&bench, &store, &ours, None).await.0, 200);
+    assert_eq!(by_page(&bench, &store, &ours, None).await.0, 429);
+    assert_eq!(bench.get(&debug).await.status, 200);
+    assert_eq!(bench.call("GET", &debug, Some(&token(ELSEWHERE)), &[], "").await.status, 403);
+    assert_eq!(bench.candidate.accepted_connections(), connected);
+}
+
+/// What a browser gets that has no token: with the host that its page is of, and the site that it is of.
+async fn by_page(bench: &Bench, path: &str, host: &str, site: Option<&str>) -> (u16, String) {
+    let site = site.map(|site| format!("Sec-Fetch-Site: {site}\r\n")).unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{site}Connection: close\r\n\r\n");
+    let asked = async {
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(BOUND, asked).await.unwrap();
+    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
