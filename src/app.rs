@@ -163,9 +163,10 @@ impl App {
         let enumerate_every = monitor.enumerate_every;
         let sources = credentials::sources(&credentials, parts.aws_credentials.as_ref()).await;
         let keyring = Arc::new(credentials::keyring(&credentials));
-        let configured = Arc::new(Credentials::new(Arc::clone(&keyring), &key_stores));
-        let surroundings = settings::surroundings(kms.region.clone(), Arc::clone(&keyring), &preflight);
-        let surroundings = Arc::new(Current::new(surroundings));
+        let surroundings = Arc::new(Current::new(settings::surroundings(&in_force, Arc::clone(&keyring))));
+        let configured =
+            Credentials::new(Arc::clone(&keyring), &key_stores, Arc::clone(&places), Arc::clone(&surroundings));
+        let configured = Arc::new(configured);
         let how_examined = Arc::new(Current::new(settings::examiner(&preflight, perspectives.as_ref(), &key_stores)));
         let policy = Arc::new(Current::new(settings::policy(&update, &key_stores)));
         let callers = Arc::new(Current::new(callers));
@@ -191,7 +192,7 @@ impl App {
             }),
         }));
         let maker = Maker::new(MakerParts {
-            reader: home.reader,
+            reader: Arc::clone(&home.reader),
             maker: home.maker,
             examiner: Arc::clone(&examiner),
             surroundings: Arc::clone(&surroundings),
@@ -283,7 +284,8 @@ impl App {
             router: kms_endpoint::router(kms_endpoint::Parts {
                 driver: driver.clone(),
                 maker: maker.clone(),
-                reader: Arc::clone(&reader),
+                reader: home.reader,
+                places: Arc::clone(&places),
                 describer: home.describer,
                 examiner: Arc::clone(&examiner),
                 credentials: Arc::clone(&kms_credentials),

@@ -240,7 +240,7 @@ impl Custodian {
 
     /// The key stores that the credential is for: those configured with it, and those whose access key id at KMS is its.
     fn users(&self, name: &str) -> Result<Vec<Arc<Sighting>>, String> {
-        let Parts { keyring, monitor, .. } = &self.parts;
+        let Parts { monitor, .. } = &self.parts;
         if let Some(silent) = monitor.places().into_iter().find(|place| place.told_at.is_none()) {
             return Err(format!("KMS has not told of the key stores in {} yet", silent.place));
         }
@@ -250,8 +250,7 @@ impl Custodian {
                 return true;
             }
             let xks = sighting.description.as_ref().and_then(|store| store.xks()).filter(|_| sighting.watched);
-            let found =
-                xks.and_then(|xks| keyring.with_access_key_id(&sighting.id, &xks.access_key_id, own.as_deref()));
+            let found = xks.and_then(|xks| monitor.named_credential(&sighting.id, &xks.access_key_id));
             found.is_some_and(|(found, _)| found == name)
         };
         Ok(monitor.sightings().into_iter().filter(uses).collect())

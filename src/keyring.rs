@@ -214,6 +214,24 @@ impl Keyring {
         all.find_map(|(name, key)| Some((name.clone(), key.with(access_key_id)?.clone())))
     }
 
+    /// The same, of these alone.
+    pub fn among(
+        &self,
+        names: &BTreeSet<String>,
+        key_store: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+    ) -> Option<(String, ProxyCredential)> {
+        let ring = self.read();
+        if let Some(told) = ring.told.get(key_store) {
+            let is_it = |value: &ProxyCredential| value.access_key_id == *access_key_id && value.fingerprint() == *told;
+            if let Some((name, value)) = ring.all().find(|(name, value)| names.contains(*name) && is_it(value)) {
+                return Some((name.clone(), value.clone()));
+            }
+        }
+        let mut lent = names.iter().filter_map(|name| ring.keys.get_key_value(name));
+        lent.find_map(|(name, key)| Some((name.clone(), key.with(access_key_id)?.clone())))
+    }
+
     /// What a plan means by this name: the credential of this fingerprint, if anybody here has it, or what is in use.
     pub fn planned(&self, name: &str, fingerprint: &Fingerprint) -> Option<ProxyCredential> {
         let ring = self.read();

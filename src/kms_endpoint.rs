@@ -8,7 +8,8 @@
 //! `UpdateCustomKeyStore` until the new settings are verified, `ConnectCustomKeyStore` and `DisconnectCustomKeyStore`
 //! until KMS has taken them, as KMS answers. A refusal comes as the exception that KMS would have raised.
 //! `CreateCustomKeyStore` has nothing to be updated and goes to the [`Maker`] instead: a pre-flight, then one call.
-//! `DescribeCustomKeyStores` is forwarded; nothing else is served.
+//! `DescribeCustomKeyStores` is forwarded; nothing else is served. Like an endpoint of KMS, it is that of one account and
+//! Region, the daemon's own: key stores of other places do not exist here.
 //!
 //! # What can go wrong
 //!
@@ -56,11 +57,12 @@ use crate::access::Permission;
 use crate::clock::Clock;
 use crate::current::Current;
 use crate::driver::{Driver, Examiner, Maker};
-use crate::key_store::KmsException;
+use crate::key_store::{KmsException, Place};
 use crate::kms::{KeyStoreDescriber, KeyStoreReader};
 use crate::listener::Limits;
 use crate::metrics::Metrics;
 use crate::notary::Notary;
+use crate::places::Places;
 use crate::update::ConnectionChange;
 
 const PROTOCOL: &str = "application/x-amz-json-1.1";
@@ -80,8 +82,10 @@ pub struct Parts {
     pub driver: Driver,
     /// Makes key stores.
     pub maker: Maker,
-    /// Reads key stores.
+    /// Reads the key stores of the daemon's own account and Region.
     pub reader: Arc<dyn KeyStoreReader>,
+    /// Knows where key stores are.
+    pub places: Arc<Places>,
     /// Reads key stores for callers.
     pub describer: Arc<dyn KeyStoreDescriber>,
     /// Pre-flights what needs no change.
@@ -111,6 +115,8 @@ struct Service {
     driver: Driver,
     maker: Maker,
     reader: Arc<dyn KeyStoreReader>,
+    places: Arc<Places>,
+    home: Place,
     describer: Arc<dyn KeyStoreDescriber>,
     examiner: Arc<Examiner>,
     verifier: Verifier,
@@ -130,6 +136,7 @@ pub fn router(parts: Parts) -> Router {
         driver,
         maker,
         reader,
+        places,
         describer,
         examiner,
         credentials,
@@ -146,6 +153,8 @@ pub fn router(parts: Parts) -> Router {
         driver,
         maker,
         reader,
+        places,
+        home: Place::home(region.clone()),
         describer,
         examiner,
         verifier: Verifier { region, credentials },

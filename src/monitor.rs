@@ -4,8 +4,9 @@
 //!
 //! One task for each account and Region asks KMS now and then what the key stores there are like; one task for each key
 //! store probes the settings that KMS has for it. All begin at a random point of their period and go on with jitter, so
-//! that many do not fall into step. A key store that nobody configured is probed, too, if a credential fits the access
-//! key id that KMS shows, unless that is switched off.
+//! that many do not fall into step. A key store that nobody configured is probed, too, unless that is switched off, if a
+//! credential fits the access key id that KMS shows, of those that are lent to its account and Region: whoever makes a
+//! key store there chooses that id and the endpoint, and must not get requests signed with the secrets of others.
 //! A store is never probed twice at once, and all stores together only so many at a time. The latest
 //! report of each is kept, and a short history in which failures outlive successes. Of a key store with a test key a
 //! canary is kept now and then ([`Canaries`]), and the latest one must decrypt at every probe: key material that was
@@ -18,7 +19,7 @@
 //!
 //! - KMS of an account and Region cannot be read: the last description is used, or the settings in the configuration if
 //!   there never was one. The other accounts and Regions do not notice.
-//! - No credential is configured for the access key id that KMS shows: the store is not probed and says why. Probing
+//! - No credential is configured, or lent, for the access key id that KMS shows: the store is not probed and says why. Probing
 //!   with another credential would report a fault that the proxy does not have.
 
 mod board;
@@ -46,7 +47,9 @@ use crate::chain::Chain;
 use crate::check::{AwsEvidence, Report};
 use crate::clock::Clock;
 use crate::current::Current;
-use crate::key_store::{CustomKeyStoreId, ExternalKeyId, KeyStore, Place, Region, XksConfiguration};
+use crate::key_store::{
+    AccessKeyId, CustomKeyStoreId, ExternalKeyId, KeyStore, Place, ProxyCredential, Region, XksConfiguration,
+};
 use crate::places::Places;
 use crate::preflight::{Candidate, CandidateKeys, Preflight, Surroundings, Thoroughness};
 
@@ -70,7 +73,7 @@ pub struct Schedule {
     pub history_age: Duration,
     /// How much to look at each probe; how to judge comes from the surroundings.
     pub thoroughness: Thoroughness,
-    /// Whether key stores that nobody configured are probed where a credential fits; default `true`.
+    /// Whether key stores that nobody configured are probed where a credential that is lent there fits; default `true`.
     pub watch_discovered: bool,
 }
 
@@ -224,6 +227,18 @@ impl Monitor {
         place.map_or_else(|| self.parts.surroundings.get().region.clone(), |place| place.region.clone())
     }
 
+    /// The account and Region of a key store, as far as they are known.
+    pub fn place_of(&self, id: &CustomKeyStoreId) -> Option<&Place> {
+        self.parts.places.place_of(id)
+    }
+
+    /// Whether a key store is in the daemon's own account, whatever the Region. Without other accounts every one is.
+    pub fn is_of_home(&self, id: &CustomKeyStoreId) -> bool {
+        let places = &self.parts.places;
+        let only_home = || places.all().all(|place| place.account.is_home());
+        places.place_of(id).map_or_else(only_home, |place| place.account.is_home())
+    }
+
     /// What is configured about a key store.
     pub fn watched(&self, id: &CustomKeyStoreId) -> Option<WatchedStore> {
         self.watching.get().iter().find(|store| store.id == *id).cloned()
@@ -281,9 +296,32 @@ impl Monitor {
     /// Whether a key store that nobody configured is to be probed; `Err` says why it cannot be.
     fn wants(&self, store: &KeyStore) -> Result<bool, String> {
         let Some(xks) = store.xks().filter(|_| self.schedule.watch_discovered) else { return Ok(false) };
-        match self.parts.surroundings.get().with_access_key_id(&store.id, &xks.access_key_id, None) {
+        match self.credential(&store.id, &xks.access_key_id) {
             Some(_) => Ok(true),
-            None => Err(format!("no credential known: none with access key id {} is configured", xks.access_key_id)),
+            None => Err(format!(
+                "no credential known here: no configured key store of its account and Region uses one with access key id \
+                 {}, and none is lent there",
+                xks.access_key_id
+            )),
+        }
+    }
+
+    /// The credential that KMS means by the access key id of this key store: its own or any other one, if it is
+    /// configured; else of those that are lent to its place.
+    pub fn credential(&self, id: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<ProxyCredential> {
+        self.named_credential(id, access_key_id).map(|(_, credential)| credential)
+    }
+
+    /// The same, with its name.
+    pub fn named_credential(
+        &self,
+        id: &CustomKeyStoreId,
+        access_key_id: &AccessKeyId,
+    ) -> Option<(String, ProxyCredential)> {
+        let surroundings = self.parts.surroundings.get();
+        match self.watched(id) {
+            Some(store) => surroundings.credentials.with_access_key_id(id, access_key_id, store.credential.as_deref()),
+            None => surroundings.lent_to(self.parts.places.place_of(id)?, id, access_key_id),
         }
     }
 
@@ -348,14 +386,12 @@ impl Monitor {
                 )
             })?;
         let surroundings = self.parts.surroundings.get();
-        let credential = surroundings
-            .with_access_key_id(&store.id, &settings.access_key_id, store.credential.as_deref())
-            .ok_or_else(|| {
-                format!(
-                    "no credential with access key id {} is configured; add the one that KMS uses",
-                    settings.access_key_id
-                )
-            })?;
+        let credential = self.credential(&store.id, &settings.access_key_id).ok_or_else(|| {
+            format!(
+                "no credential with access key id {} is configured for it; add the one that KMS uses",
+                settings.access_key_id
+            )
+        })?;
         let region = self.region_of(&store.id);
         let mut candidate = surroundings.candidate(&region, settings, credential.into(), "KmsHealthCheck");
         candidate.keys.test.clone_from(&store.test_key);

@@ -20,7 +20,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether this key store is within it. A name that is not known matches nothing.
+    /// Whether this key store is within it. A name that is not known matches nothing. KMS keeps names apart within one
+    /// account and Region only, so callers give the names of key stores of the daemon's own account alone: whoever may
+    /// make key stores in another one would otherwise name them into a scope.
     pub fn covers(&self, id: &CustomKeyStoreId, name: Option<&CustomKeyStoreName>) -> bool {
         match self {
             Self::All => true,

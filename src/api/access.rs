@@ -147,7 +147,7 @@ impl Admitted {
 
     /// Whether the caller may do on this key store what the route needs; a refusal is counted.
     pub(crate) fn on(&self, service: &Service, id: &CustomKeyStoreId) -> Result<Authorized, Problem> {
-        self.under(service, id, service.name_of(id).as_ref())
+        self.under(service, id, service.scoped_name_of(id).as_ref())
     }
 
     /// The same under a name that the key store is to have: nobody moves one out of a scope, or into one, without the
@@ -158,7 +158,7 @@ impl Admitted {
         id: &CustomKeyStoreId,
         name: Option<&CustomKeyStoreName>,
     ) -> Result<Authorized, Problem> {
-        self.judge(service, Some((id, name)))
+        self.judge(service, Some((id, name.filter(|_| service.monitor.is_of_home(id)))))
     }
 
     /// Whether the caller may do what the route needs on all key stores: what belongs to none is everybody's.
@@ -168,7 +168,7 @@ impl Admitted {
 
     /// Whether the caller may do this, too, on a key store; a refusal is counted.
     pub(crate) fn also(&self, service: &Service, permission: Permission, id: &CustomKeyStoreId) -> Result<(), Problem> {
-        let may = self.principal.may(permission, Some((id, service.name_of(id).as_ref())));
+        let may = self.principal.may(permission, Some((id, service.scoped_name_of(id).as_ref())));
         may.map_err(|refusal| forbidden(service, &self.principal, &refusal))
     }
 
@@ -181,12 +181,12 @@ impl Admitted {
 
     /// Whether the caller may do on this key store what the route needs. Not a refusal, if it may on another one.
     pub(crate) fn may(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
-        self.principal.may(self.needs.permission, Some((id, service.name_of(id).as_ref()))).is_ok()
+        self.principal.may(self.needs.permission, Some((id, service.scoped_name_of(id).as_ref()))).is_ok()
     }
 
     /// Whether the caller may do this on a key store, for whoever shows what can be done. Not a refusal, and no leave.
     pub(crate) fn could(&self, service: &Service, permission: Permission, id: &CustomKeyStoreId) -> bool {
-        self.principal.may(permission, Some((id, service.name_of(id).as_ref()))).is_ok()
+        self.principal.may(permission, Some((id, service.scoped_name_of(id).as_ref()))).is_ok()
     }
 
     /// For answers that leave out what the caller may not see; there may be nothing to leave out.
@@ -198,14 +198,15 @@ impl Admitted {
     /// Whether this key store may be told of. Not a refusal: the answer is shorter.
     pub(crate) fn sees(&self, service: &Service, id: &CustomKeyStoreId) -> bool {
         self.judged.store(true, Ordering::Relaxed);
-        self.principal.may(Permission::Read, Some((id, service.name_of(id).as_ref()))).is_ok()
+        self.principal.may(Permission::Read, Some((id, service.scoped_name_of(id).as_ref()))).is_ok()
     }
 
     /// Whether the update of this plan may be told of. A key store that KMS no longer tells of has the name that it had.
     pub(crate) fn sees_update(&self, service: &Service, plan: &Plan) -> bool {
         self.judged.store(true, Ordering::Relaxed);
-        let name = service.name_of(&plan.key_store);
-        let name = name.as_ref().or(Some(&plan.expected.name));
+        let name = service.scoped_name_of(&plan.key_store);
+        let expected = Some(&plan.expected.name).filter(|_| service.monitor.is_of_home(&plan.key_store));
+        let name = name.as_ref().or(expected);
         self.principal.may(Permission::Read, Some((&plan.key_store, name))).is_ok()
     }
 
@@ -241,8 +242,11 @@ impl Admitted {
 }
 
 impl Service {
-    /// The name that KMS told last.
-    pub(crate) fn name_of(&self, id: &CustomKeyStoreId) -> Option<CustomKeyStoreName> {
+    /// The name that KMS told last, for scopes by name: none of key stores of other accounts, where others give names.
+    pub(crate) fn scoped_name_of(&self, id: &CustomKeyStoreId) -> Option<CustomKeyStoreName> {
+        if !self.monitor.is_of_home(id) {
+            return None;
+        }
         Some(self.monitor.sighting(id)?.description.as_ref()?.name.clone())
     }
 }

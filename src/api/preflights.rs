@@ -135,8 +135,7 @@ pub(super) async fn planned(
     let named = |name: &str| surroundings.credentials.newest(name);
     let former_credential = request.former_credential.clone().or_else(|| {
         let xks = plan.expected.xks()?;
-        let preferred = service.monitor.watched(&plan.key_store).and_then(|store| store.credential);
-        surroundings.with_access_key_id(&plan.key_store, &xks.access_key_id, preferred.as_deref())
+        service.monitor.credential(&plan.key_store, &xks.access_key_id)
     });
     let credential = match &request.credential {
         Some(GivenCredential::Inline(credential)) => Some(credential.clone()),
@@ -177,7 +176,6 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
         Problem::new(StatusCode::NOT_FOUND, "no_such_key_store", detail)
     })?;
     let (watched, surroundings) = (service.monitor.watched(id), service.surroundings.get());
-    let preferred = watched.as_ref().and_then(|store| store.credential.as_deref());
     let Some(xks) = store.xks() else {
         return service.examiner.present_cluster(store, extra).await.map_err(|error| not_examined(&error));
     };
@@ -185,7 +183,7 @@ async fn present(service: &Service, asked: &Asked, extra: &Extra) -> Result<Arc<
         Some(GivenCredential::Inline(credential)) => credential.clone(),
         Some(GivenCredential::Configured(name)) => configured(service, name)?,
         None => {
-            let found = surroundings.with_access_key_id(id, &xks.access_key_id, preferred);
+            let found = service.monitor.credential(id, &xks.access_key_id);
             let access_key_id = xks.access_key_id.to_string();
             found.ok_or_else(|| not_examined(&ExamineError::NoSecret { access_key_id }))?
         }

@@ -23,7 +23,7 @@ use crate::chain::Chain;
 use crate::driver::{Extra, GivenCredential, OrderError, SubmitError, Submitted, UpdateRecord, UpdateRequest};
 use crate::id::UpdateId;
 use crate::journal::{Idempotency, JournalError};
-use crate::key_store::CustomKeyStoreId;
+use crate::key_store::{CustomKeyStoreId, Place};
 use crate::kms::KmsError;
 use crate::metrics::Denial;
 use crate::render;
@@ -287,6 +287,15 @@ pub(super) fn authorize(service: &Service, admitted: &Admitted, asked: &Asked) -
             let may = owners.any(|id| *id == asked.key_store || admitted.may(service, id));
             if !may {
                 admitted.on(service, first)?;
+            }
+        } else {
+            // It is no key store's own, but lent to all of some places: to take it elsewhere is a matter of all.
+            let surroundings = service.surroundings.get();
+            let lent = surroundings.lent.iter().filter(|(_, names)| names.contains(name));
+            let to: Vec<&Place> = lent.map(|(place, _)| place).collect();
+            let place = service.monitor.place_of(&asked.key_store);
+            if !to.is_empty() && !place.is_some_and(|place| to.contains(&place)) {
+                admitted.on_all(service)?;
             }
         }
     }

@@ -14,6 +14,8 @@ use crate::custodian::{Read, Source};
 use crate::driver::ConfiguredCredentials;
 use crate::key_store::{AccessKeyId, CredentialDocument, CustomKeyStoreId, Fingerprint, ProxyCredential};
 use crate::keyring::{Keyring, Named};
+use crate::places::Places;
+use crate::preflight::Surroundings;
 
 /// Secrets Manager answers in well under a second.
 const SECRETS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,11 +25,18 @@ const SECRETS_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Credentials {
     keyring: Arc<Keyring>,
     by_store: Current<BTreeMap<CustomKeyStoreId, String>>,
+    places: Arc<Places>,
+    surroundings: Arc<Current<Surroundings>>,
 }
 
 impl Credentials {
-    pub(super) fn new(keyring: Arc<Keyring>, stores: &[WatchedKeyStore]) -> Self {
-        Self { keyring, by_store: Current::new(by_store(stores)) }
+    pub(super) fn new(
+        keyring: Arc<Keyring>,
+        stores: &[WatchedKeyStore],
+        places: Arc<Places>,
+        surroundings: Arc<Current<Surroundings>>,
+    ) -> Self {
+        Self { keyring, by_store: Current::new(by_store(stores)), places, surroundings }
     }
 
     /// Other key stores use other ones.
@@ -49,11 +58,14 @@ impl ConfiguredCredentials for Credentials {
         self.keyring.planned(name, fingerprint)
     }
 
-    /// The store's own credential first: two secrets may share an access key id while one replaces the other.
+    /// The store's own credential first: two secrets may share an access key id while one replaces the other. A key store
+    /// that nobody configured has what is lent to its place.
     fn present(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<(String, ProxyCredential)> {
         let by_store = self.by_store.get();
-        let own = by_store.get(key_store).map(String::as_str);
-        self.keyring.with_access_key_id(key_store, access_key_id, own)
+        match by_store.get(key_store) {
+            Some(own) => self.keyring.with_access_key_id(key_store, access_key_id, Some(own)),
+            None => self.surroundings.get().lent_to(self.places.place_of(key_store)?, key_store, access_key_id),
+        }
     }
 
     fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Option<(String, ProxyCredential)> {

@@ -112,8 +112,7 @@ impl Reloader {
         self.keyring.replace(&named, meant.as_deref(), self.clock.now());
         self.credentials.used_by(&new.key_stores);
         self.preflight.probe_with(prober);
-        let region = new.kms.region.clone();
-        self.surroundings.replace(settings::surroundings(region, Arc::clone(&self.keyring), &new.preflight));
+        self.surroundings.replace(settings::surroundings(&new, Arc::clone(&self.keyring)));
         self.examiner.replace(settings::examiner(&new.preflight, new.perspectives.as_ref(), &new.key_stores));
         self.policy.replace(settings::policy(&new.update, &new.key_stores));
         self.monitor.watch(settings::watched(&new.key_stores));

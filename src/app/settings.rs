@@ -1,5 +1,6 @@
 //! What of a configuration may be replaced while the process runs, in the words of those who use it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::BuildError;
@@ -8,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{ExaminerSettings, KeyTests};
 use crate::id::IdSource;
-use crate::key_store::Region;
+use crate::key_store::{AccountName, Place};
 use crate::keyring::Keyring;
 use crate::monitor::WatchedStore;
 use crate::oidc::{Issuer, IssuerSettings};
@@ -40,16 +41,30 @@ pub(super) fn prober(
     })
 }
 
-pub(super) fn surroundings(
-    region: Region,
-    credentials: Arc<Keyring>,
-    preflight: &config::PreflightSettings,
-) -> Surroundings {
-    let settings = preflight.clone();
+/// Which credentials are lent to which place: those of its configured key stores, and those that it is given outright.
+fn lent(config: &Config) -> BTreeMap<Place, BTreeSet<String>> {
+    let home = Place { account: AccountName::home(), region: config.kms.region.clone() };
+    let mut lent = BTreeMap::from([(home, config.kms.credentials.clone())]);
+    for account in &config.accounts {
+        let places = account.regions.iter().map(|region| (account.name.clone(), region.clone()));
+        lent.extend(
+            places.map(|(account_name, region)| (Place { account: account_name, region }, account.credentials.clone())),
+        );
+    }
+    for store in &config.key_stores {
+        lent.entry(store.place.clone()).or_default().insert(store.credential.clone());
+    }
+    lent
+}
+
+pub(super) fn surroundings(config: &Config, credentials: Arc<Keyring>) -> Surroundings {
+    let settings = config.preflight.clone();
+    let preflight = &config.preflight;
     let routes = preflight.routes.iter();
     Surroundings {
-        region,
+        region: config.kms.region.clone(),
         credentials,
+        lent: lent(config),
         routes: routes.map(|(host, to)| (host.clone(), to.iter().map(ToString::to_string).collect())).collect(),
         capacity_allow: preflight.capacity_allow.clone(),
         judging: Arc::new(move |key_store, now| settings.judging(key_store, now)),

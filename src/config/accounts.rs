@@ -13,14 +13,19 @@ use crate::key_store::{AccountId, AccountName, Place, Region};
 const MOST_PLACES: usize = 200;
 
 impl Resolver<'_> {
-    pub(super) fn accounts(&mut self, sections: Vec<Section>, home: Option<&Region>) -> Option<Vec<AccountSettings>> {
+    pub(super) fn accounts(
+        &mut self,
+        sections: Vec<Section>,
+        home: Option<&Region>,
+        credentials: Option<&BTreeSet<String>>,
+    ) -> Option<Vec<AccountSettings>> {
         let mut accounts: Vec<AccountSettings> = Vec::new();
         let mut whole = true;
         let mut places = 0;
         for section in sections {
             let (line, path) = (section.line, section.path.clone());
             let name = section.has("name").then(|| format!("{path}.name"));
-            let Some(account) = self.account(section) else {
+            let Some(account) = self.account(section, credentials) else {
                 whole = false;
                 continue;
             };
@@ -49,7 +54,7 @@ impl Resolver<'_> {
         whole.then_some(accounts)
     }
 
-    fn account(&mut self, mut section: Section) -> Option<AccountSettings> {
+    fn account(&mut self, mut section: Section, credentials: Option<&BTreeSet<String>>) -> Option<AccountSettings> {
         let (line, path) = (section.line, section.path.clone());
         let name = section.parse("name", self.faults, rule(AccountName::parse));
         let regions = self.regions(&mut section);
@@ -62,6 +67,7 @@ impl Resolver<'_> {
         let sts_endpoint_url = section.parse("sts_endpoint_url", self.faults, endpoint_url);
         let permissions_of = section.parse("permissions_of", self.faults, iam_identity);
         let iam_endpoint_url = section.parse("iam_endpoint_url", self.faults, endpoint_url);
+        let lent = self.lent(&mut section, credentials);
         let endpoints = section.sections("endpoints").and_then(|all| self.endpoints(all, regions.as_deref()));
         let faulty = section.is_faulty();
         section.finish(self.faults);
@@ -83,8 +89,23 @@ impl Resolver<'_> {
             sts_endpoint_url: sts_endpoint_url.map(|url| url.value),
             permissions_of: permissions_of.map(|arn| arn.value),
             iam_endpoint_url: iam_endpoint_url.map(|url| url.value),
+            credentials: lent?,
             endpoints: endpoints?,
         })
+    }
+
+    /// Which credentials key stores may be probed with that nobody configured; `names` are those that there are.
+    pub(super) fn lent(&mut self, section: &mut Section, names: Option<&BTreeSet<String>>) -> Option<BTreeSet<String>> {
+        let lent = section.texts("credentials")?;
+        let mut known = all_different(&lent, self.faults);
+        for name in &lent {
+            if names.is_some_and(|names| !names.contains(&name.value)) {
+                let why = format!("must name one of [credentials.NAME] {}", found(&name.value));
+                self.faults.add(name.line, &name.path, why);
+                known = false;
+            }
+        }
+        known.then(|| lent.into_iter().map(|name| name.value).collect())
     }
 
     fn regions(&mut self, section: &mut Section) -> Option<Vec<Region>> {

@@ -61,15 +61,15 @@ impl Resolver<'_> {
         let journal = root.section("journal").and_then(|section| self.journal(section));
         let lease = journal.as_ref().map(|journal| journal.lease);
         let audit = root.section("audit").map(|section| self.audit(section));
-        let kms = root.section("kms").and_then(|section| self.kms(section, lease));
-        let vpc = root.section("vpc").and_then(|section| self.vpc(section));
-        let cloudhsm = root.section("cloudhsm").map(|section| self.cloudhsm(section));
         let credentials = root.named("credentials");
         let names: Option<BTreeSet<String>> =
             credentials.as_ref().map(|named| named.iter().map(|(name, _)| name.clone()).collect());
+        let kms = root.section("kms").and_then(|section| self.kms(section, lease, names.as_ref()));
+        let vpc = root.section("vpc").and_then(|section| self.vpc(section));
+        let cloudhsm = root.section("cloudhsm").map(|section| self.cloudhsm(section));
         let region = kms.as_ref().map(|kms| &kms.region);
         let credentials = credentials.and_then(|named| self.credentials(named, region));
-        let accounts = root.sections("accounts").and_then(|all| self.accounts(all, region));
+        let accounts = root.sections("accounts").and_then(|all| self.accounts(all, region, names.as_ref()));
         let atlas = region.zip(accounts.as_deref()).map(|(home, accounts)| Atlas { home, accounts });
         let key_stores =
             root.sections("key_stores").and_then(|all| self.key_stores(all, names.as_ref(), atlas.as_ref(), approvers));
@@ -211,7 +211,12 @@ impl Resolver<'_> {
         Some(self.directory.join(path.value))
     }
 
-    fn kms(&mut self, mut section: Section, lease: Option<Duration>) -> Option<KmsSettings> {
+    fn kms(
+        &mut self,
+        mut section: Section,
+        lease: Option<Duration>,
+        credentials: Option<&BTreeSet<String>>,
+    ) -> Option<KmsSettings> {
         let region = section.parse("region", self.faults, rule(Region::parse));
         let permissions_of = section.parse("permissions_of", self.faults, iam_identity);
         let iam_endpoint_url = section.parse("iam_endpoint_url", self.faults, endpoint_url);
@@ -223,6 +228,7 @@ impl Resolver<'_> {
             self.faults.add(section.line, &format!("{}.timeout", section.path), why);
         }
         let describe_key_rate = section.count("describe_key_rate");
+        let lent = self.lent(&mut section, credentials);
         let observe_only = section.flag("observe_only");
         section.finish(self.faults);
         Some(KmsSettings {
@@ -233,6 +239,7 @@ impl Resolver<'_> {
             describe_key_rate: describe_key_rate?,
             permissions_of: permissions_of.map(|arn| arn.value),
             iam_endpoint_url: iam_endpoint_url.map(|url| url.value),
+            credentials: lent?,
             observe_only: observe_only?,
         })
     }

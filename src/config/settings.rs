@@ -159,6 +159,8 @@ pub struct KmsSettings {
     pub permissions_of: Option<String>,
     /// `iam_endpoint_url`, as `endpoint_url`.
     pub iam_endpoint_url: Option<String>,
+    /// `credentials`: keys of [`Config::credentials`], for key stores of its Region that nobody configured.
+    pub credentials: BTreeSet<String>,
     /// `observe_only`: make no writer at all.
     pub observe_only: bool,
 }
@@ -180,6 +182,8 @@ pub struct AccountSettings {
     pub permissions_of: Option<String>,
     /// `iam_endpoint_url`, as that of `[kms]`.
     pub iam_endpoint_url: Option<String>,
+    /// `credentials`: keys of [`Config::credentials`], for key stores of its Regions that nobody configured.
+    pub credentials: BTreeSet<String>,
     /// `endpoints`, of some of its Regions.
     pub endpoints: BTreeMap<Region, PlaceEndpoints>,
 }

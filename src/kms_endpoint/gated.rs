@@ -94,9 +94,27 @@ impl Service {
         Ok(self.gated(operation, caller, &digest, submit).await?.unwrap_or_else(|| json!({})))
     }
 
-    /// Whether the caller may change this key store, and have it be called so. Its name is asked for only where a scope
-    /// is by name.
+    /// Whether the caller may change this key store, and have it be called so, and whether it is one of this endpoint.
     async fn may_change(
+        &self,
+        caller: &Caller,
+        id: &CustomKeyStoreId,
+        renamed: Option<&CustomKeyStoreName>,
+    ) -> Result<(), Failure> {
+        self.is_allowed(caller, id, renamed).await?;
+        match self.places.place_of(id) {
+            Some(place) if *place == self.home => Ok(()),
+            Some(_) => {
+                let message = format!("There is no custom key store {id} in this account and Region.");
+                Err(Failure::of(KmsException::CustomKeyStoreNotFound, message))
+            }
+            // Nobody has told of it yet; whether another place has it is of no interest here.
+            None => self.reader.key_store(id).await.map(|_| ()).map_err(|error| answer::kms(&error)),
+        }
+    }
+
+    /// Its name is asked for only where a scope is by name.
+    async fn is_allowed(
         &self,
         caller: &Caller,
         id: &CustomKeyStoreId,

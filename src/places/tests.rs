@@ -6,13 +6,13 @@ use crate::cloudhsm::ClusterError;
 use crate::key_store::{AccountName, CloudHsmClusterId, Configuration, ConnectionState, CustomKeyStoreName, Region};
 use crate::kms::KeyStoreDescription;
 
-/// One place of which the stores are known, or which does not answer.
+/// One place of which the stores are known, or which does not answer; and what it was asked to change.
 #[derive(Default)]
-struct Answering(Mutex<Option<Vec<KeyStore>>>);
+struct Answering(Mutex<Option<Vec<KeyStore>>>, Mutex<Vec<CustomKeyStoreId>>);
 
 impl Answering {
     fn with(ids: &[&str]) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Some(ids.iter().map(|id| store(id)).collect()))))
+        Arc::new(Self(Mutex::new(Some(ids.iter().map(|id| store(id)).collect())), Mutex::default()))
     }
 
     fn change(&self, ids: Option<&[&str]>) {
@@ -35,6 +35,14 @@ impl KeyStoreReader for Answering {
             message: String::new(),
             request_id: None,
         })
+    }
+}
+
+#[async_trait]
+impl KeyStoreWriter for Answering {
+    async fn carry_out(&self, permit: Permit, _: &Secrets) -> Result<Receipt, KmsError> {
+        self.1.lock().unwrap().push(permit.key_store().clone());
+        Ok(Receipt { request_id: None })
     }
 }
 
@@ -75,7 +83,7 @@ fn places(of: &[(&str, &Arc<Answering>)], expected: &[(&str, &str)]) -> Places {
         place: place(account),
         reader: Arc::clone(answering) as Arc<dyn KeyStoreReader>,
         describer: Arc::clone(answering) as Arc<dyn KeyStoreDescriber>,
-        writer: None,
+        writer: Some(Arc::clone(answering) as Arc<dyn KeyStoreWriter>),
         maker: None,
         vpc: None,
         clusters: Arc::clone(answering) as Arc<dyn ClusterReader>,
@@ -133,4 +141,31 @@ async fn one_account_under_two_names_is_told_and_the_first_has_the_stores() {
     let twice = places.look(&place("again")).await.unwrap_err().to_string();
     assert!(twice.contains("cks-1 is in home/us-east-1, too"), "{twice}");
     assert_eq!(places.place_of(&id("cks-1")), Some(&place("home")));
+}
+
+#[tokio::test]
+async fn a_change_goes_to_the_writer_of_the_key_store_s_place_and_nowhere_else() {
+    let (home, away) = (Answering::with(&["cks-1"]), Answering::with(&["cks-2"]));
+    let places = places(&[("home", &home), ("away", &away)], &[("cks-9", "away")]);
+    let change = async |text: &str, mutation| places.carry_out(Permit::stated(id(text), mutation), &no_secrets()).await;
+    let seen = || (home.1.lock().unwrap().clone(), away.1.lock().unwrap().clone());
+    // Nobody has told where these are, and nobody is asked: nothing is sent.
+    for unknown in ["cks-1", "cks-2", "cks-7"] {
+        let refused = change(unknown, Mutation::Disconnect).await.unwrap_err();
+        assert!(matches!(&refused, KmsError::NotSent { operation: "DisconnectCustomKeyStore", .. }), "{refused}");
+    }
+    assert_eq!(seen(), (vec![], vec![]));
+    for account in ["home", "away"] {
+        places.look(&place(account)).await.unwrap();
+    }
+    for known in ["cks-2", "cks-9", "cks-1"] {
+        change(known, Mutation::Connect).await.unwrap();
+    }
+    assert_eq!(seen(), (vec![id("cks-1")], vec![id("cks-2"), id("cks-9")]));
+    assert!(change("cks-7", Mutation::Connect).await.is_err());
+    assert_eq!(seen().0.len() + seen().1.len(), 3);
+}
+
+fn no_secrets() -> Secrets {
+    Secrets { credential: None, password: None }
 }

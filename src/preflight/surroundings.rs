@@ -8,7 +8,7 @@ use super::{Candidate, CandidateKeys, OfferedCredential};
 use crate::check::JudgingPolicy;
 use crate::clock::Timestamp;
 use crate::key_store::{
-    AccessKeyId, Connectivity, CustomKeyStoreId, ProxyCredential, Region, XksConfiguration, XksProxyUriEndpoint,
+    AccessKeyId, Connectivity, CustomKeyStoreId, Place, ProxyCredential, Region, XksConfiguration, XksProxyUriEndpoint,
 };
 use crate::keyring::Keyring;
 
@@ -22,6 +22,9 @@ pub struct Surroundings {
     pub region: Region,
     /// Credentials by their name in the configuration.
     pub credentials: Arc<Keyring>,
+    /// The names of the credentials that key stores may be probed with that nobody configured, by where they are: those of
+    /// configured ones there, and those that the configuration lends to the place.
+    pub lent: BTreeMap<Place, BTreeSet<String>>,
     /// HOST:PORT to connect to, by the host name of an endpoint in lower case.
     pub routes: BTreeMap<String, Vec<String>>,
     /// The hosts of endpoints whose proxies may be put under load, in lower case.
@@ -40,14 +43,15 @@ impl fmt::Debug for Surroundings {
 }
 
 impl Surroundings {
-    /// The credential that KMS has for the key store under this access key id; see [`Keyring::with_access_key_id`].
-    pub fn with_access_key_id(
+    /// The credential that KMS has for a key store that nobody configured, under this access key id, with its name: of those
+    /// that are lent to its place, because whoever makes a key store says which access key id it has and where its requests go.
+    pub fn lent_to(
         &self,
+        place: &Place,
         key_store: &CustomKeyStoreId,
         access_key_id: &AccessKeyId,
-        preferred: Option<&str>,
-    ) -> Option<ProxyCredential> {
-        self.credentials.with_access_key_id(key_store, access_key_id, preferred).map(|(_, credential)| credential)
+    ) -> Option<(String, ProxyCredential)> {
+        self.credentials.among(self.lent.get(place)?, key_store, access_key_id)
     }
 
     /// Where to connect for this endpoint; empty means its own addresses.

@@ -223,6 +223,13 @@ impl Permit {
         Ok(Self { update: plan.id, key_store: plan.key_store.clone(), plan: plan.digest().clone(), mutation })
     }
 
+    /// One that nothing was decided for, to be sent nowhere but to tests' own writers.
+    #[cfg(test)]
+    pub(crate) fn stated(key_store: CustomKeyStoreId, mutation: Mutation) -> Self {
+        let update = UpdateId::new(&crate::id::IdSource::from_seed(1), Timestamp::from_unix(0));
+        Self { update, key_store, plan: PlanDigest::stated("of a test"), mutation }
+    }
+
     /// The update it belongs to.
     pub fn update(&self) -> UpdateId {
         self.update

@@ -6,11 +6,12 @@ mod world;
 use serde_json::{Value, json};
 use xks_preflight::sandbox::kms::{Backing, KmsFault, Operation};
 
-use crate::daemon::stage::{BOUND, until};
+use crate::daemon::stage::{BOUND, KMS_ID, until};
+use crate::kms_endpoint;
 use world::{EXTERNAL_ID, ROLE, World};
 
-/// Every key store of every place is found, and probed if its credential is known; an update of one in an assumed account
-/// and another Region runs there and nowhere else.
+/// Every key store of every place is found, and probed if its credential is one of its place; an update of one in an
+/// assumed account and another Region runs there and nowhere else.
 #[tokio::test]
 async fn key_stores_of_three_accounts_and_two_regions_are_found_probed_and_changed_where_they_are() {
     let world = World::new("discovery").await;
@@ -18,7 +19,7 @@ async fn key_stores_of_three_accounts_and_two_regions_are_found_probed_and_chang
     daemon
         .until("all are ready", |told| {
             let ready = |store: &&Value| store["latest"]["verdict"] == "ready";
-            told["key_stores"].as_array().unwrap().iter().filter(ready).count() == 6
+            told["key_stores"].as_array().unwrap().iter().filter(ready).count() == 4
         })
         .await;
     let told = daemon.told().await;
@@ -26,24 +27,34 @@ async fn key_stores_of_three_accounts_and_two_regions_are_found_probed_and_chang
     let places = told["places"].as_array().unwrap();
     assert!(places.len() == 6 && places.iter().all(|place| place["failure"].is_null()), "{places:?}");
     assert_eq!(told["key_stores"].as_array().unwrap().len(), 7);
-    for (place, kms, store) in &world.kms {
+    for (place, kms, store) in world.all() {
         let found = world::find(&told, store);
-        assert_eq!(format!("{}/{}", found["account"].as_str().unwrap(), found["region"].as_str().unwrap()), *place);
-        assert_eq!(found["configured"], *place == "home/us-east-1");
+        assert_eq!(format!("{}/{}", found["account"].as_str().unwrap(), found["region"].as_str().unwrap()), place);
+        assert_eq!(found["configured"], place == world::HOME);
+        assert_eq!(found["watched"], !place.starts_with("profiled/"), "{found}");
         assert_eq!(found["description"]["CustomKeyStoreName"], place.replace('/', " ").as_str());
         assert!(kms.history().iter().all(|call| call.operation != Some(Operation::UpdateCustomKeyStore)));
     }
     // Nobody gave us a credential for this one: it is shown, and its proxy is left alone.
-    let stranger = world::find(&told, &world.stranger);
-    assert_eq!((&stranger["watched"], &stranger["latest"]), (&json!(false), &Value::Null));
-    assert!(stranger["not_probed"].as_str().unwrap().starts_with("no credential known"), "{stranger}");
+    let mut strangers = vec![world.stranger.as_str()];
+    // These state an access key id of ours, in an account that no credential is lent to: our secret signs nothing there.
+    strangers.extend(["profiled/us-east-1", "profiled/eu-west-1"].map(|place| world.store(place)));
+    for stranger in strangers {
+        let stranger = world::find(&told, stranger);
+        assert_eq!((&stranger["watched"], &stranger["latest"]), (&json!(false), &Value::Null));
+        assert!(stranger["not_probed"].as_str().unwrap().starts_with("no credential known here"), "{stranger}");
+    }
+    let asked = json!({ "CustomKeyStoreId": world.store("profiled/eu-west-1") });
+    let refused = daemon.daemon.call("POST", "/v1/preflights", Some(&asked)).await;
+    assert!(refused.status == 422 && refused.body.contains("access key id"), "{} {}", refused.status, refused.body);
+    assert_eq!(world.visits_to_others(), 0);
 
     let (place, store) = ("assumed/eu-west-1", world.store("assumed/eu-west-1").to_owned());
     let update = daemon.change(&store, json!({ "XksProxyUriEndpoint": world::EU_NEW })).await;
     assert_eq!(update["status"], "verified", "{update}");
-    for (other, kms, _) in &world.kms {
+    for (other, kms, _) in world.all() {
         let mutations: Vec<_> = kms.mutations().into_iter().filter_map(|call| call.operation).collect();
-        let wanted = if *other == place {
+        let wanted = if other == place {
             vec![Operation::DisconnectCustomKeyStore, Operation::UpdateCustomKeyStore, Operation::ConnectCustomKeyStore]
         } else {
             Vec::new()
@@ -188,5 +199,28 @@ async fn what_is_changed_behind_our_back_is_drift_and_what_we_change_is_not() {
         "{metrics}"
     );
     assert!(daemon.daemon.has_told("drift: renamed in profiled/us-east-1"));
+    daemon.terminate().await;
+}
+
+/// As KMS answers whoever asks one account and Region for a key store of another: the endpoint is that of the daemon's own.
+#[tokio::test]
+async fn the_drop_in_endpoint_has_no_key_store_of_another_place() {
+    let world = World::new("discovery-drop-in").await;
+    let daemon = world.daemon().await;
+    let all_well = |told: &Value| told["places"].as_array().unwrap().iter().all(|place| place["told_at"].is_string());
+    daemon.until("every place told", all_well).await;
+    let client = kms_endpoint::client(&daemon.daemon, KMS_ID, None);
+    for place in ["home/eu-west-1", "assumed/us-east-1"] {
+        let id = world.store(place);
+        let update = client.update_custom_key_store().custom_key_store_id(id).new_custom_key_store_name("renamed");
+        let refused = update.send().await.unwrap_err().into_service_error();
+        assert!(refused.is_custom_key_store_not_found_exception(), "{place}: {refused:?}");
+        let refused = client.disconnect_custom_key_store().custom_key_store_id(id).send().await;
+        assert!(refused.unwrap_err().into_service_error().is_custom_key_store_not_found_exception(), "{place}");
+    }
+    assert!(world.all().iter().all(|(_, kms, _)| kms.mutations().is_empty()));
+    let own = client.update_custom_key_store().custom_key_store_id(&world.stage.key_store);
+    own.new_custom_key_store_name("renamed").send().await.unwrap();
+    assert_eq!(world.stage.kms.mutations().len(), 1);
     daemon.terminate().await;
 }

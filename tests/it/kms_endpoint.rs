@@ -26,7 +26,7 @@ const ELSEWHERE: &str = "XKSPFSCOPEDELSEWHERE";
 const BOUND: Duration = Duration::from_mins(1);
 
 /// A client that signs with this credential and makes one attempt.
-fn client(daemon: &Daemon, access_key_id: &str, patience: Option<Duration>) -> Client {
+pub(crate) fn client(daemon: &Daemon, access_key_id: &str, patience: Option<Duration>) -> Client {
     let mut timeouts = TimeoutConfig::builder();
     timeouts.set_operation_attempt_timeout(patience);
     let config = aws_sdk_kms::Config::builder()

@@ -31,6 +31,12 @@ pub(super) const KMS: &[Key] = &[
         "the ARN of the IAM user or role that this runs as: its policies are simulated before an update",
     ),
     key("iam_endpoint_url", Shape::Private, Optional, "an IAM endpoint instead of AWS's own, for permissions_of"),
+    key(
+        "credentials",
+        Shape::Texts(100),
+        Default("[]"),
+        "which credentials key stores there may be probed with that are not in key_stores",
+    ),
     key("observe_only", Shape::Flag, Default("false"), "never change a key store: updates end at the plan"),
 ];
 
@@ -69,6 +75,12 @@ pub(super) const ACCOUNT: &[Key] = &[
         "the ARN of the IAM user or role that is used in it: its policies are simulated before an update",
     ),
     key("iam_endpoint_url", Shape::Private, Optional, "an IAM endpoint instead of AWS's own, for permissions_of"),
+    key(
+        "credentials",
+        Shape::Texts(100),
+        Default("[]"),
+        "which credentials key stores in its Regions may be probed with that are not in key_stores",
+    ),
     key("endpoints", Shape::Sections(ENDPOINTS, 40), Optional, "endpoints instead of AWS's own, by Region"),
 ];
 

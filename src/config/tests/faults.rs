@@ -9,11 +9,11 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ("observe = true", "line 3: kms.observe: is not a key; did you mean observe_only?"),
     (
         "zzz = true",
-        "line 3: kms.zzz: is not a key; the keys here are region, endpoint_url, poll_interval, timeout, describe_key_rate, permissions_of, iam_endpoint_url, observe_only",
+        "line 3: kms.zzz: is not a key; the keys here are region, endpoint_url, poll_interval, timeout, describe_key_rate, permissions_of, iam_endpoint_url, credentials, observe_only",
     ),
     (
         "TestSecretDoNotLeak0123456789012345678901234567 = 1",
-        "line 3: kms.<a key of 47 characters>: is not a key; the keys here are region, endpoint_url, poll_interval, timeout, describe_key_rate, permissions_of, iam_endpoint_url, observe_only",
+        "line 3: kms.<a key of 47 characters>: is not a key; the keys here are region, endpoint_url, poll_interval, timeout, describe_key_rate, permissions_of, iam_endpoint_url, credentials, observe_only",
     ),
     ("observe_only = \"yes\"", "line 3: kms.observe_only: must be true or false, not string"),
     (
@@ -406,6 +406,10 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     (
         "[http]\nrequests_per_second = 0",
         "line 4: http.requests_per_second: must be a whole number from 1 to 100000 (found 0)",
+    ),
+    (
+        "[[accounts]]\nname = \"home\"\nregions = [\"us-east-1\"]\ncredentials = [\"x\"]",
+        "line 6: accounts[0].credentials[0]: must name one of [credentials.NAME] (found \"x\")",
     ),
     (
         "[[accounts]]\nname = \"home\"\nregions = [\"eu-central-1\"]",

@@ -232,6 +232,7 @@ async fn driver(
         surroundings: Arc::new(Current::new(Surroundings {
             region,
             credentials: Arc::default(),
+            lent: BTreeMap::new(),
             routes: BTreeMap::default(),
             capacity_allow: BTreeSet::default(),
             judging: Arc::new(|_, _| JudgingPolicy::default()),

@@ -106,8 +106,14 @@ fn the_trust_policy_lets_in_the_daemon_with_its_external_id_alone() {
         let told = std::fs::read_to_string(root.join(file)).unwrap();
         assert!(told.contains(&format!("external_id = \"{external_id}\"")), "{file}");
     }
+    // It enters the accounts that are named, and no others: the one of the samples stands for them.
+    let full = std::fs::read_to_string(root.join("config/full.toml")).unwrap();
     for policy in ["iam/observer.json", "iam/operator.json"] {
-        assert!(text(policy).contains("\"Resource\": \"arn:aws:iam::*:role/xks-preflight\""));
+        let policy: Value = serde_json::from_str(&text(policy)).unwrap();
+        let mut statements = policy["Statement"].as_array().unwrap().iter();
+        let entering = statements.find(|statement| statement["Action"] == "sts:AssumeRole").unwrap();
+        let role = entering["Resource"].as_str().unwrap();
+        assert!(!role.contains('*') && full.contains(&format!("role_arn = \"{role}\"")), "{role}");
     }
 }
 

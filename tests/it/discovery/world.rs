@@ -14,7 +14,10 @@ use crate::peers::{ACCESS_KEY_ID, BINARY, PATH, SECRET, wall_clock};
 
 pub(crate) const ROLE: &str = "arn:aws:iam::444455556666:role/xks-preflight";
 pub(crate) const EXTERNAL_ID: &str = "external-id-7f3a";
+pub(crate) const HOME: &str = "home/us-east-1";
 pub(crate) const EU_NEW: &str = "https://eu-new.xks.example.com";
+/// Of a key store that states an access key id of ours, in an account that we lent no credential to.
+const OTHERS: &str = "https://others.xks.example.com";
 const EU_OLD: &str = "https://eu-old.xks.example.com";
 const PROFILE_ID: &str = "AKIASANDBOXPROFILED2";
 const PROFILE_SECRET: &str = "ProfileSecretDoNotLeak0123456789";
@@ -22,11 +25,11 @@ const PROFILE_SECRET: &str = "ProfileSecretDoNotLeak0123456789";
 pub(crate) struct World {
     pub(crate) stage: Stage,
     pub(crate) sts: SandboxSts,
-    /// Account and Region, its KMS, and the key store in it.
+    /// Account and Region, other than the daemon's own, its KMS, and the key store in it.
     pub(crate) kms: Vec<(&'static str, SandboxKms, String)>,
     /// A key store whose credential nobody knows.
     pub(crate) stranger: String,
-    _proxies: [SandboxProxy; 2],
+    proxies: [SandboxProxy; 3],
 }
 
 impl World {
@@ -35,6 +38,7 @@ impl World {
         let proxies = [
             stage.proxy_in("eu-west-1", "eu-old.xks.example.com").await,
             stage.proxy_in("eu-west-1", "eu-new.xks.example.com").await,
+            stage.proxy_in("eu-west-1", "others.xks.example.com").await,
         ];
         let sessions = Sessions::default();
         let query = QuerySettings {
@@ -60,10 +64,15 @@ impl World {
             settings.sessions = sessions.clone();
             settings.routes.insert("eu-old.xks.example.com".to_owned(), proxies[0].address());
             settings.routes.insert("eu-new.xks.example.com".to_owned(), proxies[1].address());
+            settings.routes.insert("others.xks.example.com".to_owned(), proxies[2].address());
             settings.routes.insert("old.xks.example.com".to_owned(), stage.old.address());
             settings.routes.insert("new.xks.example.com".to_owned(), stage.new.address());
             let beside = stage.kms.beside(settings).unwrap();
-            let endpoint = if region == "us-east-1" { OLD } else { EU_OLD };
+            let endpoint = match (place, region) {
+                ("profiled/eu-west-1", _) => OTHERS,
+                (_, "us-east-1") => OLD,
+                _ => EU_OLD,
+            };
             let store = SeedStore::public(&place.replace('/', " "), endpoint, PATH, ACCESS_KEY_ID, SECRET);
             let store = beside.add_store(store.in_state(ConnectionState::Connected));
             kms.push((place, beside, store));
@@ -79,10 +88,10 @@ impl World {
         let both = endpoints(&["us-east-1", "eu-west-1"]);
         stage.configured_with(&format!(
             "[monitor]\ninterval = \"1s\"\n\
-             [[accounts]]\nname = \"home\"\nregions = [\"eu-west-1\"]\n{eu}\
+             [[accounts]]\nname = \"home\"\nregions = [\"eu-west-1\"]\ncredentials = [\"proxy\"]\n{eu}\
              [[accounts]]\nname = \"profiled\"\nregions = [\"us-east-1\", \"eu-west-1\"]\nprofile = \"prod\"\n{both}\
              [[accounts]]\nname = \"assumed\"\nregions = [\"us-east-1\", \"eu-west-1\"]\nrole_arn = \"{ROLE}\"\n\
-             external_id = \"{EXTERNAL_ID}\"\nsts_endpoint_url = \"{sts}\"\n{both}",
+             external_id = \"{EXTERNAL_ID}\"\ncredentials = [\"proxy\"]\nsts_endpoint_url = \"{sts}\"\n{both}",
             eu = endpoints(&["eu-west-1"]),
             sts = sts.endpoint_url(),
         ));
@@ -90,12 +99,26 @@ impl World {
         let lines = format!("[prod]\naws_access_key_id = {PROFILE_ID}\naws_secret_access_key = {PROFILE_SECRET}\n");
         std::fs::write(&profile, lines).unwrap();
         std::fs::set_permissions(&profile, std::fs::Permissions::from_mode(0o600)).unwrap();
-        Self { stage, sts, kms, stranger, _proxies: proxies }
+        Self { stage, sts, kms, stranger, proxies }
     }
 
-    /// The KMS of a place other than the daemon's own.
+    /// How often the proxy was connected to that nobody gave us a credential for.
+    pub(crate) fn visits_to_others(&self) -> u64 {
+        self.proxies[2].accepted_connections()
+    }
+
+    /// The KMS of a place.
     pub(crate) fn kms(&self, place: &str) -> &SandboxKms {
+        if place == HOME {
+            return &self.stage.kms;
+        }
         &self.kms.iter().find(|(other, _, _)| *other == place).unwrap().1
+    }
+
+    /// Every place with its KMS and the key store in it, the daemon's own first.
+    pub(crate) fn all(&self) -> Vec<(&str, &SandboxKms, &str)> {
+        let further = self.kms.iter().map(|(place, kms, store)| (*place, kms, store.as_str()));
+        std::iter::once((HOME, &self.stage.kms, self.stage.key_store.as_str())).chain(further).collect()
     }
 
     pub(crate) fn store(&self, place: &str) -> &str {
