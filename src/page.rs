@@ -16,6 +16,8 @@
 
 mod catalogue;
 mod chart;
+mod choice;
+mod field;
 mod frame;
 mod key_store;
 mod legible;

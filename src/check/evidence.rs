@@ -38,7 +38,7 @@ pub use self::tls::{
 pub use self::vpc::VpcEvidence;
 use super::{Problem, Stage};
 use crate::clock::Timestamp;
-use crate::key_store::{Change, Configuration, ConnectivityKind, CustomKeyStoreId, KeyStore, Region};
+use crate::key_store::{Change, Configuration, Connectivity, ConnectivityKind, CustomKeyStoreId, KeyStore, Region};
 use crate::xks::HealthStatus;
 
 /// KMS's time limit for one request to a proxy, each attempt (XKS proxy API, Timeouts; developer guide, monitoring).
@@ -177,6 +177,25 @@ impl Subject {
             longest_key_id: None,
             lab,
             cluster: Some(Box::new(cluster)),
+        }
+    }
+
+    /// Whether these are the settings that KMS shows of a key store. A secret is not shown, nor is a name a setting.
+    pub fn is_of(&self, shown: &Configuration) -> bool {
+        match (shown, &self.cluster) {
+            (Configuration::Xks(xks), None) => {
+                let service = match &xks.connectivity {
+                    Connectivity::PublicEndpoint => None,
+                    Connectivity::VpcEndpointService { name, .. } => Some(name.as_str()),
+                };
+                self.endpoint == xks.endpoint.as_str()
+                    && self.path == xks.path.as_str()
+                    && self.connectivity == xks.connectivity.kind()
+                    && self.vpc_endpoint_service.as_deref() == service
+                    && self.access_key_id == xks.access_key_id.as_str()
+            }
+            (Configuration::CloudHsm(hsm), Some(subject)) => subject.cluster == hsm.cluster,
+            (Configuration::Xks(_) | Configuration::CloudHsm(_) | Configuration::Unrecognized { .. }, _) => false,
         }
     }
 

@@ -9,28 +9,53 @@ use super::legible::milliseconds;
 use crate::check::{Attempt, KMS_TIME_LIMIT, Verdict};
 use crate::monitor::Glance;
 
-const WIDTH: f64 = 132.0;
-const HEIGHT: f64 = 30.0;
 /// What the height stands for: KMS's limit and a little more.
 const CEILING_MS: f64 = 300.0;
+/// Probes that have room without getting closer; fewer keep to the right, where the present is.
+const PLACES: usize = 24;
+
+/// A line of probes, in pixels.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    class: &'static str,
+    width: f64,
+    height: f64,
+    /// Room below KMS's limit for its name; 0 leaves it out.
+    named: f64,
+}
+
+const SPARK: Frame = Frame { class: "spark", width: 132.0, height: 30.0, named: 0.0 };
+const TREND: Frame = Frame { class: "spark large", width: 380.0, height: 120.0, named: 12.0 };
 
 fn in_ms(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }
 
-/// The slowest attempt of each probe against KMS's limit.
+/// The slowest attempt of each probe against KMS's limit, in a row of a table.
 pub(super) fn sparkline<'a>(glances: impl ExactSizeIterator<Item = &'a Glance>) -> Markup {
+    drawn(glances, SPARK)
+}
+
+/// The same with room for it.
+pub(super) fn trend<'a>(glances: impl ExactSizeIterator<Item = &'a Glance>) -> Markup {
+    drawn(glances, TREND)
+}
+
+fn drawn<'a>(glances: impl ExactSizeIterator<Item = &'a Glance>, frame: Frame) -> Markup {
     let count = glances.len();
     if count == 0 {
         return html! { span.muted { "no probe yet" } };
     }
-    let step = (WIDTH - 6.0) / (count.max(2) - 1) as f64;
-    let height = |ms: f64| HEIGHT - 2.0 - ms.min(CEILING_MS) / CEILING_MS * (HEIGHT - 4.0);
+    let Frame { class, width, height, named } = frame;
+    let places = count.max(PLACES) - 1;
+    let step = (width - 6.0) / places as f64;
+    let first = (places + 1 - count) as f64;
+    let up = |ms: f64| height - 2.0 - ms.min(CEILING_MS) / CEILING_MS * (height - 4.0);
     let (mut line, mut marks, mut end) = (String::new(), Vec::new(), None);
     let (mut bad, mut slowest, mut latest) = (0, 0.0_f64, None);
     for (at, glance) in glances.enumerate() {
-        let x = 3.0 + at as f64 * step;
-        let y = glance.slowest.map(|took| height(in_ms(took)));
+        let x = 3.0 + (first + at as f64) * step;
+        let y = glance.slowest.map(|took| up(in_ms(took)));
         if let Some(y) = y {
             // Writing to a String cannot fail.
             let _ = write!(line, "{}{x:.1} {y:.1}", if line.is_empty() { "M" } else { "L" });
@@ -43,16 +68,17 @@ pub(super) fn sparkline<'a>(glances: impl ExactSizeIterator<Item = &'a Glance>) 
             marks.push((x, y.unwrap_or(3.0)));
         }
     }
-    let limit = height(in_ms(KMS_TIME_LIMIT));
+    let limit = up(in_ms(KMS_TIME_LIMIT));
     let label = format!(
         "Slowest attempt of the last {count} probes: latest {}, highest {slowest:.0} ms, KMS's limit is {} ms; {bad} not ready",
         latest.map_or_else(|| "none".to_owned(), milliseconds),
         KMS_TIME_LIMIT.as_millis()
     );
     html! {
-        svg.spark role="img" aria-label=(label) viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) width=(WIDTH) height=(HEIGHT) {
+        svg class=(class) role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) width=(width) height=(height) {
             title { (label) }
-            line.limit x1="0" x2=(WIDTH) y1=(format!("{limit:.1}")) y2=(format!("{limit:.1}")) vector-effect="non-scaling-stroke" {}
+            line.limit x1="0" x2=(width) y1=(format!("{limit:.1}")) y2=(format!("{limit:.1}")) vector-effect="non-scaling-stroke" {}
+            @if named > 0.0 { text.limit x="0" y=(format!("{:.1}", limit + named)) { (KMS_TIME_LIMIT.as_millis()) " ms" } }
             path.line d=(line) {}
             @if let Some((x, y)) = end { circle.now cx=(format!("{x:.1}")) cy=(format!("{y:.1}")) r="2.5" {} }
             @for (x, y) in &marks {
@@ -110,7 +136,7 @@ mod tests {
             glance(None, Verdict::Inconclusive),
         ];
         let drawn = sparkline(glances.iter()).into_string();
-        assert!(drawn.contains("d=\"M3.0 27.0L66.0 2.0\""), "{drawn}");
+        assert!(drawn.contains("d=\"M118.0 27.0L123.5 2.0\""), "{drawn}");
         assert_eq!(drawn.matches("class=\"mark\"").count(), 2);
         assert!(!drawn.contains("circle"), "the latest probe has nothing to show");
         assert!(drawn.contains("latest none, highest 90000 ms, KMS's limit is 250 ms; 2 not ready"), "{drawn}");

@@ -1,11 +1,13 @@
 //! One key store: its settings, how it was last seen, and how that went before.
 
+use std::sync::Arc;
+
 use axum::extract::Path;
 use axum::response::Html;
 use maud::{Markup, html};
 
 use super::frame::{self, Tone, badge};
-use super::overview::{connection, status};
+use super::overview::{connection, is_former, status};
 use super::session::Visitor;
 use super::{chart, legible, report};
 use crate::access::Permission;
@@ -16,6 +18,9 @@ use crate::check::{Latency, Report};
 use crate::key_store::{Configuration, Connectivity, KeyStore};
 use crate::keyring::Standing;
 use crate::monitor::Sighting;
+
+/// Reports of the history that are shown at once; the others are folded away.
+const PAST: usize = 15;
 
 /// One key store.
 pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Html<String>, Problem> {
@@ -31,7 +36,11 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 p.muted { a href="/" { "Key stores" } " / " code { (sighting.id) } }
                 div.line {
                     h1 { (legible::line(&title)) }
-                    @if let Some(report) = &sighting.latest { (report::verdict_badge(report.verdict())) }
+                    @match sighting.latest.as_deref() {
+                        Some(report) if is_former(&sighting, report) => (badge(Tone::Warn, "not probed since its settings changed")),
+                        Some(report) => (report::verdict_badge(report.verdict())),
+                        None => {},
+                    }
                 }
             }
             @if let Some(record) = open {
@@ -43,25 +52,36 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 } }
             }
             @if let Some(why) = &sighting.not_probed {
-                div.notice.warn { p { strong { "Not probed. " } (legible::paragraph(why)) } }
+                div.notice.warn { p { strong { "Not probed. " } (legible::sentence(why)) } }
             }
             @if let Some((name, standing)) = service.credential_of(&sighting.id).filter(|(_, s)| *s != Standing::Accepted) {
                 div.notice.warn { p {
-                    strong { "Credential " (legible::line(&name)) ". " } (legible::paragraph(&standing.to_string()))
+                    strong { "Credential " (legible::line(&name)) ". " } (legible::sentence(&standing.to_string()))
                 } }
             }
-            div.columns {
-                (settings(&visitor, &sighting))
-                (trend(&sighting))
-            }
             @match &sighting.latest {
-                Some(latest) => (report::whole(latest, visitor.now)),
+                Some(latest) => {
+                    @if is_former(&sighting, latest) {
+                        div.notice.warn { p {
+                            strong { "What follows is about former settings. " }
+                            "KMS shows others since that probe: " (former(latest)) " was judged, and nothing is known of the "
+                            "present settings until they are probed."
+                        } }
+                    }
+                    (report::judgement(latest, visitor.now))
+                },
+                None if sighting.not_probed.is_some() => {},
                 None => div.empty {
                     h2 { "No report yet" }
                     @if sighting.watched { p { "It is probed when its turn comes; this page shows it by itself." } }
                     @else { p { "Nobody watches it. Name it under " code { "[[key_stores]]" } " of the configuration, with its credential." } }
                 }
             }
+            div.columns {
+                (settings(&visitor, &sighting))
+                (trend(&sighting))
+            }
+            @if let Some(latest) = &sighting.latest { (report::grounds(latest, visitor.now)) }
             (history(&visitor, &sighting))
         }
     };
@@ -127,7 +147,7 @@ fn trend(sighting: &Sighting) -> Markup {
     html! {
         section.card.trend aria-label="Slowest attempts" {
             h2 { "Slowest attempt of each probe" }
-            (chart::sparkline(glances))
+            @if count > 0 { (chart::trend(glances)) }
             p.muted {
                 @if count > 0 { @if count == 1 { "One probe" } @else { "The last " (count) " probes" } "; the dashed line is KMS's limit of 250 ms, a cross is a probe that was not ready." }
                 @else { "Nothing to draw yet." }
@@ -143,23 +163,50 @@ fn history(visitor: &Visitor, sighting: &Sighting) -> Markup {
             section aria-label="History" {
                 h2.over { "History" }
                 p.muted.over { "Failures are kept longer than successes." }
-                table.stores {
-                    caption.hidden { "Reports, newest first" }
-                    thead { tr { th scope="col" { "Probed" } th scope="col" { "Verdict" } th scope="col" { "Because of" } th.number scope="col" { "Slowest" } } }
-                    tbody { @for report in &reports { (past(visitor, report)) } }
+                (table(visitor, sighting, "Reports, newest first", reports.get(..PAST).unwrap_or(&reports)))
+                @if let Some(older) = reports.get(PAST..).filter(|older| !older.is_empty()) {
+                    details.older #history-older {
+                        summary { (older.len()) " older ones" }
+                        (table(visitor, sighting, "Older reports, newest first", older))
+                    }
                 }
             }
         }
     }
 }
 
-fn past(visitor: &Visitor, report: &Report) -> Markup {
+fn table(visitor: &Visitor, sighting: &Sighting, caption: &str, reports: &[Arc<Report>]) -> Markup {
+    html! {
+        table.stores {
+            caption.hidden { (caption) }
+            thead { tr { th scope="col" { "Probed" } th scope="col" { "Verdict" } th scope="col" { "Because of" } th.number scope="col" { "Slowest" } } }
+            tbody { @for report in reports { (past(visitor, sighting, report)) } }
+        }
+    }
+}
+
+/// Which settings a report is about, in short.
+fn former(report: &Report) -> Markup {
+    let subject = &report.evidence.subject;
+    html! {
+        @match &subject.cluster {
+            Some(subject) => code { (subject.cluster) },
+            None => { code { (legible::line(&subject.endpoint)) (legible::line(&subject.path)) } " with " code { (legible::line(&subject.access_key_id)) } },
+        }
+    }
+}
+
+fn past(visitor: &Visitor, sighting: &Sighting, report: &Report) -> Markup {
     let cold = Latency::of(&report.evidence.addresses).cold;
     let because = report.decisive().or_else(|| report.not_ready());
     html! {
         tr {
-            th scope="row" { a href=(format!("/preflights/{}", report.id)) { (legible::instant(report.started_at(), visitor.now)) } }
-            td data-label="Verdict" { (report::verdict_badge(report.verdict())) }
+            th scope="row" { a href=(format!("/preflights/{}", report.id)) { (legible::moment(report.started_at(), visitor.now)) }
+            }
+            td data-label="Verdict" {
+                (report::verdict_badge(report.verdict()))
+                @if is_former(sighting, report) { span.sub { "of " (former(report)) } }
+            }
             td data-label="Because of" {
                 @match because {
                     Some(finding) => code { (finding.check.id) },

@@ -22,6 +22,19 @@ pub(super) fn paragraph(text: &str) -> Markup {
     cut(text, PARAGRAPH)
 }
 
+/// A longer text that follows a full stop: it begins as a sentence does, unless it begins with a name such as `tls.validity`.
+pub(super) fn sentence(text: &str) -> Markup {
+    let word = text.split([' ', ',', ';']).next().unwrap_or_default();
+    let mut rest = text.chars();
+    match rest.next() {
+        Some(first) if word.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '\'') => {
+            let capital = first.to_ascii_uppercase();
+            paragraph(&format!("{capital}{}", rest.as_str()))
+        }
+        _ => paragraph(text),
+    }
+}
+
 fn cut(text: &str, most: usize) -> Markup {
     let shown: String = text.chars().take(most).map(visible).collect();
     // Counted only where it is needed: such a text may be a megabyte.
@@ -47,7 +60,24 @@ fn visible(character: char) -> char {
 /// An instant: how far away it is, and exactly when in the title.
 pub(super) fn instant(at: Timestamp, now: Timestamp) -> Markup {
     let exact = at.to_string();
-    html! { time datetime=(exact) title=(exact) { (distance(at, now)) } }
+    html! { time datetime=(exact) title=(stamp(at)) data-ago { (distance(at, now)) } }
+}
+
+/// An instant to be compared with logs: exactly when, and how far away it is in the title.
+pub(super) fn moment(at: Timestamp, now: Timestamp) -> Markup {
+    html! { time datetime=(at.to_string()) title=(distance(at, now)) { (stamp(at)) } }
+}
+
+/// Both: "3 min ago, 2027-01-31 00:00:00 UTC".
+pub(super) fn fully(at: Timestamp, now: Timestamp) -> Markup {
+    html! { (instant(at, now)) ", " (moment(at, now)) }
+}
+
+/// To the second, with its zone: `2027-01-31 00:00:00 UTC`.
+fn stamp(at: Timestamp) -> String {
+    let exact = at.to_string();
+    let whole = exact.trim_end_matches('Z').split('.').next().unwrap_or_default();
+    format!("{} UTC", whole.replacen('T', " ", 1))
 }
 
 /// "3 min ago", "in 2 h".
@@ -81,6 +111,25 @@ mod tests {
         let shown = line(&"é".repeat(1_000_000)).into_string();
         assert!(shown.len() < 400 && shown.contains("999880 more characters"), "{}", shown.len());
         assert_eq!(line("a\u{202e}b\u{0}c\nd").into_string(), "a\u{fffd}b\u{fffd}c d");
+    }
+
+    #[test]
+    fn moments_are_told_to_the_second_with_their_zone() {
+        assert_eq!(stamp(Timestamp::from_unix(1_800_000_000)), "2027-01-15 08:00:00 UTC");
+        assert_eq!(stamp(Timestamp::parse("2027-01-15T08:00:00.999Z").unwrap()), "2027-01-15 08:00:00 UTC");
+    }
+
+    #[test]
+    fn sentences_begin_with_a_capital_and_names_stay_as_they_are() {
+        for (text, shown) in [
+            ("nobody removed it", "Nobody removed it"),
+            ("tls.validity: it expired", "tls.validity: it expired"),
+            ("cks-1 is frozen", "cks-1 is frozen"),
+            ("É", "É"),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(text).into_string(), shown);
+        }
     }
 
     #[test]

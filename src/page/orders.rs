@@ -95,6 +95,7 @@ fn approval(visitor: &Visitor, record: &UpdateRecord) -> Markup {
         "Approve this plan",
         &html! {
             p { "You agree to the plan below and to what its pre-flight found, and to nothing else." }
+            p.muted { "Its digest, of plan and report: " code { (proposal.digest()) } }
             input type="hidden" name="digest" value=(proposal.digest());
             @if disconnects {
                 p.notice.warn { span { "Outage: " (update::outage(plan)) "." } }

@@ -13,7 +13,7 @@ use super::session::Visitor;
 use super::{chart, legible};
 use crate::api::problem::Problem;
 use crate::api::updates::order_refused;
-use crate::check::{Latency, Verdict};
+use crate::check::{Latency, Report, Verdict};
 use crate::clock::Timestamp;
 use crate::drift::Drift;
 use crate::driver::{OrderError, UpdateRecord};
@@ -24,15 +24,21 @@ use crate::update::{Freeze, StatusName};
 /// Drifts are shown for a day, and so many at most; the audit trail has all.
 const DRIFT_SHOWN: f64 = 86_400.0;
 const DRIFTS: usize = 5;
+/// Freezes, and places that cannot be read, that are shown each for itself.
+const NOTICES: usize = 5;
+/// Key stores on a page: with more, nobody reads to the end, and every look at it costs the daemon and the browser more.
+const EACH: usize = 100;
 
 /// What to show of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Wanted {
-    /// Part of a name, an id or an endpoint.
+    /// Part of a name, an id, an endpoint, a connection state or an account and Region.
     q: String,
     /// One standing alone.
     standing: String,
+    /// Which hundred, from 1; absent, unreadable or too far means the first, or the last.
+    page: Option<String>,
 }
 
 /// How a key store stands, the worst first.
@@ -49,7 +55,9 @@ impl Standing {
     const ALL: [Self; 5] = [Self::Blocked, Self::Inconclusive, Self::Waiting, Self::Ready, Self::Unwatched];
 
     fn of(sighting: &Sighting) -> Self {
-        match sighting.latest.as_deref().map(crate::check::Report::verdict) {
+        // What was found of former settings says nothing of these.
+        let latest = sighting.latest.as_deref().filter(|report| !is_former(sighting, report));
+        match latest.map(Report::verdict) {
             Some(Verdict::Blocked) => Self::Blocked,
             Some(Verdict::Inconclusive) => Self::Inconclusive,
             Some(Verdict::Ready) => Self::Ready,
@@ -78,6 +86,12 @@ impl Standing {
     }
 }
 
+/// Whether a report is on other settings than those that KMS shows now.
+pub(super) fn is_former(sighting: &Sighting, report: &Report) -> bool {
+    let now = sighting.description.as_ref();
+    now.is_some_and(|store| !report.evidence.subject.is_of(&store.configuration))
+}
+
 /// The overview.
 pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Result<Html<String>, Problem> {
     let service = visitor.service();
@@ -94,9 +108,13 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
     drifts.retain(|drift| visitor.now.seconds_since(drift.at) < DRIFT_SHOWN && caller.sees(service, &drift.key_store));
     let several = places.len() > 1;
     let mut rows: Vec<_> = sightings.iter().map(|sighting| (Standing::of(sighting), sighting)).collect();
-    rows.sort_by_key(|(standing, sighting)| (*standing, name(sighting).to_owned()));
+    rows.sort_by(|(one, a), (other, b)| (one, name(a)).cmp(&(other, name(b))));
     let count = |standing| rows.iter().filter(|(found, _)| *found == standing).count();
-    let shown: Vec<_> = rows.iter().filter(|(standing, sighting)| wanted.fits(*standing, sighting)).collect();
+    let found: Vec<_> = rows.iter().filter(|(standing, sighting)| wanted.fits(*standing, sighting)).collect();
+    let pages = found.len().div_ceil(EACH).max(1);
+    let page = wanted.page.as_deref().and_then(|page| page.parse().ok()).unwrap_or(1).clamp(1, pages);
+    let shown = found.chunks(EACH).nth(page - 1).unwrap_or_default();
+    let unread: Vec<_> = places.iter().filter(|sight| sight.failure.is_some()).collect();
     let body = html! {
         div data-refresh="10" {
             div.head {
@@ -109,9 +127,17 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
                     }
                 }
             }
-            @for sight in &places { (unread(sight, several, visitor.now)) }
+            @for sight in unread.iter().take(NOTICES) { (silent(sight, several, visitor.now)) }
+            @if unread.len() > NOTICES {
+                p.notice.warn { "KMS cannot be read in " (unread.len() - NOTICES) " more accounts and Regions; the metric "
+                    code { "xks_preflight_discovery_failing" } " names them." }
+            }
             @for drift in drifts.iter().take(DRIFTS) { (drifted(drift, visitor.now)) }
-            @for freeze in &freezes { (frozen(freeze, &visitor)) }
+            @if drifts.len() > DRIFTS {
+                p.muted { (drifts.len() - DRIFTS) " more changes behind our back within a day are in the " a href="/audit" { "audit trail" } "." }
+            }
+            @for freeze in freezes.iter().take(NOTICES) { (frozen(freeze, &visitor)) }
+            @if freezes.len() > NOTICES { p.muted { (freezes.len() - NOTICES) " more key stores are frozen, each for itself." } }
             ul.tiles {
                 @for standing in Standing::ALL {
                     @let count = count(standing);
@@ -128,7 +154,7 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
                     li { a href="/updates" { strong { (open.len()) } (badge(Tone::Busy, "open updates")) } }
                 }
             }
-            (finder(&wanted, shown.len(), rows.len()))
+            (finder(&wanted, found.len(), rows.len()))
             @if rows.is_empty() {
                 div.empty {
                     h2 { "No key store yet" }
@@ -138,7 +164,8 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
             } @else if shown.is_empty() {
                 div.empty { h2 { "Nothing found" } p { "No key store fits. " a href="/" { "Show all" } } }
             } @else {
-                (table(&visitor, &shown, &open, several))
+                (table(&visitor, shown, &open, several))
+                @if pages > 1 { (pager(&wanted, page, found.len())) }
             }
         }
     };
@@ -149,24 +176,43 @@ impl Wanted {
     fn fits(&self, standing: Standing, sighting: &Sighting) -> bool {
         let q = self.q.trim().to_lowercase();
         let holds = |text: &str| text.to_lowercase().contains(&q);
-        let endpoint = sighting.description.as_ref().and_then(|store| store.xks()).map(|xks| xks.endpoint.to_string());
+        let endpoint = sighting.description.as_ref().and_then(|store| store.xks()).map(|xks| xks.endpoint.as_str());
         (self.standing.is_empty() || self.standing == standing.word())
             && (q.is_empty()
                 || holds(name(sighting))
-                || holds(&sighting.id.to_string())
+                || holds(sighting.id.as_str())
+                || sighting.description.as_ref().is_some_and(|store| holds(store.state.name()))
                 || sighting.place.as_ref().is_some_and(|place| holds(&place.to_string()))
-                || endpoint.as_deref().is_some_and(holds))
+                || endpoint.is_some_and(holds))
     }
 }
 
 fn finder(wanted: &Wanted, shown: usize, all: usize) -> Markup {
     html! {
         form.finder method="get" action="/" role="search" {
-            label.hidden for="q" { "Find by name, id, endpoint or account/Region" }
-            input #q type="search" name="q" value=(wanted.q) placeholder="Find by name, id, endpoint or account/Region" maxlength="200";
+            label.hidden for="q" { "Find by name, id, endpoint, connection state or account/Region" }
+            input #q type="search" name="q" value=(wanted.q) placeholder="Name, id, endpoint, state or account/Region" maxlength="200";
             @if !wanted.standing.is_empty() { input type="hidden" name="standing" value=(wanted.standing); }
             button type="submit" { "Find" }
             @if shown < all { span.muted { (shown) " of " (all) " · " a href="/" { "show all" } } }
+        }
+    }
+}
+
+/// The way to the other key stores.
+fn pager(wanted: &Wanted, page: usize, found: usize) -> Markup {
+    let to = |page: usize| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let kept = [("q", wanted.q.trim()), ("standing", wanted.standing.as_str())];
+        query.extend_pairs(kept.iter().filter(|(_, value)| !value.is_empty()));
+        format!("/?{}", query.append_pair("page", &page.to_string()).finish())
+    };
+    let (from, last) = ((page - 1) * EACH + 1, (page * EACH).min(found));
+    html! {
+        nav.pager aria-label="Pages" {
+            @if page > 1 { a.button rel="prev" href=(to(page - 1)) { "Previous " (EACH) } }
+            span.muted { (from) " to " (last) " of " (found) }
+            @if last < found { a.button rel="next" href=(to(page + 1)) { "Next " ((found - last).min(EACH)) } }
         }
     }
 }
@@ -177,7 +223,7 @@ fn drifted(drift: &Drift, now: Timestamp) -> Markup {
         div.notice.warn {
             p {
                 strong { "Changed behind our back. " }
-                code { (drift.key_store) } " was " (drift.what()) " in " (drift.place) ", seen "
+                a href=(format!("/key-stores/{}", drift.key_store)) { code { (drift.key_store) } } " was " (drift.what()) " in " (drift.place) ", seen "
                 (legible::instant(drift.at, now)) ": "
                 @for (number, change) in drift.changes.iter().enumerate() {
                     @if number > 0 { "; " }
@@ -193,7 +239,7 @@ fn drifted(drift: &Drift, now: Timestamp) -> Markup {
 }
 
 /// Why KMS of one account and Region could not be read, if so.
-fn unread(sight: &PlaceSight, several: bool, now: Timestamp) -> Markup {
+fn silent(sight: &PlaceSight, several: bool, now: Timestamp) -> Markup {
     html! {
         @if let Some(failure) = &sight.failure {
             div.notice.warn {
@@ -295,17 +341,19 @@ fn row(
             }
             td data-label="Latest verdict" {
                 (badge(standing.tone(), standing.word()))
-                @if let Some(finding) = decisive {
+                @if let Some(former) = report.filter(|report| is_former(sighting, report)) {
+                    span.sub { "its settings have changed; the former ones were " (former.verdict().as_str()) }
+                } @else if let Some(finding) = decisive {
                     span.sub { code { (finding.check.id) } }
                 } @else if let Some(why) = &sighting.not_probed {
-                    span.sub { (legible::line(why)) }
+                    span.sub { (legible::paragraph(why)) }
                 }
             }
-            td.number data-label="Slowest" {
+            td.number.nothing[slowest.is_none()] data-label="Slowest" {
                 @match slowest { Some(cold) => (legible::milliseconds(cold.max)), None => span.muted { "–" } }
             }
-            td data-label="Against 250 ms" { (chart::sparkline(sighting.glances())) }
-            td data-label="Probed" {
+            td.nothing[sighting.glances().len() == 0] data-label="Against 250 ms" { (chart::sparkline(sighting.glances())) }
+            td.nothing[report.is_none()] data-label="Probed" {
                 @match report { Some(report) => (legible::instant(report.started_at(), visitor.now)), None => span.muted { "–" } }
             }
         }

@@ -10,23 +10,48 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::field::{self, Field};
 use super::session::{Fields, Order, Visitor};
-use super::{frame, legible};
+use super::{choice, frame};
 use crate::access::Permission;
 use crate::api::preflights::examine;
 use crate::api::problem::Problem;
 use crate::api::updates::ask;
 use crate::key_store::Member;
-use crate::monitor::Sighting;
 
-/// The settings of a proxy, with what the form says of them.
-const SETTINGS: [(Member, &str, &str); 5] = [
-    (Member::Endpoint, "Endpoint", "https://xks.example.com"),
-    (Member::Path, "Path", "/kms/xks/v1"),
-    (Member::ServiceName, "VPC endpoint service", "com.amazonaws.vpce.us-east-1.vpce-svc-…"),
-    (Member::ServiceOwner, "Owner of the service", "111122223333"),
-    (Member::Cluster, "CloudHSM cluster", "cluster-…"),
+const KEY_STORE: Field = Field {
+    pointer: "/CustomKeyStoreId",
+    id: "key-store",
+    name: "CustomKeyStoreId",
+    title: "Key store",
+    example: "cks-…",
+};
+
+/// The settings, with what the form says of them.
+const SETTINGS: [Field; 5] = [
+    setting("/XksProxyUriEndpoint", "Endpoint", "https://xks.example.com"),
+    setting("/XksProxyUriPath", "Path", "/kms/xks/v1"),
+    setting("/XksProxyVpcEndpointServiceName", "VPC endpoint service", "com.amazonaws.vpce.us-east-1.vpce-svc-…"),
+    setting("/XksProxyVpcEndpointServiceOwner", "Owner of the service", "111122223333"),
+    setting("/CloudHsmClusterId", "CloudHSM cluster", "cluster-…"),
 ];
+const CONNECTIVITY: Field = setting("/XksProxyConnectivity", "Connectivity", "");
+
+const SOURCE: Field = credential("/XksProxyAuthenticationCredential/Source", "Source", "Configured under the name");
+const ACCESS_KEY_ID: Field =
+    credential("/XksProxyAuthenticationCredential/AccessKeyId", "AccessKeyId", "Access key id");
+const SECRET: Field =
+    credential("/XksProxyAuthenticationCredential/RawSecretAccessKey", "RawSecretAccessKey", "Raw secret access key");
+
+/// A member of the body by its own name.
+const fn setting(pointer: &'static str, title: &'static str, example: &'static str) -> Field {
+    let (_, name) = pointer.split_at(1);
+    Field { pointer, id: name, name, title, example }
+}
+
+const fn credential(pointer: &'static str, name: &'static str, title: &'static str) -> Field {
+    Field { pointer, id: name, name, title, example: "" }
+}
 
 /// What the form begins with.
 #[derive(Debug, Default, Deserialize)]
@@ -82,20 +107,19 @@ fn body(fields: &mut Fields, update: bool) -> (Map<String, Value>, BTreeMap<&'st
         filled.insert(name, value.clone());
         Some(value).filter(|value| !value.is_empty())
     };
-    let members = SETTINGS.iter().map(|(member, ..)| member.as_str());
-    for name in ["CustomKeyStoreId"].into_iter().chain(members).chain([Member::Connectivity.as_str()]) {
+    for Field { name, .. } in [KEY_STORE].into_iter().chain(SETTINGS).chain([CONNECTIVITY]) {
         if let Some(value) = plain(fields, name) {
             body.insert(name.to_owned(), json!(value));
         }
     }
     let mut credential = Map::new();
-    for name in ["AccessKeyId", "Source"] {
+    for Field { name, .. } in [ACCESS_KEY_ID, SOURCE] {
         if let Some(value) = plain(fields, name) {
             credential.insert(name.to_owned(), json!(value));
         }
     }
-    if let Some(secret) = fields.take("RawSecretAccessKey") {
-        credential.insert("RawSecretAccessKey".to_owned(), json!(*secret));
+    if let Some(secret) = fields.take(SECRET.name) {
+        credential.insert(SECRET.name.to_owned(), json!(*secret));
     }
     if !credential.is_empty() {
         body.insert(Member::Credential.as_str().to_owned(), Value::Object(credential));
@@ -108,19 +132,23 @@ fn body(fields: &mut Fields, update: bool) -> (Map<String, Value>, BTreeMap<&'st
 }
 
 fn page(visitor: &Visitor, filled: &BTreeMap<&'static str, String>, problem: Option<&Problem>) -> Html<String> {
-    let value = |name: &str| filled.get(name).map(String::as_str).unwrap_or_default();
+    let value = |field: Field| filled.get(field.name).map(String::as_str).unwrap_or_default();
     let service = visitor.service();
     let caller = visitor.admitted.each();
-    let mut stores = service.monitor.sightings();
-    stores.retain(|store| caller.sees(service, &store.id) && caller.could(service, Permission::Probe, &store.id));
+    let stores = choice::of(visitor, Permission::Probe);
     let may_change = stores.iter().any(|store| caller.could(service, Permission::Change, &store.id));
+    let none = Some(("", "None: settings that belong to no key store yet"));
+    let fields: Vec<Field> =
+        [KEY_STORE, CONNECTIVITY, SOURCE, ACCESS_KEY_ID, SECRET].into_iter().chain(SETTINGS).collect();
+    let more = SETTINGS.iter().skip(2);
+    let opened = more.clone().any(|field| !value(*field).is_empty() || field.is_wrong(problem));
     let body = html! {
         div.form {
             div.head {
                 h1 { "Pre-flight" }
                 p.muted { "Probes a candidate as KMS would, and changes nothing. What is left empty stays as it is." }
             }
-            @if let Some(problem) = problem { (wrong(problem)) }
+            @if let Some(problem) = problem { (field::refused(problem, &fields, Some("A secret must be given anew."))) }
             form.card method="post" action="/preflights" autocomplete="off" data-busy="Probing…" {
                 input type="hidden" name="mark" value=(visitor.mark());
                 div.drop data-drop hidden {
@@ -129,92 +157,67 @@ fn page(visitor: &Visitor, filled: &BTreeMap<&'static str, String>, problem: Opt
                     p.hint { "It is read by your browser and fills in path and credential below." }
                     p role="status" {}
                 }
+                (choice::field(KEY_STORE, &stores, none, value(KEY_STORE), problem))
+                @for field in SETTINGS.iter().take(2) { (field.text(value(*field), problem)) }
                 div.field {
-                    label for="key-store" { "Key store" }
-                    select #key-store name="CustomKeyStoreId" {
-                        option value="" selected[value("CustomKeyStoreId").is_empty()] { "None: settings that belong to no key store yet" }
-                        @for store in &stores {
-                            @let id = store.id.to_string();
-                            option value=(id) selected[id == value("CustomKeyStoreId")] { (label(store)) }
-                        }
-                    }
-                }
-                @for (member, title, example) in &SETTINGS[..2] { (field(*member, title, example, value(member.as_str()))) }
-                div.field {
-                    label for="connectivity" { "Connectivity" }
-                    select #connectivity name=(Member::Connectivity.as_str()) {
+                    label for=(CONNECTIVITY.id) { (CONNECTIVITY.title) }
+                    select id=(CONNECTIVITY.id) name=(CONNECTIVITY.name) {
                         @for (kind, title) in [("", "As it is; public for none"), ("PUBLIC_ENDPOINT", "Public endpoint"), ("VPC_ENDPOINT_SERVICE", "VPC endpoint service")] {
-                            option value=(kind) selected[kind == value(Member::Connectivity.as_str())] { (title) }
+                            option value=(kind) selected[kind == value(CONNECTIVITY)] { (title) }
                         }
                     }
+                    (CONNECTIVITY.wrong(problem))
                 }
-                details.more open[SETTINGS[2..].iter().any(|(member, ..)| !value(member.as_str()).is_empty())] {
+                details.more open[opened] {
                     summary { "VPC endpoint service, CloudHSM cluster" }
-                    @for (member, title, example) in &SETTINGS[2..] { (field(*member, title, example, value(member.as_str()))) }
+                    @for field in more { (field.text(value(*field), problem)) }
                 }
-                fieldset {
-                    legend { "Credential" }
-                    p.hint { "Left empty, the one that is configured for the key store signs the requests." }
-                    div.field {
-                        label for="source" { "Configured under the name" }
-                        input #source name="Source" value=(value("Source")) spellcheck="false" maxlength="200";
-                    }
-                    p.hint { "Or given here:" }
-                    div.pair {
-                        div.field {
-                            label for="access-key-id" { "Access key id" }
-                            input #access-key-id name="AccessKeyId" value=(value("AccessKeyId")) spellcheck="false" maxlength="1024";
-                        }
-                        div.field {
-                            label for="secret" { "Raw secret access key" }
-                            input #secret type="password" name="RawSecretAccessKey" autocomplete="off" spellcheck="false" maxlength="1024"
-                                aria-describedby="secret-hint";
-                        }
-                    }
-                    p.hint #secret-hint { "It signs probes and is never shown, logged or recorded in clear text." }
+                (credentials(filled, problem))
+                label.check {
+                    input type="checkbox" name="refusals" value="true";
+                    span { "Also send what the proxy must refuse: unsigned and wrongly signed requests, which look like an attack in its log" }
                 }
-                label.check { input type="checkbox" name="refusals" value="true"; " Also send what the proxy must refuse" }
                 div.buttons { button.primary type="submit" { "Pre-flight" } }
-                @if may_change {
-                    details.order {
-                        summary.button { "Ask for this update…" }
-                        div.inner {
-                            p { "The same settings are planned, pre-flighted and, once whoever must agree has agreed, carried out and verified. It needs a key store." }
-                            label.check { input type="checkbox" name="acknowledge_outage" value="true"; " I know that the keys are out of use while a change disconnects the key store." }
-                            button.danger type="submit" formaction="/updates" { "Ask for this update" }
-                        }
-                    }
-                }
+                @if may_change { (asking()) }
             }
         }
     };
     frame::page(visitor, "/preflights", "Pre-flight", &body)
 }
 
-fn label(store: &Sighting) -> String {
-    let name = store.description.as_ref().map(|described| described.name.as_str().to_owned()).unwrap_or_default();
-    format!("{name} ({})", store.id).trim().to_owned()
-}
-
-fn field(member: Member, title: &str, example: &str, value: &str) -> Markup {
-    let id = member.as_str();
+fn credentials(filled: &BTreeMap<&'static str, String>, problem: Option<&Problem>) -> Markup {
+    let value = |field: Field| filled.get(field.name).map(String::as_str).unwrap_or_default();
+    let is_wrong = SECRET.is_wrong(problem);
+    let described = if is_wrong { SECRET.told_in() } else { "secret-hint".to_owned() };
     html! {
-        div.field {
-            label for=(id) { (title) }
-            input id=(id) name=(id) value=(value) placeholder=(example) spellcheck="false" maxlength="1024";
+        fieldset {
+            legend { "Credential" }
+            p.hint { "Left empty, the one that is configured for the key store signs the requests." }
+            (SOURCE.text(value(SOURCE), problem))
+            p.hint { "Or given here:" }
+            div.pair {
+                (ACCESS_KEY_ID.text(value(ACCESS_KEY_ID), problem))
+                div.field {
+                    label for=(SECRET.id) { (SECRET.title) }
+                    input id=(SECRET.id) type="password" name=(SECRET.name) autocomplete="off" spellcheck="false" maxlength="1024"
+                        aria-invalid=[is_wrong.then_some("true")] aria-describedby=(described);
+                    (SECRET.wrong(problem))
+                }
+            }
+            p.hint #secret-hint { "It signs probes and is never shown, logged or recorded in clear text." }
         }
     }
 }
 
-fn wrong(problem: &Problem) -> Markup {
+fn asking() -> Markup {
     html! {
-        div.notice.bad role="alert" tabindex="-1" {
-            @if problem.faults().is_empty() { p { strong { "Not taken. " } (legible::paragraph(problem.detail())) } }
-            @else {
-                p { strong { "Not taken. " } "Mend this:" }
-                ul.faults { @for fault in problem.faults() { li { code { (legible::line(&fault.pointer)) } " " (legible::paragraph(&fault.detail)) } } }
+        details.order {
+            summary.button { "Ask for this update…" }
+            div.inner {
+                p { "The same settings are planned, pre-flighted and, once whoever must agree has agreed, carried out and verified. It needs a key store." }
+                label.check { input type="checkbox" name="acknowledge_outage" value="true"; " I know that the keys are out of use while a change disconnects the key store." }
+                button.danger type="submit" formaction="/updates" { "Ask for this update" }
             }
-            p.sub { "A secret must be given anew." }
         }
     }
 }

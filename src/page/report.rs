@@ -40,21 +40,37 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 }
                 @if subject.lab { p.muted { "In a laboratory: roots that KMS does not trust count as trusted." } }
             }
-            (whole(&report, visitor.now))
+            (judgement(&report, visitor.now))
+            (grounds(&report, visitor.now))
         }
     };
     Ok(frame::page(&visitor, "/preflights", "Report", &body))
 }
 
-/// Everything that a report says.
-pub(super) fn whole(report: &Report, now: Timestamp) -> Markup {
+/// What a report comes to: its verdict, and what somebody must do about.
+pub(super) fn judgement(report: &Report, now: Timestamp) -> Markup {
     html! {
         (verdict(report, now))
-        (findings(report))
+        @for group in &OPEN {
+            @let found = of(report, group);
+            @if !found.is_empty() {
+                section.card aria-label=(group.0) {
+                    h2 { (group.0) span.count { (found.len()) } }
+                    @for finding in found { (open(report, finding)) }
+                }
+            }
+        }
+    }
+}
+
+/// How that was seen.
+pub(super) fn grounds(report: &Report, now: Timestamp) -> Markup {
+    html! {
         (perspectives(report))
         (waterfall(report))
         (certificates(report, now))
         @if let Some(health) = json::health(report) { (key_managers(&health)) }
+        (folded(report))
     }
 }
 
@@ -75,12 +91,11 @@ fn verdict(report: &Report, now: Timestamp) -> Markup {
     let verdict = report.verdict();
     html! {
         section class=(format!("notice verdict {}", verdict_tone(verdict).class())) aria-label="Verdict" {
-            p.line { (verdict_badge(verdict)) }
-            p { (legible::paragraph(&json::kms_message(report))) "." }
+            p { (verdict_badge(verdict)) " " (legible::paragraph(&json::kms_message(report))) "." }
             @for reservation in report.reservations() { p.sub { (legible::paragraph(&reservation)) } }
             p.sub {
-                "Probed " (legible::instant(report.started_at(), now)) " from " (legible::line(&report.perspective)) ", took "
-                (legible::milliseconds(report.took))
+                "Probed " (legible::fully(report.started_at(), now)) ", from " (legible::line(&report.perspective)) "; it took "
+                (legible::milliseconds(report.took)) "."
             }
         }
     }
@@ -90,7 +105,7 @@ fn verdict(report: &Report, now: Timestamp) -> Markup {
 type Group = (&'static str, fn(&Report, &Finding) -> bool);
 
 const OPEN: [Group; 5] = [
-    ("Blocks the change", |report, finding| finding.is_failed() && report.level(finding.check) == Level::Must),
+    ("Blocking", |report, finding| finding.is_failed() && report.level(finding.check) == Level::Must),
     ("Could not be told", |_, finding| matches!(finding.outcome, Outcome::OwnFault(_))),
     ("Warnings", |report, finding| finding.is_failed() && report.level(finding.check) == Level::Should),
     ("Advice", |report, finding| finding.is_failed() && report.level(finding.check) == Level::Advice),
@@ -103,24 +118,17 @@ const FOLDED: [Group; 3] = [
     ("not applicable", |_, finding| matches!(finding.outcome, Outcome::NotApplicable(_))),
 ];
 
-fn findings(report: &Report) -> Markup {
-    let of = |(_, belongs): &Group| -> Vec<&Finding> {
-        report.findings.iter().filter(|finding| belongs(report, finding)).collect()
-    };
+fn of<'r>(report: &'r Report, (_, belongs): &Group) -> Vec<&'r Finding> {
+    report.findings.iter().filter(|finding| belongs(report, finding)).collect()
+}
+
+/// The checks that nobody must do anything about.
+fn folded(report: &Report) -> Markup {
     html! {
-        @for group in &OPEN {
-            @let found = of(group);
-            @if !found.is_empty() {
-                section.card aria-label=(group.0) {
-                    h2 { (group.0) span.count { (found.len()) } }
-                    @for finding in found { (open(report, finding)) }
-                }
-            }
-        }
         section.card aria-label="Other checks" {
-            h2 { "Other checks" }
+            h2 { @if OPEN.iter().any(|group| !of(report, group).is_empty()) { "Other checks" } @else { "Checks" } }
             @for group in &FOLDED {
-                @let found = of(group);
+                @let found = of(report, group);
                 @if !found.is_empty() {
                     details id=(format!("checks-{}", group.0.replace(' ', "-"))) {
                         summary { (found.len()) " " (group.0) }
@@ -332,7 +340,7 @@ fn one(certificate: &Certificate, now: Timestamp) -> Markup {
         li {
             p.line {
                 strong { (legible::line(name)) } (badge(tone, word))
-                span.muted { @if days < 0.0 { "ended " } @else { "ends " } (legible::instant(certificate.not_after, now)) " · " (certificate.key) }
+                span.muted { @if days < 0.0 { "ended " } @else { "ends " } (legible::fully(certificate.not_after, now)) " · " (certificate.key) }
             }
             @if !certificate.san.is_empty() { p.sub { "for " (legible::line(&certificate.san.join(", "))) } }
             p.sub { "issued by " (legible::line(&certificate.issuer)) }

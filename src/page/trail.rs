@@ -63,9 +63,9 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
             }
             @if lines.is_empty() { div.empty { h2 { "No lines" } p { "Nothing is recorded that fits." } } }
             @else {
-                table.stores {
+                table.stores.lines {
                     caption.hidden { "Lines of the audit trail, newest first" }
-                    thead { tr { @for name in ["Line", "When", "Who", "What", "Decision", "About"] { th scope="col" { (name) } } } }
+                    thead { tr { @for name in ["Line", "When", "Who", "What", "About"] { th scope="col" { (name) } } } }
                     tbody { @for text in &lines { (line(&visitor, text)) } }
                 }
             }
@@ -77,10 +77,10 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
 
 fn line(visitor: &Visitor, text: &str) -> Markup {
     let Ok(line) = Line::parse(text) else {
-        return html! { tr { th scope="row" { (badge(Tone::Bad, "damaged")) } td colspan="5" { code { (legible::paragraph(text)) } } } };
+        return html! { tr { th scope="row" { (badge(Tone::Bad, "damaged")) } td colspan="4" { code { (legible::paragraph(text)) } } } };
     };
     let Some(entry) = &line.entry else {
-        return html! { tr { th scope="row" { (line.sequence) } td colspan="5" { span.muted { "About a key store that you may not see." } } } };
+        return html! { tr { th scope="row" { (line.sequence) } td colspan="4" { span.muted { "About a key store that you may not see." } } } };
     };
     let (tone, word) = match entry.decision {
         Decision::Allowed => (Tone::Good, "allowed"),
@@ -90,10 +90,14 @@ fn line(visitor: &Visitor, text: &str) -> Markup {
     html! {
         tr {
             th scope="row" { (line.sequence) }
-            td data-label="When" { (legible::instant(entry.at, visitor.now)) }
-            td data-label="Who" { @match &entry.by { Some(by) => (legible::line(&by.name)), None => span.muted { "unknown" } } }
-            td data-label="What" { div { (entry.action.as_str().replace('_', " ")) span.sub { (legible::paragraph(&entry.message)) } } }
-            td data-label="Decision" { (badge(tone, word)) }
+            td data-label="When" { (legible::moment(entry.at, visitor.now)) }
+            td.by data-label="Who" { @match &entry.by { Some(by) => (legible::line(&by.name)), None => span.muted { "unknown" } } }
+            td data-label="What" {
+                div {
+                    p.line { strong { (entry.action.as_str().replace('_', " ").replace("preflight", "pre-flight")) } (badge(tone, word)) }
+                    span.sub { (legible::paragraph(&entry.message)) }
+                }
+            }
             td data-label="About" {
                 div.about {
                     @if let Some(update) = &entry.update { a href=(format!("/updates/{update}")) { "the update" } }

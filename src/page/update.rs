@@ -47,18 +47,18 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                     p.muted {
                         "Asked for by " (legible::line(&plan.requested_by)) " " (legible::instant(plan.created_at, now))
                         " · key store " a href=(format!("/key-stores/{}", plan.key_store)) { code { (plan.key_store) } }
-                        @if !is_final && plan.expires_at > now { " · the plan expires " (legible::instant(plan.expires_at, now)) }
+                        @if !is_final && plan.expires_at > now { " · the plan expires " (legible::fully(plan.expires_at, now)) }
                     }
                 }
                 (progress(&record))
                 (ending(&record))
-                @if let Some(barred) = &barred { div.notice.warn { p { strong { "It may not begin yet. " } (barred) } } }
+                @if let Some(barred) = &barred { div.notice.warn { p { strong { "It may not begin yet. " } (legible::sentence(&barred.to_string())) } } }
                 @if let Some(glass) = &plan.break_glass {
                     div.notice.bad { p { strong { "The glass is broken. " } "It passes by approval, freeze and windows: " (legible::paragraph(&glass.reason)) } }
                 }
                 (orders::card(&visitor, &record))
                 (difference(plan))
-                @if let Some(summary) = &latest { (looked(&visitor, summary)) }
+                @if let Some(summary) = &latest { (looked(&visitor, &record, summary)) }
                 (timeline(&record, now))
             }
         }
@@ -186,8 +186,8 @@ fn ending(record: &UpdateRecord) -> Markup {
 fn notice(tone: Tone, heading: &str, why: &str, instruction: Option<&str>) -> Markup {
     html! {
         div class=(format!("notice {}", tone.class())) {
-            p { strong { (heading) } " " (legible::paragraph(why)) }
-            @if let Some(instruction) = instruction { p { strong { "To do: " } (legible::paragraph(instruction)) } }
+            p { strong { (heading) } " " (legible::sentence(why)) }
+            @if let Some(instruction) = instruction { p { strong { "To do: " } (legible::sentence(instruction)) } }
         }
     }
 }
@@ -254,7 +254,7 @@ fn difference(plan: &Plan) -> Markup {
                 @if !plan.waivers.is_empty() {
                     div { dt { "Waivers" } dd { @for waiver in &plan.waivers { p { code { (waiver.check) } " " (legible::paragraph(&waiver.to_string())) } } } }
                 }
-                div { dt { "Digest" } dd { code { (plan.digest().as_str()) } } }
+                div { dt { "Digest of the plan" } dd { code { (plan.digest().as_str()) } } }
             }
         }
     }
@@ -328,14 +328,17 @@ fn new(plan: &Plan, member: Member) -> String {
 }
 
 /// What the latest pre-flight said.
-fn looked(visitor: &Visitor, summary: &PreflightSummary) -> Markup {
+fn looked(visitor: &Visitor, record: &UpdateRecord, summary: &PreflightSummary) -> Markup {
+    // The notice above says already what blocked it.
+    let told = matches!(record.state.ending(), Some(Ending::Blocked { message, .. }) if *message == summary.message);
     let kept = visitor.service().examiner.find(summary.report);
     html! {
         section.card aria-label="Latest pre-flight" {
             div.line { h2 { "Latest pre-flight" } (report::verdict_badge(summary.verdict)) }
-            p { (legible::paragraph(&summary.message)) }
+            @if summary.verdict == Verdict::Ready { p { "KMS would accept these settings." } }
+            @if !told && summary.message != summary.verdict.as_str() { p { (legible::paragraph(&summary.message)) } }
             p.muted {
-                "Ended " (legible::instant(summary.finished_at, visitor.now)) ". "
+                "Ended " (legible::fully(summary.finished_at, visitor.now)) ". "
                 @if kept.is_some() { a href=(format!("/preflights/{}", summary.report)) { "The whole report" } "." }
                 @else { "The whole report, " code { (summary.report) } ", is in the update's evidence." }
             }
@@ -352,9 +355,9 @@ fn timeline(record: &UpdateRecord, now: Timestamp) -> Markup {
                 @for recorded in &record.events {
                     @let (who, what, aws) = told(&subject, recorded);
                     li class=(tone(&recorded.event).class()) {
-                        span.when { (legible::instant(recorded.at, now)) }
+                        span.when { (legible::moment(recorded.at, now)) }
                         div {
-                            p { strong { (recorded.event.name().replace('_', " ")) } @if let Some(who) = &who { span.muted { " by " (legible::line(who)) } } }
+                            p { strong { (recorded.event.name().replace('_', " ").replace("preflight", "pre-flight")) } @if let Some(who) = &who { span.muted { " by " (legible::line(who)) } } }
                             p.muted { (legible::paragraph(&what)) }
                             @if let Some(id) = &aws { p.sub { "KMS request " code { (legible::line(id)) } } }
                         }

@@ -59,6 +59,20 @@ const axed = async (page, where) => {
   return violations.length;
 };
 
+// What must be done on a page before it is looked at.
+const staged = {
+  async "preflight-refused"(page) {
+    await page.getByLabel("Endpoint", { exact: true }).fill("https://not a host");
+    await page.getByLabel("Path", { exact: true }).fill("kms/xks/v1");
+    await page.getByLabel("Access key id", { exact: true }).fill("too short");
+    await page.getByRole("button", { name: "Pre-flight" }).click();
+    await page.getByText("Not taken.").waitFor();
+  },
+  async "report-folded"(page) {
+    for (const summary of await page.locator("main details > summary").all()) await summary.click();
+  },
+};
+
 const flows = {
   // Every page that is named, in both themes, wide and narrow.
   async look(...pages) {
@@ -66,11 +80,15 @@ const flows = {
     for (const colorScheme of ["light", "dark"]) {
       for (const [name, viewport] of [["wide", { width: 1280, height: 900 }], ["narrow", { width: 390, height: 844 }]]) {
         const page = await visit({ colorScheme, viewport });
+        let known = false;
         for (const named of pages) {
-          const [title, path] = named.split("=", 2).length === 2 ? [named.slice(0, named.indexOf("=")), named.slice(named.indexOf("=") + 1)] : [named, named];
-          if (title === "sign-in") await page.goto(`${ORIGIN}${path}`);
-          else if (looked === 0 || page.url().includes("/sign-in")) await signIn(page, path);
-          else await page.goto(`${ORIGIN}${path}`);
+          const [title, path] = [named.slice(0, named.indexOf("=")), named.slice(named.indexOf("=") + 1)];
+          if (title === "sign-in" || known) await page.goto(`${ORIGIN}${path}`);
+          else {
+            await signIn(page, path);
+            known = true;
+          }
+          await staged[title]?.(page);
           const where = `${title} ${colorScheme} ${name}`;
           await axed(page, where);
           const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

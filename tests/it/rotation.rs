@@ -18,21 +18,21 @@ const NEW_SECRET: &str = "TestSecretDoNotLeakSecond0123456789abcdefghijklm";
 const UPDATE: &str = "UpdateCustomKeyStore";
 
 /// Short enough for tests; the daemon takes it only because its KMS is simulated.
-const QUICK: &str = "[update.rotation]\npropagation_wait = \"1s\"\nleast_propagation_wait = \"1s\"\n\
+pub(crate) const QUICK: &str = "[update.rotation]\npropagation_wait = \"1s\"\nleast_propagation_wait = \"1s\"\n\
     watch_interval = \"100ms\"";
 /// Long enough that nothing in a test ends by itself.
 const PATIENT: &str = "[update.rotation]\nwatch_interval = \"100ms\"";
 
 /// A key store whose proxy has two addresses, and a daemon.
-struct Scene {
+pub(crate) struct Scene {
     stage: Stage,
     beside: SandboxProxy,
-    daemon: Daemon,
+    pub(crate) daemon: Daemon,
 }
 
 impl Scene {
     /// Both addresses accept both credentials.
-    async fn new(name: &str, rotation: &str) -> Self {
+    pub(crate) async fn new(name: &str, rotation: &str) -> Self {
         let scene = Self::with_former_alone(name, rotation).await;
         for proxy in scene.proxies() {
             proxy.add_credential(NEW_ID, NEW_SECRET.to_owned());
@@ -66,7 +66,7 @@ impl Scene {
         })
     }
 
-    async fn submit(&self) -> String {
+    pub(crate) async fn submit(&self) -> String {
         let answer = self.daemon.call("POST", "/v1/updates", Some(&self.request())).await;
         assert_eq!(answer.status, 202, "{}", answer.body);
         answer.json()["id"].as_str().unwrap().to_owned()
@@ -77,7 +77,7 @@ impl Scene {
     }
 
     /// Waits for a step; the update as it is then.
-    async fn at_step(&self, id: &str, step: &str) -> Value {
+    pub(crate) async fn at_step(&self, id: &str, step: &str) -> Value {
         until(BOUND, step, || async {
             let shown = self.shown(id).await;
             assert!(matches!(shown["status"].as_str(), Some("planned" | "preflighting" | "running")), "{shown:#}");

@@ -23,7 +23,7 @@ const distance = (at) => {
   return seconds >= 0 ? `${amount} ago` : `in ${amount}`;
 };
 setInterval(() => {
-  for (const time of document.querySelectorAll("time[datetime]")) time.textContent = distance(Date.parse(time.dateTime));
+  for (const time of document.querySelectorAll("time[data-ago]")) time.textContent = distance(Date.parse(time.dateTime));
 }, 5000);
 
 // Whether the visitor is in the middle of something that a fresh page would take away.

@@ -1,6 +1,8 @@
 //! The page in Debian's Chromium, driven by `tests/clients/page.mjs`: flows clicked through, no errors in the console,
 //! nothing that the content security policy stops, nothing serious for axe-core, and screenshots for people.
 
+mod look;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -65,37 +67,6 @@ async fn reaches(daemon: &Daemon, id: &str, status: &str) {
         daemon.call("GET", &format!("/v1/updates/{id}"), None).await.json()["status"] == status
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_page_is_fit_to_be_looked_at_in_both_themes_wide_and_narrow() {
-    let Some(shots) = shots() else { return };
-    let people = [("approver", APPROVER, "approver"), ("viewer", VIEWER, "viewer")];
-    let stage = Stage::guarded("page-look", "one", &people).await;
-    let daemon = Daemon::start(&stage, None).await;
-    let report = probed(&daemon, &stage).await;
-    let waiting = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
-    reaches(&daemon, &waiting, "awaiting_approval").await;
-    stage.new.set_fault(expired()).await;
-    let asked = json!({ "CustomKeyStoreId": stage.key_store, "XksProxyUriEndpoint": NEW });
-    let blocked = daemon.call("POST", "/v1/preflights", Some(&asked)).await.json();
-    let pages = [
-        "sign-in=/sign-in".to_owned(),
-        "overview=/".to_owned(),
-        format!("key-store=/key-stores/{}", stage.key_store),
-        format!("report-ready=/preflights/{report}"),
-        format!("report-blocked=/preflights/{}", blocked["id"].as_str().unwrap()),
-        "updates=/updates".to_owned(),
-        format!("update=/updates/{waiting}"),
-        format!("preflight=/preflights?key_store={}", stage.key_store),
-        "checks=/checks".to_owned(),
-        "audit=/audit".to_owned(),
-        "missing=/key-stores/cks-unknown".to_owned(),
-    ];
-    let arguments: Vec<&str> = ["look"].into_iter().chain(pages.iter().map(String::as_str)).collect();
-    let seen = flow(&shots, &daemon, TOKEN, &arguments).await;
-    assert_eq!(seen["looked"], 4 * pages.len(), "{seen}");
-    daemon.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
