@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -425,7 +426,8 @@ impl App {
             listener::serve(listener, router, self.connections.clone(), stop.clone()).await
         };
         let secure = self.connections.tls.is_some();
-        let router = api::router(Arc::clone(&self.service)).merge(page::router(self.service, secure));
+        let router =
+            api::router(Arc::clone(&self.service)).merge(page::router(self.service, secure)).layer(from_fn(page::lost));
         let api = listener::serve(self.listener, router, self.connections.clone(), stop.clone());
         let (api, kms_endpoint) = tokio::join!(api, kms_endpoint);
         if !(api && kms_endpoint) {

@@ -33,9 +33,9 @@ mod updates;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -88,6 +88,11 @@ pub fn router(service: Arc<Service>, secure: bool) -> Router {
         .layer(from_fn(frame::dress))
         .layer(Extension(entrance))
         .with_state(service)
+}
+
+/// Around everything that is served: a browser that asks for what is nowhere is told so in a page.
+pub async fn lost(request: Request, next: Next) -> Response {
+    frame::lost(request, next).await
 }
 
 /// A file of ours. Its address changes with the version, so that it may be kept for a day.

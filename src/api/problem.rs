@@ -14,6 +14,8 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::key_store::CustomKeyStoreId;
 
+const NO_SUCH_PATH: &str = "no_such_path";
+
 /// One fault of a request body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Fault {
@@ -97,7 +99,12 @@ impl Problem {
 
     /// 404 for a path that leads nowhere.
     pub(crate) fn no_such_path() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no_such_path", "nothing is served under this path; see /openapi.json")
+        Self::new(StatusCode::NOT_FOUND, NO_SUCH_PATH, "nothing is served under this path; see /openapi.json")
+    }
+
+    /// Whether the path leads nowhere.
+    pub(crate) fn is_no_such_path(&self) -> bool {
+        self.document.reason == NO_SUCH_PATH
     }
 
     /// What happened, for people.
@@ -199,6 +206,8 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     if problem.challenge {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"xks-preflight\""));
     }
+    // For whoever has another form of it for people.
+    response.extensions_mut().insert(problem);
     response
 }
 

@@ -28,11 +28,7 @@ pub(super) fn page(visitor: &Visitor, chapter: &str, title: &str, body: &Markup)
     let principal = visitor.admitted.principal();
     let roles: Vec<String> = principal.grants.iter().map(ToString::to_string).collect();
     let top = html! {
-        nav aria-label="Chapters" {
-            @for (path, name) in CHAPTERS {
-                a href=(path) aria-current=[(path == chapter).then_some("page")] { (name) }
-            }
-        }
+        (chapters(chapter))
         div.who {
             span title=(roles.join("; ")) { (legible::line(&principal.name)) }
             @if visitor.has_session {
@@ -44,6 +40,16 @@ pub(super) fn page(visitor: &Visitor, chapter: &str, title: &str, body: &Markup)
         }
     };
     Html(document(title, visitor.theme, &top, body).into_string())
+}
+
+fn chapters(chapter: &str) -> Markup {
+    html! {
+        nav aria-label="Chapters" {
+            @for (path, name) in CHAPTERS {
+                a href=(path) aria-current=[(path == chapter).then_some("page")] { (name) }
+            }
+        }
+    }
 }
 
 /// A page for somebody who is not known.
@@ -166,6 +172,31 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     response
 }
 
+/// Tells somebody with a browser in a page that nothing is served under a path. The API's paths are for programs.
+pub(super) async fn lost(request: Request, next: Next) -> Response {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD) && !request.uri().path().starts_with("/v1/");
+    if !looks || !accepts.is_some_and(|accepts| accepts.contains("text/html")) {
+        return next.run(request).await;
+    }
+    let theme = theme(request.headers());
+    let response = next.run(request).await;
+    if !response.extensions().get::<Problem>().is_some_and(Problem::is_no_such_path) {
+        return response;
+    }
+    let body = html! {
+        div.narrow {
+            h1 { "Nothing here" }
+            p { "No page has this address. It may be misspelt, or belong to another version." }
+            p { a href="/" { "To the key stores" } }
+        }
+    };
+    let page = document("Nothing here", theme, &chapters(""), &body);
+    let mut response = (StatusCode::NOT_FOUND, Html(page.into_string())).into_response();
+    protect(response.headers_mut());
+    response
+}
+
 fn told(
     problem: Option<&Problem>,
     status: StatusCode,
@@ -197,7 +228,7 @@ fn told(
         div.narrow {
             h1 { (heading) }
             div.notice.bad role="alert" {
-                p { (legible::paragraph(&detail)) }
+                p { (legible::sentence(&detail)) }
                 @for fault in problem.map(Problem::faults).unwrap_or_default() {
                     p { code { (legible::line(&fault.pointer)) } " " (legible::paragraph(&fault.detail)) }
                 }
@@ -207,7 +238,12 @@ fn told(
         }
     };
     let retry = problem.and_then(Problem::pause);
-    let mut response = (status, Html(bare(heading, theme, &body).into_string())).into_response();
+    let way = if status == StatusCode::UNAUTHORIZED {
+        html! {}
+    } else {
+        chapters("")
+    };
+    let mut response = (status, Html(document(heading, theme, &way, &body).into_string())).into_response();
     if let Some(pause) = retry {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
     }

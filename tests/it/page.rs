@@ -5,8 +5,10 @@ mod browser;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use xks_preflight::sandbox::kms::{Backing, SeedStore};
 
-use crate::daemon::stage::{BOUND, Daemon, Stage, TOKEN, until};
+use crate::daemon::stage::{BOUND, Daemon, OLD, Stage, TOKEN, until};
+use crate::peers::{PATH, SECRET};
 
 /// An answer with its head.
 struct Page {
@@ -136,5 +138,86 @@ async fn a_session_ends_at_once_when_its_token_is_no_longer_configured() {
     daemon.signal("-HUP").await;
     until(BOUND, "the configuration is taken", || async { daemon.has_told("configuration is read anew") }).await;
     assert_eq!((sees(entered.session()).await, sees(other.session()).await), (303, 200));
+    daemon.terminate().await;
+}
+
+#[tokio::test]
+async fn the_overview_shows_a_hundred_key_stores_at_a_time_and_finds_the_others() {
+    let stage = Stage::new("page-many").await;
+    for number in 0..120 {
+        let store = SeedStore::public(&format!("store {number:03}"), OLD, PATH, "ANOTHERACCESSKEYID234567", SECRET);
+        stage.kms.add_store(store);
+    }
+    let daemon = Daemon::start(&stage, None).await;
+    let entered = sign_in(&daemon, TOKEN, "/").await;
+    let session = ("Cookie", entered.session());
+    let shown = async |path: &str| {
+        let page = ask(&daemon, &format!("GET {path}"), &[session], &[]).await;
+        assert_eq!(page.status, 200, "{path}");
+        (page.body.matches("<th scope=\"row\">").count(), page.body)
+    };
+    until(BOUND, "KMS told of all", || async { shown("/").await.1.contains("of 121") }).await;
+    let (rows, first) = shown("/").await;
+    assert!(rows == 100 && first.contains("1 to 100 of 121") && first.contains("href=\"/?page=2\""), "{rows}");
+    assert!(!first.contains("rel=\"prev\""));
+    for last in ["/?page=2", "/?page=99"] {
+        let (rows, page) = shown(last).await;
+        assert!(rows == 21 && page.contains("101 to 121 of 121") && !page.contains("rel=\"next\""), "{last}: {rows}");
+    }
+    assert_eq!(shown("/?page=none").await.0, 100);
+    // The way on keeps what was looked for.
+    let (rows, found) = shown("/?q=STORE+0&standing=not+watched").await;
+    assert!(rows == 100 && found.contains("100 of 121") && !found.contains("rel=\"next\""), "{rows}");
+    let (rows, found) = shown("/?q=store&standing=not+watched").await;
+    assert!(rows == 100 && found.contains("href=\"/?q=store&amp;standing=not+watched&amp;page=2\""), "{rows}");
+    let (rows, found) = shown("/?q=store+11").await;
+    assert!(rows == 10 && found.contains("10 of 121"), "{rows}");
+    // Whoever has many is not offered a list that nobody reads to its end, nor is the browser.
+    let (_, form) = shown("/preflights").await;
+    assert_eq!(form.matches("<option value=\"cks-").count(), 121);
+    daemon.terminate().await;
+}
+
+#[tokio::test]
+async fn a_verdict_on_former_settings_is_not_shown_as_one_on_the_present_ones() {
+    let stage = Stage::new("page-former").await;
+    let daemon = Daemon::start(&stage, None).await;
+    let entered = sign_in(&daemon, TOKEN, "/").await;
+    let session = ("Cookie", entered.session());
+    let look = async |path: &str| ask(&daemon, &format!("GET {path}"), &[session], &[]).await.body;
+    let path = format!("/key-stores/{}", stage.key_store);
+    until(BOUND, "it is probed", || async { look(&path).await.contains("KMS would accept these settings") }).await;
+    assert!(!look(&path).await.contains("former settings"));
+    assert!(stage.kms.tamper(&stage.key_store, |store| {
+        let Backing::External(xks) = &mut store.backing else { panic!("it is external") };
+        xks.endpoint = "https://elsewhere.xks.example.com".to_owned();
+    }));
+    until(BOUND, "the change is seen", || async {
+        look(&path).await.contains("What follows is about former settings")
+    })
+    .await;
+    let page = look(&path).await;
+    assert!(page.contains("not probed since its settings changed") && page.contains(OLD), "{page}");
+    let overview = look("/").await;
+    assert!(overview.contains("the former ones were ready") && overview.contains("not probed"), "{overview}");
+    daemon.terminate().await;
+}
+
+#[tokio::test]
+async fn a_browser_that_asks_for_nothing_is_told_so_in_a_page_and_a_program_in_a_document() {
+    let stage = Stage::new("page-nowhere").await;
+    let daemon = Daemon::start(&stage, None).await;
+    let browser = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+    for (path, accept, kind) in [
+        ("/nosuch", browser, "text/html; charset=utf-8"),
+        ("/nosuch", ("Accept", "*/*"), "application/problem+json"),
+        ("/v1/nosuch", browser, "application/problem+json"),
+    ] {
+        let page = ask(&daemon, &format!("GET {path}"), &[accept], &[]).await;
+        assert_eq!((page.status, page.header("content-type")), (404, Some(kind)), "{path}");
+    }
+    let page = ask(&daemon, "GET /nosuch-%3Cscript%3E", &[browser], &[]).await;
+    assert!(page.body.contains("Nothing here") && !page.body.contains("nosuch"), "{}", page.body);
+    assert!(page.header("content-security-policy").is_some());
     daemon.terminate().await;
 }
