@@ -324,7 +324,6 @@ impl App {
             credentials: configured,
             preflight: engine,
             monitor: Arc::clone(&monitor),
-            driver: driver.clone(),
             notary: Arc::clone(&notary),
         };
         let service = Arc::new(Service {

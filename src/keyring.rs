@@ -372,8 +372,8 @@ impl Keyring {
     }
 
     /// Another configuration. Of names that are gone, and of sources that are defined anew, the former credentials stay
-    /// that open updates mean: `meant` has their names and fingerprints, and is absent if nobody can tell.
-    pub fn replace(&self, named: &BTreeMap<String, Named>, meant: Option<&[(String, Fingerprint)]>, now: Timestamp) {
+    /// until [`Keyring::keep`] is told who means them: open updates may, and a configuration waits for no journal.
+    pub fn replace(&self, named: &BTreeMap<String, Named>, now: Timestamp) {
         {
             let mut ring = self.write();
             let Ring { keys, mut gone, told } = std::mem::take(&mut *ring);
@@ -386,11 +386,6 @@ impl Keyring {
                     gone.extend(values.map(|credential| (name.clone(), credential.clone())));
                 }
             }
-            gone.retain(|(name, credential)| {
-                let fingerprint = credential.fingerprint();
-                told.values().any(|told| *told == fingerprint)
-                    || meant.is_none_or(|meant| meant.iter().any(|(of, which)| of == name && *which == fingerprint))
-            });
             for (name, Named { credential, .. }) in named {
                 if !left.contains_key(name) {
                     left.insert(name.clone(), Key::new(credential.clone()));
@@ -536,13 +531,16 @@ mod tests {
         let ring = Keyring::new([("goes".to_owned(), Some(a.clone())), ("stays".to_owned(), Some(b.clone()))]);
         let named =
             |credential: &ProxyCredential, same_source| Named { credential: Some(credential.clone()), same_source };
-        let meant = [("goes".to_owned(), a.fingerprint())];
-        ring.replace(&BTreeMap::from([("stays".to_owned(), named(&c, true))]), Some(&meant), at(1));
+        let meant = |by_updates| Meant { by_updates: Some(by_updates), ..Meant::default() };
+        ring.replace(&BTreeMap::from([("stays".to_owned(), named(&c, true))]), at(1));
+        assert_eq!(ring.planned("goes", &a.fingerprint()), Some(a.clone()), "nobody has said yet who means it");
+        ring.keep(&meant(vec![("goes".to_owned(), a.fingerprint())]));
         assert_eq!((ring.get("goes"), ring.planned("goes", &a.fingerprint())), (None, Some(a.clone())));
         // Its source was not defined anew: another value must be probed.
         assert_eq!(ring.get("stays"), Some(b.clone()));
         assert!(matches!(ring.standing("stays"), Some(Standing::Pending { .. })));
-        ring.replace(&BTreeMap::from([("stays".to_owned(), named(&c, false))]), Some(&[]), at(2));
+        ring.replace(&BTreeMap::from([("stays".to_owned(), named(&c, false))]), at(2));
+        ring.keep(&meant(Vec::new()));
         assert_eq!((ring.get("stays"), ring.planned("goes", &a.fingerprint())), (Some(c), None));
     }
 }

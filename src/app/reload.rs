@@ -15,6 +15,7 @@
 //! A file with faults changes nothing at all; every fault is in the log and in the answer, and
 //! `config_last_reload_successful` is 0 until a good one is read.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,15 +34,15 @@ use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{self, Config, Reading};
 use crate::current::Current;
-use crate::custodian::Custodian;
-use crate::driver::{Driver, ExaminerSettings};
+use crate::custodian::{Custodian, Source};
+use crate::driver::ExaminerSettings;
 use crate::id::IdSource;
-use crate::key_store::{CredentialRef, CredentialSource, Fingerprint};
 use crate::keyring::Keyring;
 use crate::kms_endpoint::KmsCredential;
 use crate::monitor::Monitor;
 use crate::notary::Notary;
 use crate::preflight::{Preflight, Surroundings};
+use crate::probe::Prober;
 use crate::update::Policy;
 
 /// Everything that a new configuration replaces, and what is needed for that.
@@ -72,8 +73,15 @@ pub(super) struct Reloader {
     pub(super) credentials: Arc<Credentials>,
     pub(super) preflight: Arc<Preflight>,
     pub(super) monitor: Arc<Monitor>,
-    pub(super) driver: Driver,
     pub(super) notary: Arc<Notary>,
+}
+
+/// A configuration with all that had to be read or made for it: nothing of it can fail any more.
+struct Ready {
+    config: Config,
+    prober: Prober,
+    callers: Callers,
+    sources: BTreeMap<String, Source>,
 }
 
 impl Reloader {
@@ -101,24 +109,31 @@ impl Reloader {
         let sources = credentials::sources(&new.credentials, self.aws_credentials.as_ref()).await;
         let told = self.compare(&new);
         self.record(by, &told).await?;
-        // Nothing below can fail. First whoever is no longer known, then what they might have asked for.
-        self.callers.replace(callers);
-        self.kms_credentials.replace(new.kms_credentials.clone());
-        if let (Some(current), Some(config::ServerTls(tls))) = (&self.tls, &new.listen.tls) {
-            current.replace(Arc::clone(tls));
-        }
-        let meant = self.meant_by_open_updates().await;
+        self.put_in_place(Ready { config: new, prober, callers, sources });
+        Ok(told)
+    }
+
+    /// Puts everything in its place. Nothing in here can fail, and nothing in here waits, which is why it is not async: no
+    /// request gets between two halves of a configuration that is slow to come. What is judged by comes first and who may
+    /// ask last, so that whoever is new finds the rules that they came with.
+    fn put_in_place(&mut self, ready: Ready) {
+        let Ready { config: new, prober, callers, sources } = ready;
         let named = credentials::named(&new.credentials, &self.config.credentials);
-        self.keyring.replace(&named, meant.as_deref(), self.clock.now());
+        self.keyring.replace(&named, self.clock.now());
         self.credentials.used_by(&new.key_stores);
         self.preflight.probe_with(prober);
         self.surroundings.replace(settings::surroundings(&new, Arc::clone(&self.keyring)));
         self.examiner.replace(settings::examiner(&new.preflight, new.perspectives.as_ref(), &new.key_stores));
         self.policy.replace(settings::policy(&new.update, &new.key_stores));
         self.monitor.watch(settings::watched(&new.key_stores));
+        if let (Some(current), Some(config::ServerTls(tls))) = (&self.tls, &new.listen.tls) {
+            current.replace(Arc::clone(tls));
+        }
+        self.kms_credentials.replace(new.kms_credentials.clone());
+        self.callers.replace(callers);
+        // This one drops former credentials, too, as soon as the journal has told which of them open updates mean.
         self.custodian.look_at(sources);
         self.config = new;
-        Ok(told)
     }
 
     /// With everything that cannot change now as it was at the start.
@@ -213,17 +228,6 @@ impl Reloader {
         }
     }
 
-    /// The configured credentials that open updates have in their plans.
-    async fn meant_by_open_updates(&self) -> Option<Vec<(String, Fingerprint)>> {
-        let open = self.driver.open().await.inspect_err(|error| {
-            tracing::warn!(error = %Chain(error), "open updates cannot be read: every former credential is kept for them");
-        });
-        let open = open.ok()?;
-        let plans = open.iter().map(|record| record.state.plan());
-        let references = plans.flat_map(|plan| [plan.change.credential.as_ref(), plan.former_credential.as_ref()]);
-        Some(references.flatten().filter_map(by_name).collect())
-    }
-
     async fn tell(&self, by: &By, outcome: &Result<Reloaded, NotReloaded>) {
         let by = by.name.as_str();
         self.reload.note(outcome.is_ok(), self.clock.now());
@@ -266,13 +270,6 @@ fn load(file: &Path) -> Result<Config, NotReloaded> {
 
 fn is_same(one: &Arc<Principal>, other: &Arc<Principal>) -> bool {
     **one == **other
-}
-
-fn by_name(reference: &CredentialRef) -> Option<(String, Fingerprint)> {
-    match &reference.source {
-        CredentialSource::Configured(name) => Some((name.clone(), reference.fingerprint.clone())),
-        CredentialSource::Sealed => None,
-    }
 }
 
 fn list<'a>(keys: impl Iterator<Item = &'a String>) -> String {

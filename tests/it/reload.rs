@@ -24,6 +24,7 @@ use xks_preflight::sandbox::kms::{ConnectionState, SeedStore};
 
 use crate::daemon::stage::{BOUND, Daemon, KMS_ID, KMS_SECRET, NEW, OLD, Stage, TOKEN, until};
 use crate::peers::{ACCESS_KEY_ID, PATH, SECRET};
+use crate::postgres::shared;
 
 const ADMIN: &str = "xkspf_TestAdminDoNotLeak0123456789012345678901234";
 const GOING: &str = "xkspf_TestGoingDoNotLeak0123456789012345678901234";
@@ -320,6 +321,36 @@ async fn where_nobody_is_known_nobody_reloads_but_a_signal() {
     until(BOUND, "the configuration is taken", || async { daemon.has_told(TAKEN) }).await;
     assert_eq!(daemon.call("GET", "/v1/checks", None).await.status, 401);
     assert_eq!(daemon.try_call_as(ADMIN, "GET", "/v1/checks", None).await.unwrap().status, 200);
+    daemon.terminate().await;
+}
+
+/// What open updates mean is in the journal, which may be slow: whoever is new must not find the former rules until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_new_finds_everything_that_they_came_with() {
+    const NEXT_ID: &str = "SANDBOXSECONDACCESSKEYID";
+    let database = shared().database().await;
+    let stage = Stage::on_postgres("reload-at-once", &database.url()).await;
+    stage.new.add_credential(NEXT_ID, SECRET.to_owned());
+    let daemon = Daemon::start(&stage, None).await;
+    stage.with_people(&[("coming", COMING, "operator")]);
+    stage.with_secret("next.secret", SECRET);
+    stage.configured_with(&format!(
+        "[credentials.next]\naccess_key_id = \"{NEXT_ID}\"\nsecret = {{ file = \"next.secret\" }}\n"
+    ));
+    let silent = database.client().await;
+    silent.batch_execute("BEGIN; LOCK TABLE xks_preflight.updates IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    daemon.signal("-HUP").await;
+    let known = || async { daemon.try_call_as(COMING, "GET", "/v1/checks", None).await.unwrap().status == 200 };
+    until(BOUND, "whoever is new is known", known).await;
+    let candidate = json!({
+        "XksProxyUriEndpoint": NEW,
+        "XksProxyUriPath": PATH,
+        "XksProxyAuthenticationCredential": { "Source": "next" },
+    });
+    let answer = daemon.try_call_as(COMING, "POST", "/v1/preflights", Some(&candidate)).await.unwrap();
+    assert_eq!(answer.status, 200, "the new credential is there, too: {}", answer.body);
+    assert_eq!(answer.json()["verdict"], "ready", "{}", answer.body);
+    silent.batch_execute("COMMIT").await.unwrap();
     daemon.terminate().await;
 }
 
