@@ -31,7 +31,7 @@ use crate::api::{self, Bounds, Reload, Service};
 use crate::audit::Action;
 use crate::aws::AwsCredentials;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::current::Current;
 use crate::custodian::{self, Custodian};
 use crate::drift::{self, DriftWatch};
@@ -172,7 +172,7 @@ impl App {
         let policy = Arc::new(Current::new(settings::policy(&update, &key_stores)));
         let callers = Arc::new(Current::new(callers));
         let kms_credentials = Arc::new(Current::new(kms_credentials));
-        let tls = listen.tls.map(|config::ServerTls(tls)| Arc::new(Current::new(tls)));
+        let tls = listen.tls.map(|tls| Arc::new(Current::new(tls)));
         let prober = settings::prober(&preflight, &parts.clock, &ids)?;
         let engine =
             Arc::new(Preflight::new(prober, Arc::clone(&parts.clock), Arc::clone(&ids), parts.perspective.clone()));

@@ -47,7 +47,7 @@ pub use schema::schema;
 pub use secret::{Environment, SealingKey, SecretSource};
 pub use settings::{
     AccountSettings, AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen,
-    MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, ServerTls, UpdatePolicy,
+    MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, UpdatePolicy,
     VpcSettings, Waiver, WatchedKeyStore,
 };
 

@@ -1,8 +1,10 @@
 //! Connections of every face: HTTP/1.1, with TLS where configured, bounded in number, in the time a head may take and in
 //! the time a peer may not read.
 
+mod authorities;
 mod limits;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,9 +25,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use authorities::{Authorities, ShownCertificate};
 pub use limits::{Limits, Rate};
 
-use crate::access::ClientCertificate;
 use crate::current::Current;
 
 /// Who is at the other end of a connection, as an extension of its requests.
@@ -34,7 +36,22 @@ pub struct Peer {
     /// Whence it came.
     pub address: SocketAddr,
     /// The certificate that it showed and that TLS accepted.
-    pub certificate: Option<Arc<ClientCertificate>>,
+    pub certificate: Option<Arc<ShownCertificate>>,
+}
+
+/// What TLS is spoken with.
+#[derive(Clone)]
+pub struct Tls {
+    /// The server's certificate and key, and whom it asks for one.
+    pub server: Arc<ServerConfig>,
+    /// Whose certificates clients may show; nobody is asked for one without them.
+    pub clients: Option<Arc<Authorities>>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("clients", &self.clients).finish_non_exhaustive()
+    }
 }
 
 /// How connections are taken.
@@ -45,7 +62,7 @@ pub struct Connections {
     /// For TLS and the head of a request, and for how long a peer may take nothing of an answer.
     pub head: Duration,
     /// TLS; without it plain HTTP is spoken. Whatever is current when a connection is taken holds for as long as it lives.
-    pub tls: Option<Arc<Current<ServerConfig>>>,
+    pub tls: Option<Arc<Current<Tls>>>,
     /// How long requests may go on when it ends.
     pub grace: Duration,
 }
@@ -73,11 +90,11 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
                 continue;
             }
         };
-        let acceptor = connections.tls.as_ref().map(|tls| TlsAcceptor::from(tls.get()));
+        let tls = connections.tls.as_ref().map(|tls| tls.get());
         let (router, stop, cut, head) = (router.clone(), stop.clone(), cut.clone(), connections.head);
         tasks.spawn(async move {
             let _place = place;
-            cut.run_until_cancelled(connection(stream, address, acceptor, router, head, stop)).await
+            cut.run_until_cancelled(connection(stream, address, tls, router, head, stop)).await
         });
     }
     drop(listener);
@@ -91,19 +108,19 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     router: Router,
     head: Duration,
     stop: CancellationToken,
 ) {
     // Answers are small and somebody waits for them.
     let _ = stream.set_nodelay(true);
-    match acceptor {
+    match tls {
         None => exchange(stream, Peer { address, certificate: None }, router, head, stop).await,
-        Some(acceptor) => match tokio::time::timeout(head, acceptor.accept(stream)).await {
+        Some(tls) => match tokio::time::timeout(head, TlsAcceptor::from(Arc::clone(&tls.server)).accept(stream)).await {
             Ok(Ok(stream)) => {
-                let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-                let certificate = leaf.and_then(|leaf| ClientCertificate::parse(leaf)).map(Arc::new);
+                let shown = ShownCertificate::read(stream.get_ref().1.peer_certificates(), tls.clients.as_ref());
+                let certificate = shown.map(Arc::new);
                 exchange(stream, Peer { address, certificate }, router, head, stop).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::access::{
-    CertificateRefused, ClientCertificate, KnownCertificate, KnownToken, Method, Principal, TokenRefused, identify,
+    CertificateRefused, KnownCertificate, KnownToken, Method, Principal, TokenRefused, identify,
     identify_certificate,
 };
 use crate::clock::Timestamp;
+use crate::listener::{Authorities, ShownCertificate};
 use crate::metrics::Denial;
 use crate::oidc::{Issuer, JwtRefused, issuer_of, looks_like_jwt};
 
@@ -25,6 +26,8 @@ pub struct Callers {
     pub tokens: Vec<KnownToken>,
     /// Names in client certificates.
     pub certificates: Vec<KnownCertificate>,
+    /// Whose certificates count, whoever's counted when a connection was made.
+    pub authorities: Option<Arc<Authorities>>,
     /// Identity providers.
     pub issuers: Vec<Arc<Issuer>>,
 }
@@ -32,20 +35,31 @@ pub struct Callers {
 impl Callers {
     /// Whether nobody is known, so that nobody is asked.
     pub fn is_empty(&self) -> bool {
-        let Self { tokens, certificates, issuers } = self;
+        let Self { tokens, certificates, authorities: _, issuers } = self;
         tokens.is_empty() && certificates.is_empty() && issuers.is_empty()
     }
 
     /// Whether this is still somebody who is known here, by the same words as when they were let in under `then`. The
-    /// provider of an identity says nothing when it is withdrawn, so whoever came by one leaves when any of them changes.
+    /// provider of an identity says nothing when it is withdrawn, so whoever came by one leaves when any of them changes;
+    /// and whoever came by a certificate, when other authorities count.
     pub(super) fn still_knows(&self, principal: &Arc<Principal>, then: &Self) -> bool {
         let same = |known: &Arc<Principal>| Arc::ptr_eq(known, principal);
         match principal.how {
             Method::Token => self.tokens.iter().any(|token| same(&token.principal)),
-            Method::ClientCertificate => self.certificates.iter().any(|certificate| same(&certificate.principal)),
+            Method::ClientCertificate => {
+                self.has_authorities_of(then)
+                    && self.certificates.iter().any(|certificate| same(&certificate.principal))
+            }
             Method::Oidc => self.has_issuers_of(then),
             Method::Loopback => self.is_empty(),
             Method::KmsCredential => false,
+        }
+    }
+
+    fn has_authorities_of(&self, other: &Self) -> bool {
+        match (&self.authorities, &other.authorities) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
         }
     }
 
@@ -60,7 +74,7 @@ impl Callers {
     pub(super) async fn recognise(
         &self,
         headers: &HeaderMap,
-        certificate: Option<&ClientCertificate>,
+        shown: Option<&ShownCertificate>,
         password: bool,
         now: Timestamp,
     ) -> Result<Arc<Principal>, Unrecognised> {
@@ -69,8 +83,11 @@ impl Callers {
             return Ok(Arc::new(Principal::anonymous()));
         }
         let Some(sent) = headers.get(header::AUTHORIZATION) else {
-            let certificate = certificate.ok_or(Unrecognised::Unknown("no token and no certificate"))?;
-            return Ok(Arc::clone(identify_certificate(&self.certificates, certificate, now)?));
+            let shown = shown.ok_or(Unrecognised::Unknown("no token and no certificate"))?;
+            if !self.authorities.as_ref().is_some_and(|authorities| authorities.take(shown, now)) {
+                return Err(Unrecognised::Unknown("the authority of its certificate no longer counts here"));
+            }
+            return Ok(Arc::clone(identify_certificate(&self.certificates, &shown.certificate, now)?));
         };
         let basic = sent.to_str().ok().filter(|_| password).and_then(basic);
         let bearer = sent.to_str().ok().and_then(bearer);

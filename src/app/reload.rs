@@ -20,7 +20,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +38,7 @@ use crate::driver::ExaminerSettings;
 use crate::id::IdSource;
 use crate::keyring::Keyring;
 use crate::kms_endpoint::KmsCredential;
+use crate::listener::Tls;
 use crate::monitor::Monitor;
 use crate::notary::Notary;
 use crate::preflight::{Preflight, Surroundings};
@@ -63,7 +63,7 @@ pub(super) struct Reloader {
     pub(super) kms_credentials: Arc<Current<Vec<KmsCredential>>>,
     /// Whether the KMS drop-in endpoint is open.
     pub(super) kms_is_open: bool,
-    pub(super) tls: Option<Arc<Current<ServerConfig>>>,
+    pub(super) tls: Option<Arc<Current<Tls>>>,
     pub(super) surroundings: Arc<Current<Surroundings>>,
     pub(super) examiner: Arc<Current<ExaminerSettings>>,
     pub(super) policy: Arc<Current<Policy>>,
@@ -126,8 +126,8 @@ impl Reloader {
         self.examiner.replace(settings::examiner(&new.preflight, new.perspectives.as_ref(), &new.key_stores));
         self.policy.replace(settings::policy(&new.update, &new.key_stores));
         self.monitor.watch(settings::watched(&new.key_stores));
-        if let (Some(current), Some(config::ServerTls(tls))) = (&self.tls, &new.listen.tls) {
-            current.replace(Arc::clone(tls));
+        if let (Some(current), Some(tls)) = (&self.tls, &new.listen.tls) {
+            current.replace(tls.clone());
         }
         self.kms_credentials.replace(new.kms_credentials.clone());
         self.callers.replace(callers);
@@ -173,6 +173,11 @@ impl Reloader {
             if let Some(old) = before.certificates.iter().find(same) {
                 certificate.principal = Arc::clone(&old.principal);
             }
+        }
+        if let (Some(old), Some(same)) = (&before.authorities, &callers.authorities)
+            && old.are(same)
+        {
+            callers.authorities = Some(Arc::clone(old));
         }
         let changed = self.config.reading.changed(&new.reading);
         if !changed.iter().any(|key| key == "oidc") {

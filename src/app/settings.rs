@@ -124,6 +124,7 @@ pub(super) fn callers(config: &Config) -> Callers {
     Callers {
         tokens: config.tokens.clone(),
         certificates: config.client_certificates.clone(),
+        authorities: config.listen.tls.as_ref().and_then(|tls| tls.clients.clone()),
         issuers: config.oidc.iter().map(new).collect(),
     }
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::fault::Collector;
 use super::raw::Taken;
 use super::secret::{bounded_file, secret_file};
-use super::settings::ServerTls;
+use crate::listener::{Authorities, Tls};
 use crate::peer::Identity;
 use crate::probe::{KmsTrustList, TrustRoots};
 
@@ -74,30 +74,26 @@ pub(super) fn server_tls(
     key: &Taken<String>,
     client_ca: Option<&Taken<String>>,
     faults: &mut Collector,
-) -> Option<ServerTls> {
+) -> Option<Tls> {
     let chain = certificates(directory, certificate, faults);
     let chain = reported(certificate, chain, faults);
     let private = private_key(directory, key, faults);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let clients = match client_ca {
-        None => WebPkiClientVerifier::no_client_auth(),
+        None => None,
         Some(file) => {
-            // Who shows no certificate may still have a token.
-            let verifier = roots(directory, file, faults).and_then(|roots| {
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                    .allow_unauthenticated()
-                    .build()
-                    .map_err(|error| error.to_string())
-            });
-            reported(file, verifier, faults)?
+            let authorities = roots(directory, file, faults)
+                .and_then(|roots| Authorities::new(roots, Arc::clone(&provider)).map_err(|error| error.to_string()));
+            Some(Arc::new(reported(file, authorities, faults)?))
         }
     };
+    let asks = clients.as_ref().map_or_else(WebPkiClientVerifier::no_client_auth, |clients| clients.verifier());
     let (chain, private) = chain.zip(private)?;
     let built = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_client_cert_verifier(clients).with_single_cert(chain, private))
+        .and_then(|builder| builder.with_client_cert_verifier(asks).with_single_cert(chain, private))
         .map_err(|error| format!("does not serve: {error}"));
-    reported(key, built, faults).map(|config| ServerTls(Arc::new(config)))
+    reported(key, built, faults).map(|server| Tls { server: Arc::new(server), clients })
 }
 
 /// A certificate to show to others, with its key.

@@ -1,13 +1,11 @@
 //! What a configuration comes to: every value of its final type, every reference followed, every secret read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{RootCertStore, ServerConfig};
+use rustls::RootCertStore;
 
 use super::origin::Origin;
 use super::reading::Reading;
@@ -20,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::journal::PostgresAddress;
 use crate::key_store::{AccountName, CustomKeyStoreId, ExternalKeyId, Place, ProxyCredential, Region, XksProxyUriPath};
 use crate::kms_endpoint::KmsCredential;
-use crate::listener::Rate;
+use crate::listener::{Rate, Tls};
 use crate::oidc::IssuerSettings;
 use crate::peer::Peer;
 use crate::perspective::Perspectives;
@@ -83,17 +81,7 @@ pub struct Listen {
     /// `kms`: the KMS drop-in endpoint, open if there are `[[kms_credentials]]`; port 0 lets the system choose.
     pub kms: SocketAddr,
     /// `tls_certificate_file` and `tls_key_file`; without them plain HTTP is served.
-    pub tls: Option<ServerTls>,
-}
-
-/// A server's certificate and key, loaded and found to belong together.
-#[derive(Clone)]
-pub struct ServerTls(pub Arc<ServerConfig>);
-
-impl fmt::Debug for ServerTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[server certificate and key]")
-    }
+    pub tls: Option<Tls>,
 }
 
 /// `[http]`.

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -21,14 +21,17 @@ use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use xks_preflight::key_store::Region;
 use xks_preflight::kms::KeyStoreReader as _;
 use xks_preflight::sandbox::kms::{ConnectionState, SeedStore};
+use xks_preflight::sandbox::pki::{IssuedCertificate, Pki};
 
 use crate::daemon::stage::{BOUND, Daemon, KMS_ID, KMS_SECRET, NEW, OLD, Stage, TOKEN, until};
-use crate::peers::{ACCESS_KEY_ID, PATH, SECRET};
+use crate::peers::{ACCESS_KEY_ID, PATH, SECRET, wall_clock};
 use crate::postgres::shared;
 
 const ADMIN: &str = "xkspf_TestAdminDoNotLeak0123456789012345678901234";
 const GOING: &str = "xkspf_TestGoingDoNotLeak0123456789012345678901234";
 const COMING: &str = "xkspf_TestComingDoNotLeak012345678901234567890123";
+/// No token at all.
+const NOBODY: &str = "";
 /// What the daemon says once it has taken a configuration.
 const TAKEN: &str = "configuration is read anew";
 
@@ -42,11 +45,24 @@ struct Connection {
 impl Connection {
     /// `None` if the daemon's certificate is not of this authority.
     async fn open(daemon: &Daemon, authority: &[u8]) -> Option<Self> {
+        Self::open_as(daemon, authority, None).await
+    }
+
+    /// The same, showing a certificate.
+    async fn open_as(daemon: &Daemon, authority: &[u8], shown: Option<&IssuedCertificate>) -> Option<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let client = builder.with_root_certificates(roots).with_no_client_auth();
+        let builder = builder.with_root_certificates(roots);
+        let client = match shown {
+            None => builder.with_no_client_auth(),
+            Some(shown) => {
+                let chain = CertificateDer::pem_slice_iter(shown.chain_pem().as_bytes());
+                let key = PrivateKeyDer::from_pem_slice(shown.key_pem().as_bytes()).unwrap();
+                builder.with_client_auth_cert(chain.map(Result::unwrap).collect(), key).unwrap()
+            }
+        };
         let tcp = TcpStream::connect(&daemon.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(client)).connect(name, tcp).await.ok()?;
@@ -59,8 +75,9 @@ impl Connection {
     async fn send(&mut self, token: &str, method: &str, path: &str, body: Option<&Value>) -> hyper::Response<Incoming> {
         let body = body.map(ToString::to_string).unwrap_or_default();
         let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = request.header("content-type", "application/json");
         let request =
-            request.header("authorization", format!("Bearer {token}")).header("content-type", "application/json");
+            if token == NOBODY { request } else { request.header("authorization", format!("Bearer {token}")) };
         let request = request.body(Full::from(body)).unwrap();
         // The end of the answer before may not have got round yet.
         self.sender.ready().await.unwrap();
@@ -322,6 +339,56 @@ async fn where_nobody_is_known_nobody_reloads_but_a_signal() {
     assert_eq!(daemon.call("GET", "/v1/checks", None).await.status, 401);
     assert_eq!(daemon.try_call_as(ADMIN, "GET", "/v1/checks", None).await.unwrap().status, 200);
     daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_an_authority_that_no_longer_counts_is_nobodys_on_open_connections_too() {
+    let stage = Stage::new("reload-client-ca").await;
+    stage.with_people(&[("boss", ADMIN, "admin")]);
+    let server = pem(&stage.listening_with_tls("localhost"));
+    stage.limited("failures_per_minute = 1000\nheader_timeout = \"60s\"");
+    let (former, new) = (Pki::new(wall_clock()()).unwrap(), Pki::new(wall_clock()()).unwrap());
+    let trusts = |authorities: &[&Pki]| {
+        let pem: String = authorities.iter().map(|authority| authority.root_pem()).collect();
+        std::fs::write(stage.directory.join("clients.pem"), pem).unwrap();
+    };
+    trusts(&[&former]);
+    stage.reconfigured("tls_key_file", "client_ca_file = \"clients.pem\"\ntls_key_file");
+    stage.configured_with("[[client_certificates]]\nname = \"robot\"\ndns = \"robot\"\nrole = \"operator\"\n");
+    let daemon = Daemon::start(&stage, None).await;
+    let as_robot = async |authority: &Pki| {
+        let issued = authority.issue_client("robot").unwrap();
+        Connection::open_as(&daemon, &server, Some(&issued)).await.unwrap()
+    };
+    let (mut robot, mut follows) = (as_robot(&former).await, as_robot(&former).await);
+    stage.kms.set_delays(Duration::from_secs(15), Duration::from_millis(100));
+    let body = stage.body(json!({ "XksProxyUriEndpoint": NEW }));
+    let (status, answer) = robot.ask(NOBODY, "POST", "/v1/updates", Some(&body)).await;
+    assert_eq!(status, 202, "{answer}");
+    let id = serde_json::from_str::<Value>(&answer).unwrap()["id"].as_str().unwrap().to_owned();
+
+    // One authority more, and the former one: whoever is connected goes on.
+    trusts(&[&new, &former]);
+    assert_eq!(reload_over(&mut robot).await, 200);
+    assert_eq!(robot.ask(NOBODY, "GET", "/v1/key-stores", None).await.0, 200);
+    let stream = follows.send(NOBODY, "GET", &format!("/v1/updates/{id}/events"), None).await.into_body();
+
+    trusts(&[&new]);
+    assert_eq!(reload_over(&mut robot).await, 200);
+    let (status, answer) = robot.ask(NOBODY, "GET", "/v1/key-stores", None).await;
+    assert_eq!(status, 401, "{answer}");
+    assert!(daemon.has_told("the authority of its certificate no longer counts here"));
+    let heard = whole(stream).await;
+    assert!(!heard.contains("event: concluded"), "{heard}");
+    // The same name of the authority that counts now.
+    let mut again = as_robot(&new).await;
+    assert_eq!(again.ask(NOBODY, "GET", "/v1/key-stores", None).await.0, 200);
+    daemon.terminate().await;
+}
+
+/// A token that is sent counts, and not the certificate of the connection.
+async fn reload_over(connection: &mut Connection) -> u16 {
+    connection.ask(ADMIN, "POST", "/-/reload", None).await.0
 }
 
 /// What open updates mean is in the journal, which may be slow: whoever is new must not find the former rules until then.

@@ -164,11 +164,12 @@ async fn client_certificates_say_who_is_calling() {
     write(directory.path(), "clients.pem", &clients.pem);
     write(directory.path(), "config.toml", CONFIG);
     let config = Config::load(&directory.path().join("config.toml"), &|_| None).unwrap();
-    let further = Callers { certificates: config.client_certificates, ..Callers::default() };
+    let authorities = config.listen.tls.as_ref().and_then(|tls| tls.clients.clone());
+    let further = Callers { certificates: config.client_certificates, authorities, ..Callers::default() };
     let bench = Bench::with_callers("callers-certificates", further, unlimited()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tls = config.listen.tls.map(|tls| Arc::new(Current::new(tls.0)));
+    let tls = config.listen.tls.map(|tls| Arc::new(Current::new(tls)));
     let connections = Connections { most: 16, head: BOUND, tls, grace: BOUND };
     let stop = CancellationToken::new();
     let until_stopped = tokio::spawn(serve(listener, router(bench.service.clone()), connections, stop.clone()));
