@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 
 use super::Service;
-use super::callers::{Unrecognised, foreign_page};
+use super::callers::{Callers, Unrecognised, foreign_page};
 use super::problem::Problem;
 use super::witness::Wanted;
 use crate::access::{Forbidden, Permission, Principal};
@@ -117,6 +117,8 @@ pub(crate) struct SignedIn(pub(crate) Arc<Principal>);
 #[derive(Clone, Debug)]
 pub(crate) struct Admitted {
     principal: Arc<Principal>,
+    /// Who was known when it was let in.
+    then: Arc<Callers>,
     needs: Needs,
     /// Whether the key stores that the request is about were judged.
     judged: Arc<AtomicBool>,
@@ -135,9 +137,17 @@ impl Admitted {
         &self.principal
     }
 
-    /// Who it is, to be looked for later.
-    pub(super) fn shared_principal(&self) -> &Arc<Principal> {
-        &self.principal
+    /// Whether it would still be let in while these are known.
+    pub(super) fn is_known_to(&self, callers: &Callers) -> bool {
+        std::ptr::eq(callers, Arc::as_ptr(&self.then)) || callers.still_knows(&self.principal, &self.then)
+    }
+
+    /// The same, of whoever is known now. To be asked after everything that a caller can make last, such as a body.
+    pub(crate) fn still(&self, service: &Service) -> Result<(), Problem> {
+        if self.is_known_to(&service.callers.get()) {
+            return Ok(());
+        }
+        Err(unrecognised(service, &Unrecognised::Unknown("it was taken out of the configuration in the meantime")))
     }
 
     /// The name of the principal, for keys that are its own.
@@ -302,7 +312,12 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
     let (principal, response) = match recognised {
         Ok(principal) => {
             let response = match service.limits.principal(&principal.name) {
-                Ok(()) => answer(guard, Arc::clone(&principal), params, request, next).await,
+                Ok(()) => {
+                    let judged = Arc::new(AtomicBool::new(false));
+                    let (principal, then) = (Arc::clone(&principal), callers);
+                    let admitted = Admitted { principal, then, needs: guard.needs, judged };
+                    answer(&service, admitted, params, request, next).await
+                }
                 Err(wait) => too_often(&service, Some(&principal), wait).into_response(),
             };
             (Some(principal), response)
@@ -348,15 +363,13 @@ async fn passing(guard: &Guard, request: Request, next: Next) -> Response {
 }
 
 async fn answer(
-    guard: Guard,
-    principal: Arc<Principal>,
+    service: &Service,
+    admitted: Admitted,
     params: RawPathParams,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Guard { service, needs } = guard;
-    let admitted = Admitted { principal, needs, judged: Arc::new(AtomicBool::new(false)) };
-    if let Err(problem) = admitted.beforehand(&service, &params) {
+    if let Err(problem) = admitted.beforehand(service, &params) {
         return problem.into_response();
     }
     let judged = Arc::clone(&admitted.judged);

@@ -44,10 +44,8 @@ pub(super) async fn approve(
     request: Request,
 ) -> Result<Response, Problem> {
     let (id, authorized) = order(&service, &admitted, &id).await?;
-    let (parts, stream) = request.into_parts();
-    let seen = precondition::seen(&parts.headers)?;
-    let bounds = body::Bounds { bytes: service.bounds.body, time: service.bounds.request / 2 };
-    let map = body::object(&parts.headers, stream, bounds).await?;
+    let (headers, map) = body::received(&service, &admitted, request).await?;
+    let seen = precondition::seen(&headers)?;
     let mut faults = Vec::new();
     let mut members = Members::new(map, &mut faults);
     let digest = members.required("digest", digest);

@@ -4,22 +4,39 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::Service;
+use super::access::Admitted;
 use super::problem::{Fault, Problem};
 
 /// Bounds of a body.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) bytes: usize,
-    pub(super) time: Duration,
+struct Bounds {
+    bytes: usize,
+    time: Duration,
+}
+
+/// Reads the JSON object that somebody sends. It comes as slowly as they like: whoever is no longer known when it is
+/// complete has sent nothing.
+pub(super) async fn received(
+    service: &Service,
+    admitted: &Admitted,
+    request: Request,
+) -> Result<(HeaderMap, Map<String, Value>), Problem> {
+    let (parts, stream) = request.into_parts();
+    let bounds = Bounds { bytes: service.bounds.body, time: service.bounds.request / 2 };
+    let map = object(&parts.headers, stream, bounds).await?;
+    admitted.still(service)?;
+    Ok((parts.headers, map))
 }
 
 /// Reads a JSON object.
-pub(super) async fn object(headers: &HeaderMap, body: Body, bounds: Bounds) -> Result<Map<String, Value>, Problem> {
+async fn object(headers: &HeaderMap, body: Body, bounds: Bounds) -> Result<Map<String, Value>, Problem> {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = declared.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {

@@ -74,10 +74,10 @@ pub(crate) async fn follow(
 
 /// Ends when whoever listens is no longer known: a stream may outlive what its caller was let in by.
 fn withdrawn(service: &Service, admitted: &Admitted) -> impl Future<Output = ()> + Send + use<> {
-    let (principal, then) = (Arc::clone(admitted.shared_principal()), service.callers.get());
+    let admitted = admitted.clone();
     let mut callers = service.callers.follow();
     async move {
-        while callers.borrow_and_update().still_knows(&principal, &then) {
+        while admitted.is_known_to(&callers.borrow_and_update()) {
             if callers.changed().await.is_err() {
                 return;
             }

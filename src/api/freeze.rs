@@ -84,9 +84,7 @@ pub(super) async fn set(
     Extension(admitted): Extension<Admitted>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, stream) = request.into_parts();
-    let bounds = body::Bounds { bytes: service.bounds.body, time: service.bounds.request / 2 };
-    let map = body::object(&parts.headers, stream, bounds).await?;
+    let (_, map) = body::received(&service, &admitted, request).await?;
     let since = service.clock.now();
     let mut faults = Vec::new();
     let mut members = Members::new(map, &mut faults);

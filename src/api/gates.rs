@@ -146,9 +146,7 @@ async fn judged(
     request: Request,
 ) -> Result<Arc<Report>, Problem> {
     parameters(query, &[])?;
-    let (parts, stream) = request.into_parts();
-    let bounds = body::Bounds { bytes: service.bounds.body, time: service.bounds.request / 2 };
-    let map = body::object(&parts.headers, stream, bounds).await?;
+    let (_, map) = body::received(service, admitted, request).await?;
     examine(service, admitted, candidate(map)?, None).await
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn run(
     query: KeyStoreQuery,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let (key_store, map) = read(&service, query, request).await?;
+    let (key_store, map) = read(&service, &admitted, query, request).await?;
     let report = examine(&service, &admitted, map, key_store).await?;
     Ok(Json(render::json::report(&report)))
 }

@@ -62,7 +62,7 @@ pub(super) async fn submit(
         None => None,
         Some(value) => Some(request::idempotency_key(admitted.name(), value.to_str().unwrap_or_default())?),
     };
-    let (key_store, map) = read(&service, query, request).await?;
+    let (key_store, map) = read(&service, &admitted, query, request).await?;
     let (request, dry_run) = wanted(&service, &admitted, map, key_store, key)?;
     if dry_run {
         let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
@@ -310,6 +310,7 @@ pub(super) async fn taken(service: &Service, id: UpdateId) -> Result<Response, P
 /// Query and body of a request that may carry a console file.
 pub(super) async fn read(
     service: &Service,
+    admitted: &Admitted,
     query: KeyStoreQuery,
     request: Request,
 ) -> Result<(Option<CustomKeyStoreId>, Map<String, Value>), Problem> {
@@ -317,9 +318,8 @@ pub(super) async fn read(
     let id = id.map(|text| CustomKeyStoreId::parse(&text)).transpose().map_err(|invalid| {
         Problem::invalid(vec![Fault { pointer: "?CustomKeyStoreId".to_owned(), detail: invalid.rule.to_owned() }])
     })?;
-    let (parts, stream) = request.into_parts();
-    let bounds = body::Bounds { bytes: service.bounds.body, time: service.bounds.request / 2 };
-    Ok((id, body::object(&parts.headers, stream, bounds).await?))
+    let (_, map) = body::received(service, admitted, request).await?;
+    Ok((id, map))
 }
 
 pub(super) fn parameters(query: AnyQuery, known: &[&str]) -> Result<BTreeMap<String, String>, Problem> {

@@ -271,6 +271,7 @@ impl<S: Send + Sync> FromRequest<S> for Order {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, state).await?;
         let mut fields = Fields::read(&parts.headers, body, visitor.service()).await?;
+        visitor.admitted.still(visitor.service())?;
         let mark = fields.take("mark").unwrap_or_default();
         let fits = constant_time::verify_slices_are_equal(mark.as_bytes(), visitor.mark.as_bytes()).is_ok();
         if fits { Ok(Self { visitor, fields }) } else { Err(foreign()) }

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
@@ -389,6 +390,72 @@ async fn a_certificate_of_an_authority_that_no_longer_counts_is_nobodys_on_open_
 /// A token that is sent counts, and not the certificate of the connection.
 async fn reload_over(connection: &mut Connection) -> u16 {
     connection.ask(ADMIN, "POST", "/-/reload", None).await.0
+}
+
+/// Whoever sends slowly is let in before the body is there, and what counts is who is known when it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_arrives_after_its_token_was_taken_away_is_not_taken() {
+    let stage = Stage::new("reload-slow-body").await;
+    stage.with_people(&[("boss", ADMIN, "admin"), ("going", GOING, "admin")]);
+    let daemon = Daemon::start(&stage, None).await;
+    let update = stage.body(json!({ "XksProxyUriEndpoint": NEW }));
+    let bodies = [
+        ("/v1/updates", update.clone()),
+        ("/v1/freeze", json!({ "reason": "whoever goes" })),
+        ("/v1/preflights", json!({ "CustomKeyStoreId": stage.key_store })),
+    ];
+    let mut going = Vec::new();
+    for (path, body) in &bodies {
+        going.push((Begun::open(&daemon, GOING, path, &body.to_string()).await, path));
+    }
+    let stays = Begun::open(&daemon, TOKEN, "/v1/updates", &update.to_string()).await;
+    without(&stage, "going");
+    assert_eq!(reload(&daemon, ADMIN).await.0, 200);
+    for (begun, path) in going {
+        let answer = begun.finish().await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+    }
+    let trail = daemon.try_call_as(ADMIN, "GET", "/v1/audit", None).await.unwrap().body;
+    assert!(trail.contains("\"going\"") && trail.contains("unauthenticated"), "{trail}");
+    let freezes = daemon.call("GET", "/v1/freeze", None).await.json();
+    assert_eq!(freezes["freezes"], json!([]));
+    assert_eq!(daemon.call("GET", "/v1/updates", None).await.json()["updates"], json!([]));
+    // Whoever is known all the time is not disturbed.
+    let answer = stays.finish().await;
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    daemon.follow(&daemon.only_update().await).await;
+    daemon.terminate().await;
+}
+
+/// A request whose caller was let in, and whose body is still to come.
+struct Begun {
+    stream: TcpStream,
+    body: String,
+}
+
+impl Begun {
+    async fn open(daemon: &Daemon, token: &str, path: &str, body: &str) -> Self {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n",
+            daemon.address,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(&daemon.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let goes_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let mut answer = vec![0; goes_on.len()];
+        tokio::time::timeout(BOUND, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, goes_on, "{}", String::from_utf8_lossy(&answer));
+        Self { stream, body: body.to_owned() }
+    }
+
+    async fn finish(mut self) -> String {
+        self.stream.write_all(self.body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(BOUND, self.stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
 }
 
 /// What open updates mean is in the journal, which may be slow: whoever is new must not find the former rules until then.
