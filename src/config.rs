@@ -47,8 +47,8 @@ pub use schema::schema;
 pub use secret::{Environment, SealingKey, SecretSource};
 pub use settings::{
     AccountSettings, AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen,
-    MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, UpdatePolicy,
-    VpcSettings, Waiver, WatchedKeyStore,
+    MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, UpdatePolicy, VpcSettings,
+    Waiver, WatchedKeyStore,
 };
 
 /// The largest configuration file that is read, in bytes.

@@ -117,15 +117,17 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     match tls {
         None => exchange(stream, Peer { address, certificate: None }, router, head, stop).await,
-        Some(tls) => match tokio::time::timeout(head, TlsAcceptor::from(Arc::clone(&tls.server)).accept(stream)).await {
-            Ok(Ok(stream)) => {
-                let shown = ShownCertificate::read(stream.get_ref().1.peer_certificates(), tls.clients.as_ref());
-                let certificate = shown.map(Arc::new);
-                exchange(stream, Peer { address, certificate }, router, head, stop).await;
+        Some(tls) => {
+            match tokio::time::timeout(head, TlsAcceptor::from(Arc::clone(&tls.server)).accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let shown = ShownCertificate::read(stream.get_ref().1.peer_certificates(), tls.clients.as_ref());
+                    let certificate = shown.map(Arc::new);
+                    exchange(stream, Peer { address, certificate }, router, head, stop).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Err(_) => tracing::debug!("TLS handshake took too long"),
             }
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => tracing::debug!("TLS handshake took too long"),
-        },
+        }
     }
 }
 

@@ -11,8 +11,7 @@ use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::access::{
-    CertificateRefused, KnownCertificate, KnownToken, Method, Principal, TokenRefused, identify,
-    identify_certificate,
+    CertificateRefused, KnownCertificate, KnownToken, Method, Principal, TokenRefused, identify, identify_certificate,
 };
 use crate::clock::Timestamp;
 use crate::listener::{Authorities, ShownCertificate};

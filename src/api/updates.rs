@@ -278,28 +278,31 @@ pub(super) fn authorize(service: &Service, admitted: &Admitted, asked: &Asked) -
         admitted.under(service, &asked.key_store, Some(name))?;
     }
     if let Some(GivenCredential::Configured(name)) = &asked.credential {
-        let of_it = |id: &CustomKeyStoreId| {
-            service.monitor.watched(id).is_some_and(|store| store.credential.as_ref() == Some(name))
-        };
-        let sightings = service.monitor.sightings();
-        let mut owners = sightings.iter().map(|sighting| &sighting.id).filter(|id| of_it(id)).peekable();
-        if let Some(first) = owners.peek().copied() {
-            let may = owners.any(|id| *id == asked.key_store || admitted.may(service, id));
-            if !may {
-                admitted.on(service, first)?;
-            }
-        } else {
-            // It is no key store's own, but lent to all of some places: to take it elsewhere is a matter of all.
-            let surroundings = service.surroundings.get();
-            let lent = surroundings.lent.iter().filter(|(_, names)| names.contains(name));
-            let to: Vec<&Place> = lent.map(|(place, _)| place).collect();
-            let place = service.monitor.place_of(&asked.key_store);
-            if !to.is_empty() && !place.is_some_and(|place| to.contains(&place)) {
-                admitted.on_all(service)?;
-            }
-        }
+        may_be_given(service, admitted, &asked.key_store, name)?;
     }
     Ok(authorized)
+}
+
+/// Whether the caller may give this configured credential to the key store: it has it, the configuration says so, or the
+/// caller may change a key store that has it. Anybody's else is a matter of all: its secret would go to KMS, and signatures
+/// with it to a proxy of the caller's choice.
+fn may_be_given(service: &Service, admitted: &Admitted, to: &CustomKeyStoreId, name: &str) -> Result<(), Problem> {
+    let surroundings = service.surroundings.get();
+    let scoped = service.scoped_name_of(to);
+    if surroundings.given_to.get(name).is_some_and(|scope| scope.covers(to, scoped.as_ref())) {
+        return Ok(());
+    }
+    let has_it = |id: &CustomKeyStoreId| {
+        service.monitor.watched(id).is_some_and(|store| store.credential.as_deref() == Some(name))
+    };
+    let sightings = service.monitor.sightings();
+    let mut owners = sightings.iter().map(|sighting| &sighting.id).filter(|id| has_it(id)).peekable();
+    if let Some(first) = owners.peek().copied() {
+        let may = owners.any(|id| id == to || admitted.may(service, id));
+        return if may { Ok(()) } else { admitted.on(service, first).map(drop) };
+    }
+    let is_lent = |place: &Place| surroundings.lent.get(place).is_some_and(|names| names.contains(name));
+    if service.monitor.place_of(to).is_some_and(is_lent) { Ok(()) } else { admitted.on_all(service).map(drop) }
 }
 
 pub(super) async fn taken(service: &Service, id: UpdateId) -> Result<Response, Problem> {

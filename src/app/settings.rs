@@ -65,6 +65,7 @@ pub(super) fn surroundings(config: &Config, credentials: Arc<Keyring>) -> Surrou
         region: config.kms.region.clone(),
         credentials,
         lent: lent(config),
+        given_to: config.credentials.iter().map(|(name, named)| (name.clone(), named.given_to.clone())).collect(),
         routes: routes.map(|(host, to)| (host.clone(), to.iter().map(ToString::to_string).collect())).collect(),
         capacity_allow: preflight.capacity_allow.clone(),
         judging: Arc::new(move |key_store, now| settings.judging(key_store, now)),

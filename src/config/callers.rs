@@ -198,6 +198,11 @@ impl Resolver<'_> {
         Some(roles.map(|role| Grant { role, scope: scope.clone() }).collect())
     }
 
+    /// The key `key_stores` of a credential: none, if it is not there.
+    pub(super) fn given_to(&mut self, section: &mut Section) -> Option<Scope> {
+        if section.has("key_stores") { self.scope(section) } else { Some(Scope::Only(Vec::new())) }
+    }
+
     fn scope(&mut self, section: &mut Section) -> Option<Scope> {
         let (line, path) = (section.line, format!("{}.key_stores", section.path));
         let texts = section.texts("key_stores")?;

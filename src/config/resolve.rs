@@ -278,10 +278,12 @@ impl Resolver<'_> {
         let count = named.len();
         for (name, mut section) in named {
             let refresh = section.duration("refresh");
+            let given_to = self.given_to(&mut section);
             let read = self.credential(section, region);
-            if let Some(((origin, read), refresh)) = read.zip(refresh) {
+            if let (Some((origin, read)), Some(refresh), Some(given_to)) = (read, refresh, given_to) {
                 let (credential, path) = read.map_or((None, None), |(credential, path)| (Some(credential), path));
-                credentials.insert(name.clone(), NamedCredential { name, credential, path, origin, refresh });
+                let named = NamedCredential { name: name.clone(), credential, path, origin, refresh, given_to };
+                credentials.insert(name, named);
             }
         }
         (credentials.len() == count).then_some(credentials)

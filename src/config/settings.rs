@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 use super::origin::Origin;
 use super::reading::Reading;
 use super::secret::SealingKey;
-use crate::access::{KnownCertificate, KnownToken};
+use crate::access::{KnownCertificate, KnownToken, Scope};
 use crate::audit::SigningKey;
 use crate::aws::AwsRole;
 use crate::check::{self, JudgingPolicy};
@@ -221,6 +221,8 @@ pub struct NamedCredential {
     pub origin: Origin,
     /// `refresh`: from one look there to the next.
     pub refresh: Duration,
+    /// `key_stores`: which key stores it may be given besides those that have it.
+    pub given_to: Scope,
 }
 
 /// `[[key_stores]]`.

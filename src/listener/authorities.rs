@@ -46,7 +46,8 @@ impl Authorities {
     pub fn take(&self, shown: &ShownCertificate, now: Timestamp) -> bool {
         let Some((leaf, intermediates)) = shown.chain.split_first() else { return false };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.unix()).unwrap_or(0)));
-        std::ptr::eq(self, Arc::as_ptr(&shown.under)) || self.verifier.verify_client_cert(leaf, intermediates, now).is_ok()
+        std::ptr::eq(self, Arc::as_ptr(&shown.under))
+            || self.verifier.verify_client_cert(leaf, intermediates, now).is_ok()
     }
 }
 

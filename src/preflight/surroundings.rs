@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Candidate, CandidateKeys, OfferedCredential};
+use crate::access::Scope;
 use crate::check::JudgingPolicy;
 use crate::clock::Timestamp;
 use crate::key_store::{
@@ -25,6 +26,8 @@ pub struct Surroundings {
     /// The names of the credentials that key stores may be probed with that nobody configured, by where they are: those of
     /// configured ones there, and those that the configuration lends to the place.
     pub lent: BTreeMap<Place, BTreeSet<String>>,
+    /// Which key stores a credential may be given besides those that have it, by its name in the configuration.
+    pub given_to: BTreeMap<String, Scope>,
     /// HOST:PORT to connect to, by the host name of an endpoint in lower case.
     pub routes: BTreeMap<String, Vec<String>>,
     /// The hosts of endpoints whose proxies may be put under load, in lower case.

@@ -1,6 +1,7 @@
 //! The real daemon before the simulated KMS of three accounts in two Regions: its own, one by a profile, one by a role
 //! that STS lets it assume with an external id.
 
+mod scopes;
 pub(crate) mod world;
 
 use serde_json::{Value, json};

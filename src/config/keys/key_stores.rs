@@ -26,6 +26,13 @@ pub(super) const CREDENTIAL: &[Key] = &[
         Default("\"1m\""),
         "how often its source is looked at: what is new there is probed before it is used",
     ),
+    key(
+        "key_stores",
+        Shape::Texts(100),
+        Optional,
+        "which key stores it may be given by whoever may change them: ids (cks-...) or names, with * for any characters; \
+         absent means those that have it, and all for callers with a role for all",
+    ),
 ];
 
 const SECRETS_MANAGER: &[Key] = &[

@@ -202,6 +202,7 @@ impl Bench {
             region: Region::parse("us-east-1").unwrap(),
             credentials: Arc::new(Keyring::new([("main".to_owned(), Some(credential.clone()))])),
             lent: BTreeMap::new(),
+            given_to: BTreeMap::new(),
             routes: BTreeMap::from([
                 ("current.example.com".to_owned(), vec![current.address().to_string()]),
                 ("candidate.example.com".to_owned(), vec![candidate.address().to_string()]),

@@ -233,6 +233,7 @@ async fn driver(
             region,
             credentials: Arc::default(),
             lent: BTreeMap::new(),
+            given_to: BTreeMap::new(),
             routes: BTreeMap::default(),
             capacity_allow: BTreeSet::default(),
             judging: Arc::new(|_, _| JudgingPolicy::default()),
