@@ -113,6 +113,7 @@ impl App {
     pub async fn build(config: Config, parts: Parts) -> Result<Self, BuildError> {
         settings::fits(&config, &parts.perspective)?;
         places::fits(&config)?;
+        Box::pin(places::leads_nowhere_else(&config)).await?;
         let in_force = config.clone();
         let callers = settings::callers(&config);
         let Config {

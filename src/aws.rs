@@ -7,7 +7,7 @@
 //! [`AwsVpc`] implements [`crate::vpc`]: Elastic Load Balancing through its SDK, EC2 through a thin client of its Query
 //! API, because aws-sdk-ec2 takes minutes and 8 GiB to compile for five reads. [`AwsIam`] makes its one read of IAM
 //! through the same client. [`AwsIdentity`] is who asks: an account's own credentials, or a role in it that STS lets us
-//! assume.
+//! assume. Where AWS is our configuration says, and nobody else ([`Steering`]).
 
 mod cloudhsm;
 mod ec2;
@@ -20,6 +20,7 @@ mod kms_keys;
 mod kms_translate;
 mod query;
 mod secrets_manager;
+mod steering;
 mod unread;
 mod vpc;
 
@@ -28,4 +29,5 @@ pub use iam::{AwsIam, AwsIamSettings};
 pub use identity::{AwsCredentials, AwsIdentity, AwsIdentitySettings, AwsRole};
 pub use kms::{AwsKms, AwsKmsSettings};
 pub use secrets_manager::{AwsSecretsManager, AwsSecretsManagerSettings, SecretError};
+pub use steering::{AwsService, Steering};
 pub use vpc::{AwsVpc, AwsVpcSettings};

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::aws::AwsService;
 use crate::driver::OrderError;
 use crate::journal::{OpenError, SealError};
 use crate::key_store::{CustomKeyStoreId, Place};
@@ -92,7 +93,24 @@ pub enum BuildError {
         /// Its name.
         credential: String,
     },
+    /// The environment, or the AWS configuration files, say that AWS is elsewhere than the configuration does.
+    #[error(
+        "where AWS is stands in the configuration, and not in the environment: {}. Write the endpoint there, or take the \
+         variable or line away from this process; AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true leaves it to other programs",
+        told(.steered)
+    )]
+    Steered {
+        /// Each service with what would steer its clients elsewhere.
+        steered: Vec<(AwsService, String)>,
+    },
     /// Open updates cannot be read.
     #[error("cannot take up open updates")]
     Resume(#[source] OrderError),
+}
+
+fn told(steered: &[(AwsService, String)]) -> String {
+    let one = |(service, by): &(AwsService, String)| {
+        format!("{by} names one of {service}, for which there is {}", service.key())
+    };
+    steered.iter().map(one).collect::<Vec<_>>().join("; ")
 }

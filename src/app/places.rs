@@ -1,12 +1,13 @@
 //! The accounts and Regions of the configuration, each with whoever reads and changes AWS there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BuildError, Parts};
 use crate::aws::{
     AwsCloudHsm, AwsCloudHsmSettings, AwsIam, AwsIamSettings, AwsIdentity, AwsIdentitySettings, AwsKms, AwsKmsSettings,
-    AwsVpc, AwsVpcSettings,
+    AwsService, AwsVpc, AwsVpcSettings, Steering,
 };
 use crate::cloudhsm::SecurityGroupReader;
 use crate::config::{self, Config, PlaceEndpoints};
@@ -107,6 +108,45 @@ pub(super) fn fits(config: &Config) -> Result<(), BuildError> {
         }
     }
     Ok(())
+}
+
+/// Whether the environment leaves it to the configuration where AWS is. Only services that are asked at all, and of which
+/// no endpoint is configured, are of interest.
+pub(super) async fn leads_nowhere_else(config: &Config) -> Result<(), BuildError> {
+    let steering = Steering::read().await;
+    let asked = asked_at_their_own(config).into_iter();
+    let steered: Vec<_> = asked.filter_map(|service| Some((service, steering.of(service)?))).collect();
+    if steered.is_empty() { Ok(()) } else { Err(BuildError::Steered { steered }) }
+}
+
+/// The services that are asked at AWS's own endpoints.
+fn asked_at_their_own(config: &Config) -> BTreeSet<AwsService> {
+    let Config { kms, vpc, cloudhsm, accounts, credentials, .. } = config;
+    let mut asked = BTreeSet::new();
+    let home = home_endpoints(kms, vpc, cloudhsm);
+    let further = accounts.iter().flat_map(|account| {
+        account.regions.iter().map(|region| account.endpoints.get(region).unwrap_or(&NO_ENDPOINTS))
+    });
+    for PlaceEndpoints { kms, ec2, elbv2, cloudhsm } in std::iter::once(&home).chain(further) {
+        // Before a simulated KMS AWS itself is left alone, as far as that can be seen.
+        let real = !is_simulation(kms.as_ref());
+        asked.extend(kms.is_none().then_some(AwsService::Kms));
+        asked.extend((real && ec2.is_none()).then_some(AwsService::Ec2));
+        asked.extend((real && vpc.check_service && elbv2.is_none()).then_some(AwsService::Elbv2));
+        asked.extend((real && cloudhsm.is_none()).then_some(AwsService::CloudHsm));
+    }
+    let own_iam = |of: Option<&String>, endpoint: Option<&String>| of.is_some() && endpoint.is_none();
+    let home_iam = (kms.permissions_of.as_ref(), kms.iam_endpoint_url.as_ref());
+    asked.extend(own_iam(home_iam.0, home_iam.1).then_some(AwsService::Iam));
+    for account in accounts {
+        let shared = if account.name.is_home() { home_iam } else { (None, None) };
+        let of = account.permissions_of.as_ref().or(shared.0);
+        asked.extend(own_iam(of, account.iam_endpoint_url.as_ref().or(shared.1)).then_some(AwsService::Iam));
+        asked.extend((account.role.is_some() && account.sts_endpoint_url.is_none()).then_some(AwsService::Sts));
+    }
+    let at_aws = |named: &config::NamedCredential| matches!(&named.origin, config::Origin::SecretsManager(origin) if origin.endpoint_url.is_none());
+    asked.extend(credentials.values().any(at_aws).then_some(AwsService::SecretsManager));
+    asked
 }
 
 fn home_endpoints(

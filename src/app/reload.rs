@@ -103,6 +103,8 @@ impl Reloader {
         let new = self.within_this_process(loaded?);
         settings::fits(&new, self.preflight.perspective()).map_err(|error| NotReloaded::Unfit(error.to_string()))?;
         places::fits(&new).map_err(|error| NotReloaded::Unfit(error.to_string()))?;
+        let steered = Box::pin(places::leads_nowhere_else(&new)).await;
+        steered.map_err(|error| NotReloaded::Unfit(error.to_string()))?;
         let prober = settings::prober(&new.preflight, &self.clock, &self.ids);
         let prober = prober.map_err(|error| NotReloaded::Unfit(Chain(&error).to_string()))?;
         let callers = self.callers(&new)?;

@@ -15,6 +15,7 @@ use aws_sdk_kms::types::CustomKeyStoresListEntry;
 
 use super::identity::AwsIdentity;
 use super::kms_translate::{connectivity, error, key_store, list_entry, proxy_credential};
+use super::steering::unsteered;
 use crate::key_store::{Change, CustomKeyStoreId, KeyStore, Region};
 use crate::kms::{KeyStoreDescriber, KeyStoreDescription, KeyStoreReader, KeyStoreWriter, KmsError, Receipt, Secrets};
 use crate::update::{Mutation, Permit};
@@ -147,13 +148,13 @@ pub(super) async fn sdk_config(
         .region(SdkRegion::new(region.to_string()))
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(timeouts);
-    if let Some(url) = endpoint_url {
+    if let Some(url) = &endpoint_url {
         loader = loader.endpoint_url(url);
     }
     if let Some(identity) = credentials {
         loader = loader.credentials_provider(identity.provider());
     }
-    loader.load().await
+    unsteered(loader.load().await, endpoint_url)
 }
 
 /// One attempt and no more.

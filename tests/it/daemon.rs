@@ -3,6 +3,7 @@
 mod approvals;
 mod keys;
 pub(crate) mod stage;
+mod steering;
 
 use std::time::Duration;
 

@@ -490,8 +490,17 @@ impl Daemon {
 
     /// Starts the binary, which must end with a failure; what it told.
     pub(crate) async fn refuses_to_start(stage: &Stage) -> String {
+        Self::refuses_to_start_with(stage, &[]).await
+    }
+
+    /// The same in an environment with these variables.
+    pub(crate) async fn refuses_to_start_with(stage: &Stage, variables: &[(&str, &str)]) -> String {
         let mut command = Command::new(BINARY);
-        command.args(["serve", "--config"]).arg(stage.directory.join("config.toml")).kill_on_drop(true);
+        command
+            .envs(variables.iter().copied())
+            .args(["serve", "--config"])
+            .arg(stage.directory.join("config.toml"))
+            .kill_on_drop(true);
         let ended = tokio::time::timeout(BOUND, command.output()).await.unwrap().unwrap();
         assert!(!ended.status.success());
         String::from_utf8_lossy(&ended.stderr).into_owned()
