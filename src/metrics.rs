@@ -15,6 +15,7 @@
 pub mod blackbox;
 mod counted;
 mod encode;
+mod projection;
 mod scene;
 
 use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
@@ -246,6 +247,7 @@ pub struct Metrics {
     registry: Registry,
     /// Whether every check has a series, or only those that fail.
     every_check: bool,
+    projections: projection::Projections,
     probe_seconds: HistogramVec,
     probe_lag: HistogramVec,
     probes: CounterVec,
@@ -281,6 +283,7 @@ impl Metrics {
             drifts: counter(&registry, &DRIFTS)?,
             registry,
             every_check: true,
+            projections: projection::Projections::default(),
         };
         for verdict in Verdict::ALL {
             metrics.preflights.with_label_values(&[verdict.as_str()]);
@@ -369,10 +372,10 @@ impl Metrics {
 
     /// Everything as text, in the form that the scraper's `Accept` asks for.
     pub fn expose(&self, scene: &Scene, accept: Option<&str>) -> Result<Exposition, prometheus::Error> {
-        let mut families = self.registry.gather();
-        families.extend(scene.project(self.every_check)?);
-        families.sort_by(|a, b| a.name().cmp(b.name()));
-        encode::encode(&families, accept)
+        let counted = self.registry.gather();
+        let mut families = counted.iter().map(encode::Family::of).collect::<Result<Vec<_>, _>>()?;
+        families.extend(scene.project(self.every_check, &self.projections));
+        Ok(encode::encode(families, accept))
     }
 }
 

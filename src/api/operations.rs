@@ -104,10 +104,15 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         audit_entries,
     };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let exposition = service.metrics.expose(&scene, accept).map_err(|error| {
-        tracing::error!(error = %Chain(&error), "metrics cannot be exposed, a fault of this program");
+    let accept = accept.map(str::to_owned);
+    let metrics = Arc::clone(&service.metrics);
+    // Of thousands of key stores this takes a good part of a second's time of a processor, and probes are to begin meanwhile.
+    let exposed = tokio::task::spawn_blocking(move || metrics.expose(&scene, accept.as_deref())).await;
+    let fault = |error: &(dyn std::error::Error + 'static)| {
+        tracing::error!(error = %Chain(error), "metrics cannot be exposed, a fault of this program");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "metrics cannot be exposed; the logs say more")
-    })?;
+    };
+    let exposition = exposed.map_err(|error| fault(&error))?.map_err(|error| fault(&error))?;
     Ok(([(header::CONTENT_TYPE, exposition.content_type)], exposition.body).into_response())
 }
 

@@ -73,7 +73,8 @@ const PHASES: [&str; 5] = ["resolve", "connect", "tls", "processing", "transfer"
 
 /// What a scrape of this probe gives. Without a report the probe did not end in time.
 pub fn expose(report: Option<&Report>, took: Duration, accept: Option<&str>) -> Result<Exposition, prometheus::Error> {
-    encode::encode(&families(report, took)?, accept)
+    let families = families(report, took)?.iter().map(encode::Family::of).collect::<Result<_, _>>()?;
+    Ok(encode::encode(families, accept))
 }
 
 fn families(report: Option<&Report>, took: Duration) -> Result<Vec<MetricFamily>, prometheus::Error> {
