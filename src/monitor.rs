@@ -29,7 +29,7 @@ mod patrol;
 mod roster;
 mod service_watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,6 +120,10 @@ impl WatchedStore {
     }
 }
 
+fn by_id(stores: Vec<WatchedStore>) -> BTreeMap<CustomKeyStoreId, WatchedStore> {
+    stores.into_iter().map(|store| (store.id.clone(), store)).collect()
+}
+
 /// Told of every finished probe.
 pub type Observer = Arc<dyn Fn(&CustomKeyStoreId, &Report) + Send + Sync>;
 
@@ -150,7 +154,7 @@ pub struct Parts {
 /// Probes key stores until it is stopped.
 pub struct Monitor {
     parts: Parts,
-    watching: Current<Vec<WatchedStore>>,
+    watching: Current<BTreeMap<CustomKeyStoreId, WatchedStore>>,
     schedule: Schedule,
     board: Board,
     services: ServiceWatch,
@@ -174,7 +178,7 @@ impl Monitor {
         let configured = parts.stores.iter().map(WatchedStore::expected);
         let board = Board::new(configured, parts.places.all().cloned(), schedule.history, schedule.history_age);
         Self {
-            watching: Current::new(parts.stores.clone()),
+            watching: Current::new(by_id(parts.stores.clone())),
             parts,
             schedule,
             board,
@@ -190,7 +194,7 @@ impl Monitor {
     pub fn watch(&self, stores: Vec<WatchedStore>) {
         self.parts.places.expect(stores.iter().map(WatchedStore::expected));
         self.board.configure(stores.iter().map(WatchedStore::expected).collect());
-        self.watching.replace(stores);
+        self.watching.replace(by_id(stores));
         self.board.enlist(|store| self.wants(store));
         self.roster.notify_one();
     }
@@ -241,7 +245,7 @@ impl Monitor {
 
     /// What is configured about a key store.
     pub fn watched(&self, id: &CustomKeyStoreId) -> Option<WatchedStore> {
-        self.watching.get().iter().find(|store| store.id == *id).cloned()
+        self.watching.get().get(id).cloned()
     }
 
     /// The present settings of a key store, watched or not, without its keys; the error says why it cannot be probed.
