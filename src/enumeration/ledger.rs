@@ -22,6 +22,12 @@ pub(super) enum Standing {
     Odd(Box<str>),
 }
 
+impl Standing {
+    fn home(&self) -> Option<&CustomKeyStoreId> {
+        if let Self::In(home, _) = self { Some(home) } else { None }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     /// `None`: listed, and not asked about yet.
@@ -39,9 +45,10 @@ pub(super) struct Ledger {
     described: usize,
     denied: usize,
     ended: Option<(Timestamp, Option<Problem>)>,
-    /// Counts the changes of what is in which key store.
-    version: u64,
-    /// The latest answers with the version they are of, given again as long as they are true.
+    /// Counts for each key store the changes of what is in it; there is none for one without keys.
+    versions: HashMap<CustomKeyStoreId, u64>,
+    /// The latest answers with the version they are of, given again as long as they are true. To find the keys of one
+    /// key store takes a look at all.
     answers: BTreeMap<CustomKeyStoreId, (u64, Arc<[KmsKey]>)>,
 }
 
@@ -65,9 +72,15 @@ impl Ledger {
     pub(super) fn all_listed(&mut self) -> Vec<Box<str>> {
         let sweep = self.sweep;
         let before = self.entries.len();
-        self.entries.retain(|_, entry| entry.sweep == sweep);
+        let versions = &mut self.versions;
+        self.entries.retain(|_, entry| {
+            let stays = entry.sweep == sweep;
+            if let Some(Standing::In(home, _)) = entry.standing.as_ref().filter(|_| !stays) {
+                *versions.entry(home.clone()).or_default() += 1;
+            }
+            stays
+        });
         if self.entries.len() != before {
-            self.version += 1;
             self.count();
         }
         let with = |wanted: fn(&Option<Standing>) -> bool| {
@@ -90,7 +103,10 @@ impl Ledger {
             Standing::In(..) | Standing::Elsewhere => self.described += 1,
             _ => {}
         }
-        self.version += 1;
+        let homes = [entry.standing.as_ref(), Some(&standing)].into_iter().flatten();
+        for home in homes.filter_map(Standing::home) {
+            *self.versions.entry(home.clone()).or_default() += 1;
+        }
         if standing == Standing::Gone {
             self.entries.remove(arn);
         } else {
@@ -132,9 +148,10 @@ impl Ledger {
 
     /// The keys of one key store, by ARN.
     pub(super) fn keys_of(&mut self, key_store: &CustomKeyStoreId) -> Arc<[KmsKey]> {
+        let Some(&now) = self.versions.get(key_store) else { return Arc::default() };
         let before = self.answers.get(key_store);
         if let Some((version, answer)) = before
-            && *version == self.version
+            && *version == now
         {
             return Arc::clone(answer);
         }
@@ -152,7 +169,7 @@ impl Ledger {
         // Reports that are kept share one allocation for as long as the keys are the same.
         let same = before.map(|(_, answer)| answer).filter(|answer| answer.as_ref() == keys);
         let answer: Arc<[KmsKey]> = same.map_or_else(|| keys.into(), Arc::clone);
-        self.answers.insert(key_store.clone(), (self.version, Arc::clone(&answer)));
+        self.answers.insert(key_store.clone(), (now, Arc::clone(&answer)));
         answer
     }
 
