@@ -38,7 +38,10 @@ pub(super) struct Judgement {
 
 /// Judges all evidence by every check of the catalogue.
 pub fn judge(evidence: &Evidence, policy: &JudgingPolicy) -> Vec<Finding> {
-    CATALOGUE.iter().flat_map(|check| findings(check, evidence, policy)).collect()
+    let mut all: Vec<Finding> = CATALOGUE.iter().flat_map(|check| findings(check, evidence, policy)).collect();
+    // Thousands of reports are kept.
+    all.shrink_to_fit();
+    all
 }
 
 fn findings(check: &'static Check, evidence: &Evidence, policy: &JudgingPolicy) -> Vec<Finding> {
@@ -95,7 +98,7 @@ fn fold(judgements: Vec<Judgement>, waived: bool) -> Vec<Judgement> {
 fn waive(check: &Check, outcome: Outcome, policy: &JudgingPolicy) -> Outcome {
     match outcome {
         Outcome::Failed(problem) => match policy.waivers.iter().find(|waiver| waiver.check == check.id) {
-            Some(waiver) => Outcome::Waived { problem, waiver: waiver.clone() },
+            Some(waiver) => Outcome::Waived { problem, waiver: Box::new(waiver.clone()) },
             None => Outcome::Failed(problem),
         },
         other => other,

@@ -161,7 +161,7 @@ fn finding(report: &Report, finding: &Finding) -> Value {
         "address": finding.address,
         "kms": finding.kms.as_ref().map(kms_outcome),
         "waiver": match &finding.outcome {
-            Outcome::Waived { waiver, .. } => Some(waiver),
+            Outcome::Waived { waiver, .. } => Some(&**waiver),
             _ => None,
         },
         "citation": { "source": check.citation.source, "section": check.citation.section },
