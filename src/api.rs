@@ -17,7 +17,7 @@ pub(crate) mod audit;
 mod body;
 mod callers;
 pub(crate) mod events;
-mod freeze;
+pub(crate) mod freeze;
 mod gates;
 pub(crate) mod key_stores;
 mod openapi;

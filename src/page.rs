@@ -19,6 +19,7 @@ mod chart;
 mod choice;
 mod field;
 mod frame;
+mod freezes;
 mod key_store;
 mod legible;
 mod orders;
@@ -41,7 +42,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use self::session::Entrance;
-use crate::access::Permission::{Approve, Change, Probe, Read};
+use crate::access::Permission::{Approve, Change, Freeze, Probe, Read};
 use crate::api::access::{Guarded, Needs, On};
 use crate::api::{Service, bound, events};
 
@@ -63,6 +64,9 @@ pub fn router(service: Arc<Service>, secure: bool) -> Router {
         .route("/updates/{id}/cancel", needs(Change, On::Named), post(orders::cancel))
         .route("/updates/{id}/rollback", needs(Change, On::Named), post(orders::rollback))
         .route("/updates/{id}/removed", needs(Change, On::Named), post(orders::removed))
+        .route("/freezes", needs(Read, On::Each), get(freezes::show))
+        .route("/freezes", needs(Freeze, On::Named), post(freezes::set))
+        .route("/freezes/lift", needs(Freeze, On::Named), post(freezes::lift))
         .route("/checks", needs(Read, On::Nothing), get(catalogue::show))
         .route("/audit", needs(Read, On::Each), get(trail::show))
         .route("/sign-out", needs(Read, On::Nothing), post(sign_in::leave))

@@ -199,6 +199,11 @@ impl Admitted {
         self.principal.may(permission, Some((id, service.scoped_name_of(id).as_ref()))).is_ok()
     }
 
+    /// The same on all key stores.
+    pub(crate) fn could_everywhere(&self, permission: Permission) -> bool {
+        self.principal.may(permission, None).is_ok()
+    }
+
     /// For answers that leave out what the caller may not see; there may be nothing to leave out.
     pub(crate) fn each(&self) -> &Self {
         self.judged.store(true, Ordering::Relaxed);

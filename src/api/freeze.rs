@@ -7,7 +7,7 @@ use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::access::{Admitted, Authorized};
@@ -61,12 +61,18 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     Extension(admitted): Extension<Admitted>,
 ) -> Result<Json<Value>, Problem> {
-    let freezes = service.driver.freezes().await.map_err(journal)?;
+    let freezes = in_force(&service, &admitted).await?;
+    let freezes: Vec<_> = freezes.iter().map(FreezeView::from).collect();
+    Ok(Json(json!({ "freezes": freezes })))
+}
+
+/// The freezes in force that the caller may be told of.
+pub(crate) async fn in_force(service: &Service, admitted: &Admitted) -> Result<Vec<Freeze>, Problem> {
+    let mut freezes = service.driver.freezes().await.map_err(journal)?;
     let caller = admitted.each();
     // One of every key store is everybody's.
-    let told = |freeze: &&Freeze| freeze.key_store.as_ref().is_none_or(|id| caller.sees(&service, id));
-    let freezes: Vec<_> = freezes.iter().filter(told).map(FreezeView::from).collect();
-    Ok(Json(json!({ "freezes": freezes })))
+    freezes.retain(|freeze| freeze.key_store.as_ref().is_none_or(|id| caller.sees(service, id)));
+    Ok(freezes)
 }
 
 /// Stops the beginning of changes, of one key store or of all, in place of an earlier freeze of the same. What has begun
@@ -85,6 +91,12 @@ pub(super) async fn set(
     request: Request,
 ) -> Result<Response, Problem> {
     let (_, map) = body::received(&service, &admitted, request).await?;
+    let freeze = impose(&service, &admitted, map).await?;
+    Ok((StatusCode::CREATED, Json(FreezeView::from(&freeze))).into_response())
+}
+
+/// Begins a freeze, if the caller may.
+pub(crate) async fn impose(service: &Service, admitted: &Admitted, map: Map<String, Value>) -> Result<Freeze, Problem> {
     let since = service.clock.now();
     let mut faults = Vec::new();
     let mut members = Members::new(map, &mut faults);
@@ -97,10 +109,10 @@ pub(super) async fn set(
     });
     members.finish();
     let Some(reason) = reason.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(faults)) };
-    let by = authorize(&service, &admitted, key_store.as_ref())?.by;
+    let by = authorize(service, admitted, key_store.as_ref())?.by;
     let freeze = Freeze { key_store, reason, by, since, until };
     service.driver.freeze(&freeze).await.map_err(journal)?;
-    Ok((StatusCode::CREATED, Json(FreezeView::from(&freeze))).into_response())
+    Ok(freeze)
 }
 
 /// Lifts a freeze before its time. One of every key store and one of a single key store are lifted each for itself.
@@ -119,16 +131,21 @@ pub(super) async fn lift(
     query: AnyQuery,
 ) -> Result<Json<FreezeView>, Problem> {
     let key_store = parameters(query, &["key_store"])?.remove("key_store");
-    let key_store = key_store.map(|text| CustomKeyStoreId::parse(&text)).transpose().map_err(|invalid| {
+    let lifted = end(&service, &admitted, key_store.as_deref()).await?;
+    Ok(Json(FreezeView::from(&lifted)))
+}
+
+/// Lifts the freeze of this key store, or the one of all, if the caller may.
+pub(crate) async fn end(service: &Service, admitted: &Admitted, key_store: Option<&str>) -> Result<Freeze, Problem> {
+    let key_store = key_store.map(CustomKeyStoreId::parse).transpose().map_err(|invalid| {
         Problem::invalid(vec![Fault { pointer: "?key_store".to_owned(), detail: invalid.rule.to_owned() }])
     })?;
-    let by = authorize(&service, &admitted, key_store.as_ref())?.by;
+    let by = authorize(service, admitted, key_store.as_ref())?.by;
     let lifted = service.driver.lift(key_store.as_ref(), &by).await.map_err(journal)?;
-    let lifted = lifted.ok_or_else(|| {
+    lifted.ok_or_else(|| {
         let of = key_store.map_or_else(|| "every key store".to_owned(), |id| id.to_string());
         Problem::new(StatusCode::NOT_FOUND, "not_frozen", format!("no freeze of {of} is in force; see GET /v1/freeze"))
-    })?;
-    Ok(Json(FreezeView::from(&lifted)))
+    })
 }
 
 fn authorize(service: &Service, admitted: &Admitted, on: Option<&CustomKeyStoreId>) -> Result<Authorized, Problem> {

@@ -37,8 +37,8 @@ impl Wanted {
             (_, ["updates", _, "approve"]) => Action::ApproveUpdate,
             (_, ["updates", _, "cancel"]) => Action::CancelUpdate,
             (_, ["updates", _, "rollback"]) => Action::RollBackUpdate,
-            (&Method::DELETE, ["freeze", ..]) => Action::LiftFreeze,
-            (_, ["freeze", ..]) => Action::Freeze,
+            (&Method::DELETE, ["freeze", ..]) | (_, ["freezes", "lift"]) => Action::LiftFreeze,
+            (_, ["freeze" | "freezes", ..]) => Action::Freeze,
             _ => Action::Administer,
         };
         // Which freeze is lifted is in the query; elsewhere a query may be anything.

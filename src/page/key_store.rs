@@ -7,10 +7,11 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::frame::{self, Tone, badge};
-use super::overview::{connection, is_former, status};
+use super::overview::{broken_glass, connection, is_former, status};
 use super::session::Visitor;
-use super::{chart, legible, report};
+use super::{chart, freezes, legible, report};
 use crate::access::Permission;
+use crate::api::freeze::in_force;
 use crate::api::key_stores::sighting;
 use crate::api::problem::Problem;
 use crate::api::updates::order_refused;
@@ -28,6 +29,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
     let sighting = sighting(service, &id)?;
     let open = service.driver.open().await.map_err(|error| order_refused(&error))?;
     let open = open.iter().find(|record| record.state.plan().key_store == sighting.id);
+    let frozen = in_force(service, &visitor.admitted).await?;
     let described = sighting.description.as_ref();
     let title = described.map_or_else(|| sighting.id.to_string(), |store| store.name.to_string());
     let body = html! {
@@ -45,11 +47,14 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
             }
             @if let Some(record) = open {
                 div.notice.busy { p {
-                    strong { "An update is open. " } (status(record.state.status().status)) " "
+                    strong { "An update is open. " } (status(record.state.status().status)) " " (broken_glass(record)) " "
                     a href=(format!("/updates/{}", record.id())) { "See what it does" }
                     ", asked for by " (legible::line(&record.state.plan().requested_by)) " "
                     (legible::instant(record.state.plan().created_at, visitor.now))
                 } }
+            }
+            @for freeze in frozen.iter().filter(|freeze| freeze.key_store.as_ref().is_none_or(|id| *id == sighting.id)) {
+                (freezes::banner(freeze, &visitor))
             }
             @if let Some(why) = &sighting.not_probed {
                 div.notice.warn { p { strong { "Not probed. " } (legible::sentence(why)) } }
@@ -60,16 +65,14 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 } }
             }
             @match &sighting.latest {
-                Some(latest) => {
-                    @if is_former(&sighting, latest) {
-                        div.notice.warn { p {
-                            strong { "What follows is about former settings. " }
-                            "KMS shows others since that probe: " (former(latest)) " was judged, and nothing is known of the "
-                            "present settings until they are probed."
-                        } }
-                    }
-                    (report::judgement(latest, visitor.now))
+                Some(latest) if is_former(&sighting, latest) => {
+                    div.notice.warn { p {
+                        strong { "Its settings have changed since it was probed. " }
+                        "Nothing is known of the present ones yet. The former ones, " (former(latest)) ", were "
+                        a href=(format!("/preflights/{}", latest.id)) { (latest.verdict().as_str()) } "."
+                    } }
                 },
+                Some(latest) => (report::judgement(latest, visitor.now)),
                 None if sighting.not_probed.is_some() => {},
                 None => div.empty {
                     h2 { "No report yet" }
@@ -81,7 +84,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 (settings(&visitor, &sighting))
                 (trend(&sighting))
             }
-            @if let Some(latest) = &sighting.latest { (report::grounds(latest, visitor.now)) }
+            @if let Some(latest) = sighting.latest.as_ref().filter(|latest| !is_former(&sighting, latest)) { (report::grounds(latest, visitor.now)) }
             (history(&visitor, &sighting))
         }
     };
@@ -94,8 +97,13 @@ fn settings(visitor: &Visitor, sighting: &Sighting) -> Markup {
         section.card aria-label="Settings" {
             div.line {
                 h2 { "Settings" }
-                @if visitor.could(Permission::Probe, &sighting.id) && sighting.description.is_some() {
-                    a.button href=(format!("/preflights?key_store={}", sighting.id)) { "Pre-flight a change" }
+                div.buttons {
+                    @if visitor.could(Permission::Freeze, &sighting.id) {
+                        a.button href=(format!("/freezes?key_store={}", sighting.id)) { "Freeze" }
+                    }
+                    @if visitor.could(Permission::Probe, &sighting.id) && sighting.description.is_some() {
+                        a.button href=(format!("/preflights?key_store={}", sighting.id)) { "Pre-flight a change" }
+                    }
                 }
             }
             @match &sighting.description {

@@ -10,16 +10,18 @@ use serde::Deserialize;
 
 use super::frame::{self, Tone, badge};
 use super::session::Visitor;
-use super::{chart, legible};
+use super::{chart, freezes, legible};
+use crate::access::Permission;
+use crate::api::freeze::in_force;
 use crate::api::problem::Problem;
 use crate::api::updates::order_refused;
 use crate::check::{Latency, Report, Verdict};
 use crate::clock::Timestamp;
 use crate::drift::Drift;
-use crate::driver::{OrderError, UpdateRecord};
+use crate::driver::UpdateRecord;
 use crate::key_store::{Configuration, ConnectionState, CustomKeyStoreId};
 use crate::monitor::{PlaceSight, Sighting};
-use crate::update::{Freeze, StatusName};
+use crate::update::StatusName;
 
 /// Drifts are shown for a day, and so many at most; the audit trail has all.
 const DRIFT_SHOWN: f64 = 86_400.0;
@@ -97,10 +99,8 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
     let service = visitor.service();
     let open = service.driver.open().await.map_err(|error| order_refused(&error))?;
     let open: BTreeMap<_, _> = open.iter().map(|record| (record.state.plan().key_store.clone(), &**record)).collect();
-    let freezes = service.driver.freezes().await.map_err(|error| order_refused(&OrderError::Journal(error)))?;
+    let frozen = in_force(service, &visitor.admitted).await?;
     let caller = visitor.admitted.each();
-    let freezes: Vec<_> =
-        freezes.iter().filter(|freeze| freeze.key_store.as_ref().is_none_or(|id| caller.sees(service, id))).collect();
     let mut sightings = service.monitor.sightings();
     sightings.retain(|sighting| caller.sees(service, &sighting.id));
     let places = caller.places(service);
@@ -114,11 +114,15 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
     let pages = found.len().div_ceil(EACH).max(1);
     let page = wanted.page.as_deref().and_then(|page| page.parse().ok()).unwrap_or(1).clamp(1, pages);
     let shown = found.chunks(EACH).nth(page - 1).unwrap_or_default();
+    let may_freeze = visitor.admitted.principal().may_somewhere(Permission::Freeze).is_ok();
     let unread: Vec<_> = places.iter().filter(|sight| sight.failure.is_some()).collect();
     let body = html! {
         div data-refresh="10" {
             div.head {
-                h1 { "Key stores" }
+                div.line.apart {
+                    h1 { "Key stores" }
+                    @if may_freeze { a.button href="/freezes" { "Freezes" } }
+                }
                 p.muted {
                     (rows.len()) " in "
                     @if several { (places.len()) " accounts and Regions" } @else { (service.surroundings.get().region.as_str()) }
@@ -136,8 +140,8 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resu
             @if drifts.len() > DRIFTS {
                 p.muted { (drifts.len() - DRIFTS) " more changes behind our back within a day are in the " a href="/audit" { "audit trail" } "." }
             }
-            @for freeze in freezes.iter().take(NOTICES) { (frozen(freeze, &visitor)) }
-            @if freezes.len() > NOTICES { p.muted { (freezes.len() - NOTICES) " more key stores are frozen, each for itself." } }
+            @for freeze in frozen.iter().take(NOTICES) { (freezes::banner(freeze, &visitor)) }
+            @if frozen.len() > NOTICES { p.muted { (frozen.len() - NOTICES) " more key stores are frozen, each for itself: " a href="/freezes" { "all freezes" } "." } }
             ul.tiles {
                 @for standing in Standing::ALL {
                     @let count = count(standing);
@@ -256,26 +260,6 @@ fn silent(sight: &PlaceSight, several: bool, now: Timestamp) -> Markup {
     }
 }
 
-fn frozen(freeze: &Freeze, visitor: &Visitor) -> Markup {
-    html! {
-        div.notice.warn {
-            p {
-                strong {
-                    "No change may begin of "
-                    @match &freeze.key_store { Some(id) => code { (id) }, None => "any key store" }
-                    ". "
-                }
-                (legible::paragraph(&freeze.reason)) " – frozen by " (legible::line(&freeze.by)) ", "
-                (legible::instant(freeze.since, visitor.now))
-                @match freeze.until {
-                    Some(until) => { ", ends " (legible::instant(until, visitor.now)) },
-                    None => ", until it is lifted",
-                }
-            }
-        }
-    }
-}
-
 /// The name that KMS told, or nothing.
 fn name(sighting: &Sighting) -> &str {
     sighting.description.as_ref().map_or("", |store| store.name.as_str())
@@ -330,7 +314,10 @@ fn row(
                 span.sub { code { (sighting.id) } }
                 @if let Some(place) = sighting.place.as_ref().filter(|_| several) { span.sub { (place) } }
                 @if let Some(record) = open {
-                    span.sub { a href=(format!("/updates/{}", record.id())) { (status(record.state.status().status)) } }
+                    span.sub {
+                        a href=(format!("/updates/{}", record.id())) { (status(record.state.status().status)) } " "
+                        (broken_glass(record))
+                    }
                 }
             }
             td data-label="Connection" {
@@ -395,4 +382,9 @@ pub(super) fn status(status: StatusName) -> Markup {
         StatusName::Refused | StatusName::RolledBack | StatusName::Abandoned => Tone::Still,
     };
     badge(tone, &status.as_str().replace('_', " "))
+}
+
+/// A mark on updates that pass by approval, freeze and windows.
+pub(super) fn broken_glass(record: &UpdateRecord) -> Markup {
+    html! { @if record.state.plan().break_glass.is_some() { (badge(Tone::Bad, "glass broken")) } }
 }

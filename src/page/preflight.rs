@@ -15,7 +15,7 @@ use super::session::{Fields, Order, Visitor};
 use super::{choice, frame};
 use crate::access::Permission;
 use crate::api::preflights::examine;
-use crate::api::problem::Problem;
+use crate::api::problem::{Fault, Problem};
 use crate::api::updates::ask;
 use crate::key_store::Member;
 
@@ -42,6 +42,14 @@ const ACCESS_KEY_ID: Field =
     credential("/XksProxyAuthenticationCredential/AccessKeyId", "AccessKeyId", "Access key id");
 const SECRET: Field =
     credential("/XksProxyAuthenticationCredential/RawSecretAccessKey", "RawSecretAccessKey", "Raw secret access key");
+
+const GLASS: Field = Field {
+    pointer: "/options/break_glass/reason",
+    id: "glass-reason",
+    name: "glass_reason",
+    title: "Why the glass is broken",
+    example: "for example: INC-4711, the proxy is down and approvers sleep",
+};
 
 /// A member of the body by its own name.
 const fn setting(pointer: &'static str, title: &'static str, example: &'static str) -> Field {
@@ -79,11 +87,32 @@ pub(super) async fn run(order: Order) -> Response {
 /// Asks for an update to what the form says; leads to the update.
 pub(super) async fn update(order: Order) -> Response {
     let Order { visitor, mut fields } = order;
-    let (body, filled) = body(&mut fields, true);
-    match ask(visitor.service(), &visitor.admitted, body).await {
+    let breaks = fields.take("break_glass").is_some();
+    let (mut body, filled) = body(&mut fields, true);
+    let asked = match glass(&filled, breaks) {
+        Ok(glass) => {
+            if let (Some(glass), Some(Value::Object(options))) = (glass, body.get_mut("options")) {
+                options.insert("break_glass".to_owned(), json!({ "reason": glass }));
+            }
+            ask(visitor.service(), &visitor.admitted, body).await
+        }
+        Err(fault) => Err(Problem::invalid(vec![fault])),
+    };
+    match asked {
         Ok(submitted) => Redirect::to(&format!("/updates/{}", submitted.id)).into_response(),
         Err(problem) => again(&visitor, &filled, problem),
     }
+}
+
+/// The reason for breaking the glass, if its button was pressed. A reason alone breaks nothing, and is not passed over.
+fn glass<'f>(filled: &'f BTreeMap<&'static str, String>, breaks: bool) -> Result<Option<&'f str>, Fault> {
+    let reason = filled.get(GLASS.name).map(String::as_str).unwrap_or_default();
+    if !breaks && !reason.is_empty() {
+        let detail =
+            "is given, and the button that breaks the glass was not pressed: leave the reason empty, or press it";
+        return Err(Fault { pointer: GLASS.pointer.to_owned(), detail: detail.to_owned() });
+    }
+    Ok(breaks.then_some(reason))
 }
 
 /// The form once more, with what is wrong and what was filled in, but for secrets.
@@ -112,6 +141,7 @@ fn body(fields: &mut Fields, update: bool) -> (Map<String, Value>, BTreeMap<&'st
             body.insert(name.to_owned(), json!(value));
         }
     }
+    plain(fields, GLASS.name);
     let mut credential = Map::new();
     for Field { name, .. } in [ACCESS_KEY_ID, SOURCE] {
         if let Some(value) = plain(fields, name) {
@@ -137,9 +167,10 @@ fn page(visitor: &Visitor, filled: &BTreeMap<&'static str, String>, problem: Opt
     let caller = visitor.admitted.each();
     let stores = choice::of(visitor, Permission::Probe);
     let may_change = stores.iter().any(|store| caller.could(service, Permission::Change, &store.id));
+    let may_break = stores.iter().any(|store| caller.could(service, Permission::BreakGlass, &store.id));
     let none = Some(("", "None: settings that belong to no key store yet"));
     let fields: Vec<Field> =
-        [KEY_STORE, CONNECTIVITY, SOURCE, ACCESS_KEY_ID, SECRET].into_iter().chain(SETTINGS).collect();
+        [KEY_STORE, CONNECTIVITY, SOURCE, ACCESS_KEY_ID, SECRET, GLASS].into_iter().chain(SETTINGS).collect();
     let more = SETTINGS.iter().skip(2);
     let opened = more.clone().any(|field| !value(*field).is_empty() || field.is_wrong(problem));
     let body = html! {
@@ -178,7 +209,7 @@ fn page(visitor: &Visitor, filled: &BTreeMap<&'static str, String>, problem: Opt
                     span { "Also send what the proxy must refuse: unsigned and wrongly signed requests, which look like an attack in its log" }
                 }
                 div.buttons { button.primary type="submit" { "Pre-flight" } }
-                @if may_change { (asking()) }
+                @if may_change { (asking(may_break, value(GLASS), problem)) }
             }
         }
     };
@@ -209,14 +240,23 @@ fn credentials(filled: &BTreeMap<&'static str, String>, problem: Option<&Problem
     }
 }
 
-fn asking() -> Markup {
+fn asking(may_break: bool, reason: &str, problem: Option<&Problem>) -> Markup {
     html! {
-        details.order {
+        details.order open[GLASS.is_wrong(problem) || !reason.is_empty()] {
             summary.button { "Ask for this update…" }
             div.inner {
                 p { "The same settings are planned, pre-flighted and, once whoever must agree has agreed, carried out and verified. It needs a key store." }
                 label.check { input type="checkbox" name="acknowledge_outage" value="true"; " I know that the keys are out of use while a change disconnects the key store." }
                 button.danger type="submit" formaction="/updates" { "Ask for this update" }
+                @if may_break {
+                    fieldset.glass {
+                        legend { "Break the glass" }
+                        p { "The update begins without approval, through a freeze and outside maintenance windows; never without its pre-flights. "
+                            "It raises an alarm and stands in the audit trail with your name and reason." }
+                        (GLASS.text(reason, problem))
+                        button.danger type="submit" formaction="/updates" name="break_glass" value="true" { "Yes, break the glass and ask for this update" }
+                    }
+                }
             }
         }
     }

@@ -232,6 +232,11 @@ impl Visitor {
         self.admitted.could(self.service(), permission, id)
     }
 
+    /// The same on all key stores.
+    pub(super) fn could_everywhere(&self, permission: Permission) -> bool {
+        self.admitted.could_everywhere(permission)
+    }
+
     /// Marks a form, so that its order is taken.
     pub(super) fn mark(&self) -> &str {
         &self.mark

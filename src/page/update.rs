@@ -5,7 +5,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::frame::{self, Tone, badge};
-use super::overview::status;
+use super::overview::{broken_glass, status};
 use super::session::Visitor;
 use super::{legible, orders, report};
 use crate::api::problem::Problem;
@@ -43,7 +43,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 data-seen=(record.last_event()) data-final=(is_final) data-update {
                 div.head {
                     p.muted { a href="/updates" { "Updates" } " / " code { (record.id()) } }
-                    div.line { h1 { (legible::line(&title)) } span role="status" { (status(standing.status)) } }
+                    div.line { h1 { (legible::line(&title)) } span role="status" { (status(standing.status)) } (broken_glass(&record)) }
                     p.muted {
                         "Asked for by " (legible::line(&plan.requested_by)) " " (legible::instant(plan.created_at, now))
                         " · key store " a href=(format!("/key-stores/{}", plan.key_store)) { code { (plan.key_store) } }
@@ -54,7 +54,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 (ending(&record))
                 @if let Some(barred) = &barred { div.notice.warn { p { strong { "It may not begin yet. " } (legible::sentence(&barred.to_string())) } } }
                 @if let Some(glass) = &plan.break_glass {
-                    div.notice.bad { p { strong { "The glass is broken. " } "It passes by approval, freeze and windows: " (legible::paragraph(&glass.reason)) } }
+                    div.notice.bad { p { strong { "The glass is broken. " } "It passes by approval, freeze and windows; pre-flights are not passed by. The reason: " (legible::paragraph(&glass.reason)) } }
                 }
                 (orders::card(&visitor, &record))
                 (difference(plan))
@@ -80,6 +80,7 @@ enum Reached {
     Done,
     Now,
     Stopped,
+    PassedBy,
     Ahead,
 }
 
@@ -106,8 +107,9 @@ fn stages(record: &UpdateRecord) -> Vec<(&'static str, Reached)> {
         let given = events().filter(|event| matches!(event, Event::ApprovalGiven { .. })).count();
         let asked = events().any(|event| matches!(event, Event::ApprovalRequested {}));
         let passed_by = events().any(|event| matches!(event, Event::BrokeGlass { .. }));
-        let reached = match (given >= needed || passed_by, asked) {
+        let reached = match (given >= needed, asked) {
             (true, _) => Reached::Done,
+            _ if passed_by => Reached::PassedBy,
             (false, true) => Reached::Now,
             (false, false) => Reached::Ahead,
         };
@@ -151,6 +153,7 @@ fn progress(record: &UpdateRecord) -> Markup {
                     Reached::Done => (Tone::Good, "done"),
                     Reached::Now => (Tone::Busy, "under way"),
                     Reached::Stopped => (Tone::Bad, "stopped"),
+                    Reached::PassedBy => (Tone::Warn, "passed by"),
                     Reached::Ahead => (Tone::Still, "ahead"),
                 };
                 li class=(tone.class()) aria-current=[(reached == Reached::Now).then_some("step")] {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::frame;
 use super::legible;
-use super::overview::status;
+use super::overview::{broken_glass, status};
 use super::session::Visitor;
 use crate::api::problem::Problem;
 use crate::api::updates::{latest, update_id};
@@ -61,7 +61,7 @@ fn row(visitor: &Visitor, record: &UpdateRecord) -> Markup {
                 a href=(format!("/updates/{}", record.id())) { (legible::line(plan.expected.name.as_str())) }
                 span.sub { code { (plan.key_store) } }
             }
-            td data-label="Status" { (status(record.state.status().status)) }
+            td data-label="Status" { div.line { (status(record.state.status().status)) (broken_glass(record)) } }
             td data-label="Changes" {
                 @if members.is_empty() { span.muted { "connection only" } }
                 @else { span { @for (at, name) in members.iter().enumerate() { @if at > 0 { ", " } code { (name) } } } }

@@ -68,6 +68,15 @@ const staged = {
     await page.getByRole("button", { name: "Pre-flight" }).click();
     await page.getByText("Not taken.").waitFor();
   },
+  async "freezes-refused"(page) {
+    await page.locator("summary", { hasText: "Freeze changes" }).click();
+    await page.getByLabel("Or until exactly").fill("tomorrow");
+    await page.getByRole("button", { name: "Yes, freeze changes" }).click();
+    await page.getByText("Not taken.").waitFor();
+  },
+  async "preflight-glass"(page) {
+    await page.locator("summary", { hasText: "Ask for this update" }).click();
+  },
   async "report-folded"(page) {
     for (const summary of await page.locator("main details > summary").all()) await summary.click();
   },
@@ -146,6 +155,64 @@ const flows = {
     await page.locator("[data-update] [role=status]", { hasText: status }).waitFor();
     await page.screenshot({ path: join(SHOTS, `order-${order}-done.png`), fullPage: true });
     return { loads, text: await page.locator("main").innerText() };
+  },
+
+  // Freezes changes from the overview on, is told what is wrong first, and reads the banner where others look.
+  async freeze(keyStore) {
+    const page = await visit();
+    await signIn(page);
+    await page.getByRole("link", { name: "Freezes" }).click();
+    await page.locator("summary", { hasText: "Freeze changes" }).click();
+    await page.getByLabel("For how long").selectOption("4");
+    await page.getByLabel("Or until exactly").fill("2999-01-01T00:00:00Z");
+    await page.getByRole("button", { name: "Yes, freeze changes" }).click();
+    const refused = [await page.locator("#until-fault").innerText()];
+    await page.getByLabel("For how long").selectOption("");
+    await page.getByLabel("Or until exactly").fill("tomorrow");
+    await page.getByRole("button", { name: "Yes, freeze changes" }).click();
+    for (const field of ["reason", "until"]) refused.push(await page.locator(`#${field}-fault`).innerText());
+    const kept = await page.getByLabel("Or until exactly").inputValue();
+    await axed(page, "a refused freeze");
+    await page.getByLabel("Why").fill("quarter <b>end</b>");
+    await page.getByLabel("For how long").selectOption("4");
+    await page.getByLabel("Or until exactly").fill("");
+    await page.getByRole("button", { name: "Yes, freeze changes" }).click();
+    await page.getByText("No change may begin of any key store").waitFor();
+    const banners = [];
+    for (const path of ["/", `/key-stores/${keyStore}`]) {
+      await page.goto(`${ORIGIN}${path}`);
+      banners.push(await page.locator("main").innerText());
+    }
+    return { refused, kept, banners };
+  },
+
+  // Lifts every freeze that is shown.
+  async lift() {
+    const page = await visit();
+    await signIn(page, "/freezes");
+    await page.locator("summary", { hasText: "Lift" }).click();
+    await page.getByRole("button", { name: "Yes, lift the freeze" }).click();
+    await page.getByText("No freeze is in force").waitFor();
+    return {};
+  },
+
+  // Asks for an update by breaking the glass, and watches it to its end.
+  async glass(keyStore, endpoint, reason) {
+    const page = await visit();
+    await signIn(page, `/preflights?key_store=${keyStore}`);
+    await page.getByLabel("Endpoint", { exact: true }).fill(endpoint);
+    await page.locator("summary", { hasText: "Ask for this update" }).click();
+    // Without a reason nothing is broken, and a reason alone breaks nothing.
+    await page.getByRole("button", { name: "Yes, break the glass" }).click();
+    const refused = [await page.locator("#glass-reason-fault").innerText()];
+    await page.getByLabel("Why the glass is broken").fill(reason);
+    await page.getByRole("button", { name: "Ask for this update", exact: true }).click();
+    refused.push(await page.locator("#glass-reason-fault").innerText());
+    await axed(page, "a glass that is not broken");
+    await page.getByLabel("I know that the keys are out of use").check();
+    await page.getByRole("button", { name: "Yes, break the glass" }).click();
+    await page.locator("[data-update] [role=status]", { hasText: "verified" }).waitFor();
+    return { refused, text: await page.locator("main").innerText() };
   },
 
   // What a visitor may press on a page.

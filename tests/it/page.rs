@@ -187,17 +187,16 @@ async fn a_verdict_on_former_settings_is_not_shown_as_one_on_the_present_ones() 
     let look = async |path: &str| ask(&daemon, &format!("GET {path}"), &[session], &[]).await.body;
     let path = format!("/key-stores/{}", stage.key_store);
     until(BOUND, "it is probed", || async { look(&path).await.contains("KMS would accept these settings") }).await;
-    assert!(!look(&path).await.contains("former settings"));
+    assert!(!look(&path).await.contains("former ones"));
     assert!(stage.kms.tamper(&stage.key_store, |store| {
         let Backing::External(xks) = &mut store.backing else { panic!("it is external") };
         xks.endpoint = "https://elsewhere.xks.example.com".to_owned();
     }));
-    until(BOUND, "the change is seen", || async {
-        look(&path).await.contains("What follows is about former settings")
-    })
-    .await;
+    until(BOUND, "the change is seen", || async { look("/").await.contains("the former ones were ready") }).await;
     let page = look(&path).await;
-    assert!(page.contains("not probed since its settings changed") && page.contains(OLD), "{page}");
+    assert!(page.contains("Its settings have changed since it was probed.") && page.contains(OLD), "{page}");
+    assert!(page.contains("not probed since its settings changed"), "{page}");
+    assert!(!page.contains("KMS would accept these settings"), "{page}");
     let overview = look("/").await;
     assert!(overview.contains("the former ones were ready") && overview.contains("not probed"), "{overview}");
     daemon.terminate().await;

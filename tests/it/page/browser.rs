@@ -1,6 +1,7 @@
 //! The page in Debian's Chromium, driven by `tests/clients/page.mjs`: flows clicked through, no errors in the console,
 //! nothing that the content security policy stops, nothing serious for axe-core, and screenshots for people.
 
+mod glass;
 mod look;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use xks_preflight::sandbox::proxy::Fleet;
 use crate::daemon::stage::{BOUND, Daemon, NEW, Stage, TOKEN, until};
 
 const VIEWER: &str = "xkspf_ViewerTokenDoNotLeak01234567890123456789012";
+const ADMIN: &str = "xkspf_AdminTokenDoNotLeak012345678901234567890123";
 const APPROVER: &str = "xkspf_ApproverTokenDoNotLeak0123456789012345678901";
 
 /// Where screenshots go; `None` outside `tests/run`, where there is no browser.

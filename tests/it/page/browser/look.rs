@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use xks_preflight::sandbox::fault::Fault;
 use xks_preflight::sandbox::kms::{Backing, KmsFault, Operation};
 
-use super::{APPROVER, VIEWER, expired, flow, probed, reaches, shots};
+use super::{ADMIN, APPROVER, VIEWER, expired, flow, probed, reaches, shots};
 use crate::daemon::stage::{BOUND, Daemon, NEW, Stage, TOKEN, until};
 use crate::discovery::world::{self, World};
 use crate::perspectives::asking;
@@ -16,9 +16,13 @@ use crate::rotation::{QUICK, Scene};
 
 /// Looks at pages: title and path of each.
 async fn look(shots: &Path, daemon: &Daemon, pages: &[(&str, String)]) {
+    look_as(TOKEN, shots, daemon, pages).await;
+}
+
+async fn look_as(token: &str, shots: &Path, daemon: &Daemon, pages: &[(&str, String)]) {
     let named: Vec<String> = pages.iter().map(|(title, path)| format!("{title}={path}")).collect();
     let arguments: Vec<&str> = ["look"].into_iter().chain(named.iter().map(String::as_str)).collect();
-    let seen = flow(shots, daemon, TOKEN, &arguments).await;
+    let seen = flow(shots, daemon, token, &arguments).await;
     assert_eq!(seen["looked"], 4 * pages.len(), "{seen}");
 }
 
@@ -154,4 +158,38 @@ async fn rotations_and_being_stuck_are_fit_to_be_looked_at() {
     let pages = [("update-stuck", format!("/updates/{id}")), ("updates-stuck", "/updates".to_owned())];
     look(&shots, &scene.daemon, &pages).await;
     scene.daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn freezes_and_broken_glass_are_fit_to_be_looked_at() {
+    let Some(shots) = shots() else { return };
+    let people = [("admin", ADMIN, "admin"), ("approver", APPROVER, "approver")];
+    let stage = Stage::guarded("page-frozen", "one", &people).await;
+    let daemon = Daemon::start(&stage, None).await;
+    probed(&daemon, &stage).await;
+    let pages = [("freezes-none", "/freezes".to_owned()), ("freezes-refused", "/freezes".to_owned())];
+    look_as(ADMIN, &shots, &daemon, &pages).await;
+    for body in [
+        json!({ "reason": "quarter end: no changes until the books are closed", "until": "2999-01-31T00:00:00Z" }),
+        json!({ "reason": "the key manager behind it is being replaced", "key_store": stage.key_store }),
+    ] {
+        let set = daemon.try_call_as(ADMIN, "POST", "/v1/freeze", Some(&body)).await.unwrap();
+        assert_eq!(set.status, 201, "{}", set.body);
+    }
+    let mut body = stage.body(json!({ "XksProxyUriEndpoint": NEW }));
+    body["options"]["break_glass"] = json!({ "reason": "INC-4711: the present proxy burns, and approvers sleep" });
+    let asked = daemon.try_call_as(ADMIN, "POST", "/v1/updates", Some(&body)).await.unwrap();
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    let id = asked.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(daemon.follow(&id).await["status"], "verified");
+    let pages = [
+        ("freezes", "/freezes".to_owned()),
+        ("overview-frozen", "/".to_owned()),
+        ("key-store-frozen", format!("/key-stores/{}", stage.key_store)),
+        ("preflight-glass", format!("/preflights?key_store={}", stage.key_store)),
+        ("updates-glass", "/updates".to_owned()),
+        ("update-glass", format!("/updates/{id}")),
+    ];
+    look_as(ADMIN, &shots, &daemon, &pages).await;
+    daemon.terminate().await;
 }
