@@ -20,7 +20,8 @@ impl History {
     pub(super) fn add(&mut self, report: Arc<Report>, failures_kept: usize, age: Duration) {
         let at = report.started_at();
         let (kept, most) = match report.verdict() {
-            Verdict::Ready => (&mut self.successes, SUCCESSES.min(failures_kept)),
+            // Where room is short, it is for failures.
+            Verdict::Ready => (&mut self.successes, SUCCESSES.min(failures_kept / 2)),
             Verdict::Blocked | Verdict::Inconclusive => (&mut self.failures, failures_kept),
         };
         kept.push_front(report);
