@@ -43,7 +43,7 @@ use crate::kms::{KeyStoreReader, KeyStoreWriter};
 use crate::kms_endpoint;
 use crate::listener::{self, Connections, Limits};
 use crate::metrics::{CountedJournal, Metrics};
-use crate::monitor::{self, Canaries, Difference, Monitor, Schedule};
+use crate::monitor::{self, Canaries, Candidates, Difference, Monitor, Schedule};
 use crate::notary::{self, Notary};
 use crate::page;
 use crate::preflight::{Judging, KeyThoroughness, Preflight, Surroundings, Thoroughness};
@@ -156,7 +156,7 @@ impl App {
         let metrics = Arc::new(if monitor.every_check { metrics } else { metrics.of_failing_checks() });
         let ids = Arc::new(IdSource::from_entropy());
         let lease = journal.lease;
-        let Opened { journal, canaries, freezes, trail, desk } = open_journal(journal, &parts).await?;
+        let Opened { journal, canaries, freezes, vigils, trail, desk } = open_journal(journal, &parts).await?;
         let journal: Arc<dyn Journal> = Arc::new(CountedJournal::new(journal, Arc::clone(&metrics)));
         let places::Opened { places, enumerators, home } = Box::pin(aws.open(&parts, &metrics)).await;
         let reader: Arc<dyn KeyStoreReader> = places.clone();
@@ -207,6 +207,7 @@ impl App {
         let driver = Driver::new(crate::driver::Parts {
             journal: Arc::clone(&journal),
             freezes,
+            vigils: Arc::clone(&vigils),
             known_keys: known_keys(&enumerators),
             reader: Arc::clone(&reader),
             writer,
@@ -238,6 +239,7 @@ impl App {
                 seed: parts.seed,
                 stores: settings::watched(&key_stores),
                 canaries: Some(Canaries { keeper: canaries, every: monitor.canary_interval }),
+                candidates: Candidates { keeper: vigils, policy: Arc::clone(&policy) },
                 observer: Arc::new(move |key_store, report| counted.probed(key_store, report)),
                 late: Arc::new(move |by| timed.probe_began(by)),
                 differences: Some(differences),

@@ -19,6 +19,7 @@ use crate::audit::document_hash;
 
 mod accounts;
 mod callers;
+mod candidates;
 mod fault;
 mod files;
 mod journal;
@@ -46,9 +47,9 @@ pub(crate) use resolve::caller_name;
 pub use schema::schema;
 pub use secret::{Environment, SealingKey, SecretSource};
 pub use settings::{
-    AccountSettings, AuditSettings, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings, Listen,
-    MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, UpdatePolicy, VpcSettings,
-    Waiver, WatchedKeyStore,
+    AccountSettings, AuditSettings, Candidate, CloudHsmSettings, Config, HttpLimits, JournalSettings, KmsSettings,
+    Listen, MonitorSchedule, NamedCredential, PlaceEndpoints, PostgresSettings, PreflightSettings, UpdatePolicy,
+    VpcSettings, Waiver, WatchedKeyStore,
 };
 
 /// The largest configuration file that is read, in bytes.

@@ -54,7 +54,9 @@ pub use self::orders::{OrderError, Seen};
 use crate::clock::{Clock, Timestamp};
 use crate::current::Current;
 use crate::id::{IdSource, UpdateId};
-use crate::journal::{Created, FreezeKeeper, Idempotency, Journal, JournalError, NewUpdate, OrderDesk, SecretPurpose};
+use crate::journal::{
+    Created, FreezeKeeper, Idempotency, Journal, JournalError, NewUpdate, OrderDesk, SecretPurpose, VigilKeeper,
+};
 use crate::key_store::{
     AccessKeyId, Change, Configuration, ConnectionState, CredentialRef, CredentialSource, CustomKeyStoreId,
     Fingerprint, KeyStore, KeyStorePassword, ProxyCredential,
@@ -134,6 +136,8 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// Keeps freezes.
     pub freezes: Arc<dyn FreezeKeeper>,
+    /// Keeps what was seen of watched candidates.
+    pub vigils: Arc<dyn VigilKeeper>,
     /// Tells how many KMS keys of a key store are known, for forecasts.
     pub known_keys: KeyCounter,
     /// Reads key stores.
@@ -240,7 +244,7 @@ pub enum SubmitError {
         /// Whose it is, unless its record cannot be read.
         owner: Option<Owner>,
     },
-    /// Changes are frozen, or no window opens in time.
+    /// Changes are frozen, no window opens in time, or the new settings were not watched for long enough.
     #[error("update is not begun")]
     Denied(#[source] Denied),
     /// The idempotency key was used before.
@@ -373,7 +377,7 @@ impl Driver {
             if created == Created::New {
                 tracing::info!(update = %id, %key_store, by, "update planned");
                 if let Some(reason) = broken {
-                    let loud = "glass is broken: an update passes by approval, freeze and windows";
+                    let loud = "glass is broken: an update passes by approval, freeze, windows and hours of green";
                     tracing::error!(update = %id, %key_store, by, reason, "{loud}");
                 }
                 driver.drive(id);

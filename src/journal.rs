@@ -25,6 +25,7 @@ mod seal;
 mod secret;
 mod sqlite;
 mod trail;
+mod vigil;
 
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub use seal::{SealError, SealingKey};
 pub use secret::SecretPurpose;
 pub use sqlite::{SqliteJournal, SqliteOptions, StoredTrail};
 pub use trail::{AuditTrail, LinesWanted};
+pub use vigil::VigilKeeper;
 
 /// More than this is never listed at once.
 const LARGEST_PAGE: usize = 1000;

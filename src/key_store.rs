@@ -5,6 +5,7 @@
 //! literal, a path may name a version that does not exist). That second level is judged by the checks of stage
 //! `input`, so that it can be reported instead of merely refused.
 
+mod candidate_name;
 mod certificate;
 mod change;
 mod configuration;
@@ -18,6 +19,7 @@ mod name;
 mod place;
 mod proxy_uri;
 
+pub use candidate_name::CandidateName;
 pub use certificate::CertificateIdentity;
 pub use change::{Change, Member};
 pub use configuration::{

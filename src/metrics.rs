@@ -22,7 +22,7 @@ use prometheus::{CounterVec, HistogramOpts, HistogramVec, Opts, Registry};
 
 pub use counted::{CountedDescriber, CountedJournal, CountedLister, CountedMaker, CountedReader, CountedWriter};
 pub use encode::Exposition;
-pub use scene::{ConfigurationStanding, KeyCounts, OpenRotation, OpenUpdate, Scene};
+pub use scene::{CandidateGauges, ConfigurationStanding, KeyCounts, OpenRotation, OpenUpdate, Scene};
 
 use crate::check::{Report, Verdict};
 use crate::drift::{Drift, DriftKind};
@@ -106,6 +106,9 @@ metrics! {
     DISCOVERY_FAILING = Gauge "discovery_failing" ["account", "region"] "Whether the key stores of the account and Region could not be read from KMS at the last attempt.";
     DISCOVERY_SUCCESS = Gauge "discovery_success_timestamp_seconds" ["account", "region"] "When KMS last told of the key stores of the account and Region; absent if never since the start.";
     CANARY_TIMESTAMP = Gauge "canary_timestamp_seconds" ["key_store"] "When the latest canary of the current settings was made; absent if there is none.";
+    CANDIDATE_PROBE_SUCCESS = Gauge "candidate_probe_success" ["key_store", "candidate"] "Whether the verdict of the latest probe of a planned candidate was ready; absent once its settings are in force.";
+    CANDIDATE_GREEN_SINCE = Gauge "candidate_green_since_timestamp_seconds" ["key_store", "candidate"] "Since when every probe of the candidate was ready, without a gap; absent while it is not green.";
+    CANDIDATE_GREEN_REQUIRED = Gauge "candidate_green_required_seconds" ["key_store", "candidate"] "How long the candidate must have been green before the gate lets an update to its settings begin.";
     KEY_STORE_CONNECTION_STATE = Gauge "key_store_connection_state" ["key_store", "state"] "1 for the state that KMS shows, 0 for the others.";
     KEY_STORE_INFO = Gauge "key_store_info" ["key_store", "name", "type", "connectivity"] "Always 1; what KMS tells of the key store.";
     KMS_KEYS = Gauge "kms_keys" ["key_store", "state"] "KMS keys: found in the key store, and those of account and Region that may be in it (denied, outstanding).";
@@ -164,11 +167,13 @@ pub enum Denial {
     Frozen,
     /// Keys would be out of use outside the maintenance windows.
     OutsideWindow,
+    /// The new settings were not watched, or not green for long enough.
+    NotGreen,
 }
 
 impl Denial {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Blocked,
         Self::Refused,
         Self::Unplannable,
@@ -187,6 +192,7 @@ impl Denial {
         Self::RateLimited,
         Self::Frozen,
         Self::OutsideWindow,
+        Self::NotGreen,
     ];
 
     /// The reason for which the gate did not take something.
@@ -200,6 +206,7 @@ impl Denial {
             Denied::Expired { .. } => Self::Expired,
             Denied::Frozen(_) => Self::Frozen,
             Denied::OutsideWindow { .. } => Self::OutsideWindow,
+            Denied::NotGreen(_) => Self::NotGreen,
             Denied::NotReady { .. } | Denied::OtherSettings { .. } | Denied::Stale { .. } => Self::Blocked,
             Denied::NothingToRestore | Denied::NotNext { .. } => Self::Refused,
         }
@@ -212,6 +219,7 @@ impl Denial {
             Refusal::Drift => Self::Drift,
             Refusal::Frozen => Self::Frozen,
             Refusal::OutsideWindow => Self::OutsideWindow,
+            Refusal::NotGreen => Self::NotGreen,
             Refusal::Gone | Refusal::NoEffect | Refusal::Unnamed => Self::Refused,
         }
     }
@@ -237,6 +245,7 @@ impl Denial {
             Self::RateLimited => "rate_limited",
             Self::Frozen => "frozen",
             Self::OutsideWindow => "outside_window",
+            Self::NotGreen => "not_green",
         }
     }
 }

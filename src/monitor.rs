@@ -12,6 +12,9 @@
 //! canary is kept now and then ([`Canaries`]), and the latest one must decrypt at every probe: key material that was
 //! swapped behind unchanged settings shows at once.
 //!
+//! Of a key store for which other settings are planned those candidates are probed, too, in rhythms of their own; see
+//! [`Candidates`].
+//!
 //! A store behind a VPC endpoint service is judged by that service, too, which is read anew every five minutes: a lost
 //! principal or a lost verification shows nowhere else before the store has to connect again.
 //!
@@ -24,6 +27,7 @@
 
 mod board;
 mod canary;
+mod candidate;
 mod history;
 mod patrol;
 mod roster;
@@ -41,6 +45,9 @@ use tokio_util::sync::CancellationToken;
 use board::Board;
 pub use board::{Changed, Difference, Glance, PlaceSight, Sighting};
 pub use canary::Canaries;
+use candidate::CandidateBoard;
+pub use candidate::{CandidateSight, Candidates, Standing, WatchedCandidate};
+use patrol::Beat;
 use service_watch::ServiceWatch;
 
 use crate::chain::Chain;
@@ -107,12 +114,14 @@ pub struct WatchedStore {
     pub test_key: Option<ExternalKeyId>,
     /// Where it is, as far as the configuration tells.
     pub place: Option<Place>,
+    /// Settings that are planned for it, probed as its present ones are.
+    pub candidates: Vec<WatchedCandidate>,
 }
 
 impl WatchedStore {
     /// One that nobody configured.
     fn discovered(id: CustomKeyStoreId) -> Self {
-        Self { id, credential: None, settings: None, test_key: None, place: None }
+        Self { id, credential: None, settings: None, test_key: None, place: None, candidates: Vec::new() }
     }
 
     fn expected(&self) -> (CustomKeyStoreId, Option<Place>) {
@@ -143,6 +152,8 @@ pub struct Parts {
     pub stores: Vec<WatchedStore>,
     /// Keeps canaries, if they are to be kept.
     pub canaries: Option<Canaries>,
+    /// Keeps what is seen of candidates.
+    pub candidates: Candidates,
     /// Told of every finished probe.
     pub observer: Observer,
     /// Told of every probe that begins, by how much after its time.
@@ -157,6 +168,7 @@ pub struct Monitor {
     watching: Current<BTreeMap<CustomKeyStoreId, WatchedStore>>,
     schedule: Schedule,
     board: Board,
+    candidates: CandidateBoard,
     services: ServiceWatch,
     /// The places that were asked at least once.
     asked: watch::Sender<BTreeSet<Place>>,
@@ -177,7 +189,10 @@ impl Monitor {
         parts.places.expect(parts.stores.iter().map(WatchedStore::expected));
         let configured = parts.stores.iter().map(WatchedStore::expected);
         let board = Board::new(configured, parts.places.all().cloned(), schedule.history, schedule.history_age);
+        let candidates = CandidateBoard::new(schedule.history, schedule.history_age);
+        candidates.configure(&parts.stores);
         Self {
+            candidates,
             watching: Current::new(by_id(parts.stores.clone())),
             parts,
             schedule,
@@ -194,6 +209,7 @@ impl Monitor {
     pub fn watch(&self, stores: Vec<WatchedStore>) {
         self.parts.places.expect(stores.iter().map(WatchedStore::expected));
         self.board.configure(stores.iter().map(WatchedStore::expected).collect());
+        self.candidates.configure(&stores);
         self.watching.replace(by_id(stores));
         self.board.enlist(|store| self.wants(store));
         self.roster.notify_one();
@@ -355,7 +371,8 @@ impl Monitor {
                 let thoroughness = Thoroughness { judging, ..self.schedule.thoroughness.clone() };
                 let ports = self.parts.places.of(&store.id);
                 let reader = ports.and_then(|ports| ports.vpc.as_deref());
-                let vpc = self.services.look(reader, &store.id, &candidate).await;
+                let beat = Beat { key_store: store.id.clone(), candidate: None };
+                let vpc = self.services.look(reader, &beat, &candidate).await;
                 let aws = AwsEvidence { vpc, ..AwsEvidence::default() };
                 let report = self.parts.preflight.run(&candidate, aws, &thoroughness).await;
                 (self.parts.observer)(&store.id, &report);

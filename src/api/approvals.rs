@@ -84,7 +84,7 @@ pub(super) fn denied(denied: &Denied) -> Problem {
         Denied::AuthorMayNotApprove { .. } => StatusCode::FORBIDDEN,
         Denied::OtherPlan => StatusCode::PRECONDITION_FAILED,
         Denied::OutageNotAcknowledged => StatusCode::UNPROCESSABLE_ENTITY,
-        Denied::Frozen(_) | Denied::OutsideWindow { .. } => StatusCode::LOCKED,
+        Denied::Frozen(_) | Denied::OutsideWindow { .. } | Denied::NotGreen(_) => StatusCode::LOCKED,
         Denied::AlreadyApproved { .. }
         | Denied::Expired { .. }
         | Denied::NotAwaitingApproval { .. }
@@ -97,7 +97,6 @@ pub(super) fn denied(denied: &Denied) -> Problem {
     let problem = Problem::new(status, denied.reason(), denied.to_string());
     match denied {
         Denied::Frozen(freeze) => problem.until(freeze.until),
-        Denied::OutsideWindow { opens_at } => problem.until(*opens_at),
-        _ => problem,
+        other => problem.until(other.ends_at()),
     }
 }

@@ -13,11 +13,11 @@ use super::access::Admitted;
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::schema::{KeyStores, Reports};
 use super::updates::{AnyQuery, order_refused, parameters};
-use super::view::{CredentialView, DriftView, KeyStoreView, OpenUpdateView, PlaceView};
+use super::view::{CandidateView, CredentialView, DriftView, KeyStoreView, OpenUpdateView, PlaceView};
 use crate::enumeration::{Enumerator, Progress};
 use crate::key_store::{CustomKeyStoreId, KmsKey};
 use crate::keyring::Standing;
-use crate::monitor::Sighting;
+use crate::monitor::{CandidateSight, Sighting};
 use crate::render;
 
 /// All key stores that are configured or that KMS told of, and that the caller may see.
@@ -61,9 +61,16 @@ async fn open_updates(service: &Service) -> Result<BTreeMap<CustomKeyStoreId, Op
 
 fn view(service: &Service, sighting: &Sighting, open: &BTreeMap<CustomKeyStoreId, OpenUpdateView>) -> KeyStoreView {
     let mut view = KeyStoreView::from(sighting);
+    view.candidates = candidates(service, &sighting.id);
     view.credential = credential(service, &sighting.id);
     view.open_update = open.get(&sighting.id).cloned();
     view
+}
+
+fn candidates(service: &Service, id: &CustomKeyStoreId) -> Vec<CandidateView> {
+    let required = service.monitor.require_green_for(id);
+    let view = |sight: &Arc<CandidateSight>| CandidateView::of(sight, service.monitor.standing_of(sight), required);
+    service.monitor.candidates_of(id).iter().map(view).collect()
 }
 
 fn credential(service: &Service, id: &CustomKeyStoreId) -> Option<CredentialView> {
@@ -95,6 +102,7 @@ pub(super) async fn one(
     let sighting = sighting(&service, &id)?;
     let open = service.driver.open_of(&sighting.id).await.map_err(|error| order_refused(&error))?;
     let mut view = KeyStoreView::from(&*sighting);
+    view.candidates = candidates(&service, &sighting.id);
     view.credential = credential(&service, &sighting.id);
     view.open_update = open.map(|open| OpenUpdateView::of(&open, service.clock.now()));
     Ok(Json(view))

@@ -15,8 +15,8 @@ use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::driver::UpdateRecord;
 use crate::key_store::CustomKeyStoreId;
-use crate::metrics::{KeyCounts, OpenRotation, OpenUpdate, Scene};
-use crate::monitor::Sighting;
+use crate::metrics::{CandidateGauges, KeyCounts, OpenRotation, OpenUpdate, Scene};
+use crate::monitor::{CandidateSight, Sighting, Standing};
 use crate::render;
 use crate::update::{Event, Phase};
 
@@ -92,6 +92,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
     }
     let scene = Scene {
         sightings,
+        candidates: candidates(&service),
         places: service.monitor.places(),
         credentials_set,
         credential_sources,
@@ -114,6 +115,28 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
     };
     let exposition = exposed.map_err(|error| fault(&error))?.map_err(|error| fault(&error))?;
     Ok(([(header::CONTENT_TYPE, exposition.content_type)], exposition.body).into_response())
+}
+
+/// Those whose settings are in force are key stores by now.
+fn candidates(service: &Service) -> Vec<CandidateGauges> {
+    let gauges = |sight: &Arc<CandidateSight>| {
+        let standing = service.monitor.standing_of(sight);
+        let ready = match standing {
+            Standing::InForce => return None,
+            Standing::Unseen => None,
+            Standing::Green(_) => Some(true),
+            Standing::Silent | Standing::NotProbed | Standing::Red => Some(false),
+        };
+        let green_since = sight.vigil.as_ref().and_then(|vigil| vigil.green_since);
+        Some(CandidateGauges {
+            key_store: sight.key_store.clone(),
+            candidate: sight.name.clone(),
+            ready,
+            green_since: green_since.filter(|_| matches!(standing, Standing::Green(_))),
+            required: service.monitor.require_green_for(&sight.key_store),
+        })
+    };
+    service.monitor.candidates().iter().filter_map(gauges).collect()
 }
 
 /// Before a sweep has ended, nothing is told: no keys found would be taken for no keys. CloudHSM key stores have no

@@ -113,7 +113,13 @@ pub(crate) fn kept(service: &Service, admitted: &Admitted, id: &str) -> Result<A
                 Some((Some(sighting.id.clone()), report))
             })
         };
-        service.examiner.find_of(id).or_else(monitored)
+        let planned = || {
+            service.monitor.candidates().iter().find_map(|sight| {
+                let report = sight.reports().into_iter().find(|report| report.id == id)?;
+                Some((Some(sight.key_store.clone()), report))
+            })
+        };
+        service.examiner.find_of(id).or_else(monitored).or_else(planned)
     });
     // What the caller may not see is as good as not there.
     let seen = found.filter(|(of, _)| of.as_ref().map_or_else(|| admitted.sees_all(), |id| admitted.sees(service, id)));

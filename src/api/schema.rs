@@ -107,7 +107,7 @@ pub(super) struct UpdateOptions {
     /// Of a rotation, and not without it: for how long both credentials are watched; 300 or more.
     #[schema(minimum = 0)]
     propagation_seconds: Option<u32>,
-    /// Pass by approval, freeze and windows, never by a pre-flight.
+    /// Pass by approval, freeze, windows and hours of green, never by a pre-flight.
     break_glass: Option<BreakGlass>,
     /// The credential that is in force now, for restoring it.
     former_credential: Option<InlineCredential>,
@@ -193,6 +193,10 @@ pub(super) struct DryRun {
     /// Schema `xks-preflight/report/1`.
     #[schema(value_type = Object)]
     report: (),
+    /// What would keep an update from its first mutation now: reason, detail, until, and whether it would wait for that
+    /// (`waits`) or be refused; null if nothing.
+    #[schema(value_type = Option<Object>)]
+    barred: (),
 }
 
 /// What `POST /v1/updates` gives with 200.

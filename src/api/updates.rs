@@ -16,7 +16,7 @@ use super::precondition::{self, etag};
 use super::problem::{Fault, Problem, ProblemDocument};
 use super::request::{self, Asked};
 use super::schema::{ChangeBody, SubmitAnswer, UpdateOptions, Updates};
-use super::view::{self, UpdateView};
+use super::view::{self, Barred, UpdateView};
 use super::{Service, approvals, body, preflights};
 use crate::access::Permission;
 use crate::chain::Chain;
@@ -26,6 +26,7 @@ use crate::journal::{Idempotency, JournalError};
 use crate::key_store::{CustomKeyStoreId, Place};
 use crate::kms::KmsError;
 use crate::metrics::Denial;
+use crate::monitor::WatchedCandidate;
 use crate::render;
 use crate::update::PlanRefused;
 
@@ -48,7 +49,7 @@ pub(super) type KeyStoreQuery = AnyQuery;
     request_body(content = ChangeBody<UpdateOptions>, description = "KMS's own member names: CustomKeyStoreId, NewCustomKeyStoreName, XksProxyUriEndpoint, XksProxyUriPath, XksProxyConnectivity, XksProxyVpcEndpointServiceName, XksProxyVpcEndpointServiceOwner, XksProxyAuthenticationCredential (AccessKeyId and RawSecretAccessKey, or Source), KeyStorePassword, CloudHsmClusterId; options: dry_run, acknowledge_outage, connect, rotate (true: the credential alone changes, and the former one is proven refused in the end), propagation_seconds (of a rotation: 300 or more), break_glass (reason), former_credential, former_password"),
     responses(
         (status = 202, description = "Taken; Location leads to it", body = UpdateView),
-        (status = 200, description = "The update that the same request made before, or for a dry run members plan and report", body = SubmitAnswer),
+        (status = 200, description = "The update that the same request made before, or for a dry run members plan, report, and barred: what would keep it from its first mutation now, or null", body = SubmitAnswer),
         (status = "default", description = "Not answered as asked", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -68,7 +69,10 @@ pub(super) async fn submit(
         let plan = service.driver.plan(&request).await.map_err(|error| refused(&service, error))?;
         let report = preflights::planned(&service, &plan, &request, &Extra::default()).await?;
         let report = render::json::report(&report);
-        return Ok(Json(json!({ "plan": view::plan(&plan), "report": report })).into_response());
+        let barred = service.driver.would_be_barred(&plan).await;
+        let barred = barred.map_err(|error| order_refused(&OrderError::Journal(error)))?;
+        let barred = barred.map(|denied| Barred::of(&denied, &plan));
+        return Ok(Json(json!({ "plan": view::plan(&plan), "report": report, "barred": barred })).into_response());
     }
     let submitted = service.driver.submit(request).await.map_err(|error| refused(&service, error))?;
     let record = service.driver.get(submitted.id).await.map_err(|error| order_refused(&error))?;
@@ -283,13 +287,17 @@ pub(super) fn authorize(service: &Service, admitted: &Admitted, asked: &Asked) -
     Ok(authorized)
 }
 
-/// Whether the caller may give this configured credential to the key store: it has it, the configuration says so, or the
-/// caller may change a key store that has it. Anybody's else is a matter of all: its secret would go to KMS, and signatures
+/// Whether the caller may give this configured credential to the key store: it has it, the configuration says so or plans
+/// it (a candidate), or the caller may change a key store that has it. Anybody's else is a matter of all: its secret would go to KMS, and signatures
 /// with it to a proxy of the caller's choice.
 fn may_be_given(service: &Service, admitted: &Admitted, to: &CustomKeyStoreId, name: &str) -> Result<(), Problem> {
     let surroundings = service.surroundings.get();
     let scoped = service.scoped_name_of(to);
     if surroundings.given_to.get(name).is_some_and(|scope| scope.covers(to, scoped.as_ref())) {
+        return Ok(());
+    }
+    let plans_it = |candidate: &WatchedCandidate| candidate.credential.as_deref() == Some(name);
+    if service.monitor.watched(to).is_some_and(|store| store.candidates.iter().any(plans_it)) {
         return Ok(());
     }
     let has_it = |id: &CustomKeyStoreId| {

@@ -1,5 +1,7 @@
 //! What is shown of key stores, plans and updates. Nothing here can hold a secret: the types it is made of have none.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -7,10 +9,10 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::drift::{Drift, MemberChange};
 use crate::driver::UpdateRecord;
-use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore};
-use crate::keyring::Standing;
-use crate::monitor::{PlaceSight, Sighting};
-use crate::update::{Disruption, Ending, Event, PROOFS, Phase, Plan, Rollback, Stage, State, Step};
+use crate::key_store::{Change, Configuration, Connectivity, CredentialSource, KeyStore, XksConfiguration};
+use crate::keyring::Standing as SourceStanding;
+use crate::monitor::{CandidateSight, PlaceSight, Sighting, Standing};
+use crate::update::{Denied, Disruption, Ending, Event, PROOFS, Phase, Plan, Rollback, Stage, State, Step};
 
 /// A key store, as KMS tells it and as it was last probed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,12 +36,61 @@ pub(super) struct KeyStoreView {
     latest: Option<ReportSummary>,
     /// Why it was not probed, if it was not.
     not_probed: Option<String>,
+    /// Settings that are planned for it, and what was seen of them.
+    pub(super) candidates: Vec<CandidateView>,
     /// The credential that it is watched with, if it is watched.
     #[schema(value_type = Option<Object>)]
     pub(super) credential: Option<CredentialView>,
     /// The update that has it, if one is open: no other can begin.
     #[schema(value_type = Option<Object>)]
     pub(super) open_update: Option<OpenUpdateView>,
+}
+
+/// Settings that are planned for a key store.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CandidateView {
+    /// Its name in the configuration.
+    name: String,
+    /// `green`; `red`: the latest probe was not ready; `silent`: nobody has probed it for too long; `not_probed`: it cannot be
+    /// probed; `unseen`: its turn has not come yet; `in_force`: the key store has these settings.
+    state: &'static str,
+    /// Its settings in the names of DescribeCustomKeyStores, as far as they are known.
+    #[schema(value_type = Option<Object>)]
+    settings: Value,
+    /// Since when every probe was ready, without a gap, RFC 3339; null while it is not green.
+    green_since: Option<String>,
+    /// How long that is.
+    green_seconds: Option<u64>,
+    /// How long it must be before an update to these settings may begin; 0 if it need not.
+    required_seconds: u64,
+    /// When it will be that long, if it stays green, RFC 3339.
+    enough_at: Option<String>,
+    /// The latest verdict on these settings.
+    latest: Option<ReportSummary>,
+    /// Why it was not probed, if it was not.
+    not_probed: Option<String>,
+}
+
+impl CandidateView {
+    pub(super) fn of(sight: &CandidateSight, standing: Standing, required: Duration) -> Self {
+        let so_far = match standing {
+            Standing::Green(so_far) => Some(so_far),
+            _ => None,
+        };
+        let green_since = sight.vigil.as_ref().and_then(|vigil| vigil.green_since).filter(|_| so_far.is_some());
+        let enough_at = green_since.filter(|_| !required.is_zero()).map(|since| since.plus(required).to_string());
+        Self {
+            name: sight.name.to_string(),
+            state: standing.as_str(),
+            settings: sight.settings.as_ref().map_or(Value::Null, proxy),
+            green_since: green_since.map(|since| since.to_string()),
+            green_seconds: so_far.map(|so_far| so_far.as_secs()),
+            required_seconds: required.as_secs(),
+            enough_at,
+            latest: sight.latest.as_deref().map(ReportSummary::from),
+            not_probed: sight.not_probed.clone(),
+        }
+    }
 }
 
 /// An account and Region, and how asking KMS there went.
@@ -80,11 +131,13 @@ pub(super) struct CredentialView {
 }
 
 impl CredentialView {
-    pub(super) fn of(name: String, standing: &Standing) -> Self {
+    pub(super) fn of(name: String, standing: &SourceStanding) -> Self {
         let (state, since) = match standing {
-            Standing::Accepted => ("accepted", None),
-            Standing::Pending { since, .. } | Standing::Untold { since, .. } => ("pending", Some(since.to_string())),
-            Standing::Unread { .. } => ("unread", None),
+            SourceStanding::Accepted => ("accepted", None),
+            SourceStanding::Pending { since, .. } | SourceStanding::Untold { since, .. } => {
+                ("pending", Some(since.to_string()))
+            }
+            SourceStanding::Unread { .. } => ("unread", None),
         };
         Self { name, state, detail: standing.to_string(), since }
     }
@@ -168,6 +221,31 @@ impl OpenUpdateView {
     }
 }
 
+/// What would keep a plan from its first mutation at this moment, were nothing else missing.
+#[derive(Debug, Serialize)]
+pub(super) struct Barred {
+    /// In one word, as refusals have it.
+    reason: &'static str,
+    /// The same for people.
+    detail: String,
+    /// When it ends by itself, RFC 3339; null if nobody can tell.
+    until: Option<String>,
+    /// Whether an update would wait for that rather than be refused.
+    waits: bool,
+}
+
+impl Barred {
+    pub(super) fn of(denied: &Denied, plan: &Plan) -> Self {
+        let until = denied.ends_at();
+        Self {
+            reason: denied.reason(),
+            detail: denied.to_string(),
+            until: until.map(|until| until.to_string()),
+            waits: until.is_some_and(|until| until <= plan.expires_at),
+        }
+    }
+}
+
 /// A report in short.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReportSummary {
@@ -208,7 +286,7 @@ pub(super) struct UpdateView {
     approved_by: Vec<String>,
     /// What keeps it from its first mutation although nothing is missing any more, such as the hour.
     pub(super) waiting_for: Option<String>,
-    /// Why it passes by approval, freeze and windows, if somebody broke the glass.
+    /// Why it passes by approval, freeze, windows and hours of green, if somebody broke the glass.
     break_glass: Option<String>,
     /// What KMS raised or would raise, when it is blocked.
     exception: Option<&'static str>,
@@ -238,6 +316,7 @@ impl From<&Sighting> for KeyStoreView {
             described_at: sighting.described_at.map(|at| at.to_string()),
             latest: sighting.latest.as_deref().map(ReportSummary::from),
             not_probed: sighting.not_probed.clone(),
+            candidates: Vec::new(),
             credential: None,
             open_update: None,
         }
@@ -351,6 +430,21 @@ fn rotation(state: &State) -> Value {
     })
 }
 
+/// How KMS talks to a proxy, in the words of DescribeCustomKeyStores.
+fn proxy(xks: &XksConfiguration) -> Value {
+    let mut proxy = json!({
+        "UriEndpoint": xks.endpoint,
+        "UriPath": xks.path,
+        "AccessKeyId": xks.access_key_id,
+        "Connectivity": xks.connectivity.kind(),
+    });
+    if let Connectivity::VpcEndpointService { name, owner } = &xks.connectivity {
+        proxy["VpcEndpointServiceName"] = json!(name);
+        proxy["VpcEndpointServiceOwner"] = json!(owner);
+    }
+    proxy
+}
+
 /// A key store in the words of DescribeCustomKeyStores.
 fn description(store: &KeyStore) -> Value {
     let mut value = json!({
@@ -364,19 +458,7 @@ fn description(store: &KeyStore) -> Value {
         value["ConnectionErrorCode"] = json!(code);
     }
     match &store.configuration {
-        Configuration::Xks(xks) => {
-            let mut proxy = json!({
-                "UriEndpoint": xks.endpoint,
-                "UriPath": xks.path,
-                "AccessKeyId": xks.access_key_id,
-                "Connectivity": xks.connectivity.kind(),
-            });
-            if let Connectivity::VpcEndpointService { name, owner } = &xks.connectivity {
-                proxy["VpcEndpointServiceName"] = json!(name);
-                proxy["VpcEndpointServiceOwner"] = json!(owner);
-            }
-            value["XksProxyConfiguration"] = proxy;
-        }
+        Configuration::Xks(xks) => value["XksProxyConfiguration"] = proxy(xks),
         Configuration::CloudHsm(hsm) => value["CloudHsmClusterId"] = json!(hsm.cluster),
         Configuration::Unrecognized { why } => value["Unrecognized"] = json!(why),
     }

@@ -6,7 +6,7 @@ use super::{BuildError, Parts};
 use crate::config;
 use crate::journal::{
     AuditTrail, CanaryKeeper, FreezeKeeper, Journal, OrderDesk, PostgresJournal, PostgresOptions, SealingKey,
-    SqliteJournal, SqliteOptions,
+    SqliteJournal, SqliteOptions, VigilKeeper,
 };
 
 /// The journal, under all its ports.
@@ -14,6 +14,7 @@ pub(super) struct Opened {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) canaries: Arc<dyn CanaryKeeper>,
     pub(super) freezes: Arc<dyn FreezeKeeper>,
+    pub(super) vigils: Arc<dyn VigilKeeper>,
     pub(super) trail: Arc<dyn AuditTrail>,
     /// Where replicas meet, if there may be several.
     pub(super) desk: Option<Arc<dyn OrderDesk>>,
@@ -37,6 +38,7 @@ pub(super) async fn open_journal(settings: config::JournalSettings, parts: &Part
         return Ok(Opened {
             canaries: journal.clone(),
             freezes: journal.clone(),
+            vigils: journal.clone(),
             trail: journal.clone(),
             desk: Some(journal.clone()),
             journal,
@@ -49,5 +51,12 @@ pub(super) async fn open_journal(settings: config::JournalSettings, parts: &Part
         crash_after_writes: parts.crash_after_journal_writes,
     })?;
     let journal = Arc::new(journal);
-    Ok(Opened { canaries: journal.clone(), freezes: journal.clone(), trail: journal.clone(), journal, desk: None })
+    Ok(Opened {
+        canaries: journal.clone(),
+        freezes: journal.clone(),
+        vigils: journal.clone(),
+        trail: journal.clone(),
+        journal,
+        desk: None,
+    })
 }

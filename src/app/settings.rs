@@ -11,7 +11,7 @@ use crate::driver::{ExaminerSettings, KeyTests};
 use crate::id::IdSource;
 use crate::key_store::{AccountName, Place};
 use crate::keyring::Keyring;
-use crate::monitor::WatchedStore;
+use crate::monitor::{WatchedCandidate, WatchedStore};
 use crate::oidc::{Issuer, IssuerSettings};
 use crate::perspective::Perspectives;
 use crate::preflight::Surroundings;
@@ -98,8 +98,14 @@ pub(super) fn watched(stores: &[config::WatchedKeyStore]) -> Vec<WatchedStore> {
         settings: None,
         test_key: store.test_key.clone(),
         place: Some(store.place.clone()),
+        candidates: store.candidates.iter().map(candidate).collect(),
     };
     stores.iter().map(watched).collect()
+}
+
+fn candidate(candidate: &config::Candidate) -> WatchedCandidate {
+    let config::Candidate { name, change, credential } = candidate.clone();
+    WatchedCandidate { name, change, credential }
 }
 
 pub(super) fn policy(update: &config::UpdatePolicy, stores: &[config::WatchedKeyStore]) -> Policy {
@@ -114,6 +120,9 @@ pub(super) fn policy(update: &config::UpdatePolicy, stores: &[config::WatchedKey
         disconnect: update.disconnect_wait,
         acknowledge_outage: update.acknowledge_outage,
         rotation: update.rotation.clone(),
+        require_green: update.require_green,
+        require_green_of: stores.iter().filter_map(|store| Some((store.id.clone(), store.require_green?))).collect(),
+        green_gap: update.green_gap,
         pause: update.poll_interval,
         ..Policy::default()
     }

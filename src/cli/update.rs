@@ -296,7 +296,7 @@ async fn plan(client: &Client, change: &ChangeOptions) -> Result<Outcome, Failur
     if answer.get("plan").is_none() {
         return Err(client.foreign("it is no plan").into());
     }
-    let exit = result::plan_exit(answer.get("report").unwrap_or(&Value::Null));
+    let exit = result::plan_exit(&answer);
     Ok(Outcome { text: result::dry_run(&answer, &client.server.url), json: answer, exit })
 }
 

@@ -82,7 +82,12 @@ impl Resolver<'_> {
             root.sections("perspectives").and_then(|all| self.perspectives(all, preflight.as_ref(), preflight_line));
         let traces = root.section("traces").and_then(|section| self.traces(section));
         let monitor = root.section("monitor").and_then(|section| self.monitor(section));
-        let update = root.section("update").and_then(|section| self.update(section, ids.as_ref(), approvers));
+        let update = root.section("update");
+        let update_line = update.as_ref().and_then(|section| section.line);
+        let update = update.and_then(|section| self.update(section, ids.as_ref(), approvers));
+        if let (Some(monitor), Some(update), Some(key_stores)) = (&monitor, &update, &key_stores) {
+            self.green_can_last(monitor, (update, update_line), key_stores);
+        }
         root.finish(self.faults);
         Some(Config {
             listen: listen?,
@@ -403,9 +408,13 @@ impl Resolver<'_> {
             let prove_every_key = section.text("continuity").is_some_and(|word| word.value == "every_key");
             let approval = self.approval(&mut section, approvers);
             let refusals = section.flag("refusals");
+            let require_green = section.duration("require_green");
+            let candidates = section.sections("candidates").and_then(|all| self.candidates(all, credentials));
             section.finish(self.faults);
             whole &= has_test_key == test_key.is_some();
-            let (Some(id), Some(place), Some(credential), Some(refusals)) = (id, place, credential, refusals) else {
+            let (Some(id), Some(place), Some(credential), Some(refusals), Some(candidates)) =
+                (id, place, credential, refusals, candidates)
+            else {
                 whole = false;
                 continue;
             };
@@ -420,6 +429,8 @@ impl Resolver<'_> {
                 prove_every_key,
                 approval,
                 refusals,
+                require_green,
+                candidates,
             });
         }
         whole.then_some(stores)

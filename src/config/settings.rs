@@ -16,7 +16,10 @@ use crate::aws::AwsRole;
 use crate::check::{self, JudgingPolicy};
 use crate::clock::Timestamp;
 use crate::journal::PostgresAddress;
-use crate::key_store::{AccountName, CustomKeyStoreId, ExternalKeyId, Place, ProxyCredential, Region, XksProxyUriPath};
+use crate::key_store::{
+    AccountName, CandidateName, Change, CustomKeyStoreId, ExternalKeyId, Place, ProxyCredential, Region,
+    XksProxyUriPath,
+};
 use crate::kms_endpoint::KmsCredential;
 use crate::listener::{Rate, Tls};
 use crate::oidc::IssuerSettings;
@@ -242,6 +245,22 @@ pub struct WatchedKeyStore {
     pub approval: Option<ApprovalRule>,
     /// `refusals`: pre-flights of updates also send requests that a proxy must refuse.
     pub refusals: bool,
+    /// `require_green`; absent means as `[update]` says.
+    pub require_green: Option<Duration>,
+    /// `candidates`, unique by name.
+    pub candidates: Vec<Candidate>,
+}
+
+/// `[[key_stores.candidates]]`: settings that are planned for a key store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// `name`.
+    pub name: CandidateName,
+    /// `endpoint`, `path`, `connectivity`, `vpc_endpoint_service` and `vpc_endpoint_service_owner`; what is absent stays as
+    /// KMS shows it. Holds no credential.
+    pub change: Change,
+    /// `credential`: a key of [`Config::credentials`]; absent means the one in force.
+    pub credential: Option<String>,
 }
 
 /// `[preflight]`.
@@ -342,6 +361,10 @@ pub struct UpdatePolicy {
     pub poll_interval: Duration,
     /// `acknowledge_outage`: an update that disconnects must say that it knows.
     pub acknowledge_outage: bool,
+    /// `require_green`: for so long a candidate with exactly the new settings must have been green; zero asks for none.
+    pub require_green: Duration,
+    /// `green_gap`: the longest pause between two probes of a candidate that does not end its green.
+    pub green_gap: Duration,
     /// `rotation`: how the proxy's credential is rotated.
     pub rotation: RotationPolicy,
     /// `windows`: when keys may be taken out of use.

@@ -150,7 +150,7 @@ fn full_toml_has_the_defaults() {
     let full = serde_json::to_value(uncommented()).unwrap();
     let mut compared = 0;
     compare(&schema(), &full, "", &mut compared);
-    assert_eq!(compared, 51);
+    assert_eq!(compared, 53);
 
     let place = Place::new();
     let minimal = place.load(&shipped("minimal.toml")).unwrap();

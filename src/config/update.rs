@@ -23,6 +23,8 @@ impl Resolver<'_> {
         let connect_wait = section.duration("connect_wait");
         let poll_interval = section.duration("poll_interval");
         let acknowledge_outage = section.flag("acknowledge_outage");
+        let require_green = section.duration("require_green");
+        let green_gap = section.duration("green_gap");
         let rotation = section.section("rotation").and_then(|section| self.rotation(section));
         let windows = section.sections("windows").and_then(|all| window::windows(all, stores, self.faults));
         section.finish(self.faults);
@@ -34,6 +36,8 @@ impl Resolver<'_> {
             connect_wait: connect_wait?,
             poll_interval: poll_interval?,
             acknowledge_outage: acknowledge_outage?,
+            require_green: require_green?,
+            green_gap: green_gap?,
             rotation: rotation?,
             windows: windows?,
         })

@@ -1,10 +1,11 @@
-//! What stands between plans and their first mutation: freezes, which are kept durably, and maintenance windows.
+//! What stands between plans and their first mutation: freezes and what was seen of candidates, which are kept durably,
+//! and maintenance windows.
 
 use super::{Driver, Inner, SubmitError, UpdateRecord};
 use crate::chain::Chain;
 use crate::journal::JournalError;
 use crate::key_store::CustomKeyStoreId;
-use crate::update::{Barriers, Denied, Freeze, Phase, Plan, State};
+use crate::update::{Barriers, Denied, Freeze, GreenRule, Phase, Plan, State};
 
 impl Driver {
     /// Stops the beginning of changes. An update whose first mutation is intended already goes on: see its status.
@@ -45,14 +46,18 @@ impl Driver {
         Ok(record.state.barred(self.0.parts.clock.now(), &barriers))
     }
 
+    /// What would keep a plan that was just made from its first mutation, were nothing else missing.
+    pub async fn would_be_barred(&self, plan: &Plan) -> Result<Option<Denied>, JournalError> {
+        let barriers = self.0.barriers(&plan.key_store).await?;
+        Ok(barriers.let_pass(plan, plan.created_at).err())
+    }
+
     /// Whether a plan that was just made may be recorded: not while changes are frozen, nor if every window opens too
-    /// late for it.
+    /// late for it, or its new settings will not have been watched for long enough in its time.
     pub(super) async fn open_for(&self, plan: &Plan) -> Result<(), SubmitError> {
-        let barriers = self.0.barriers(&plan.key_store).await.map_err(SubmitError::Journal)?;
-        match barriers.let_pass(plan, plan.created_at) {
-            Err(Denied::OutsideWindow { opens_at: Some(at) }) if at <= plan.expires_at => Ok(()),
-            Err(denied) => Err(SubmitError::Denied(denied)),
-            Ok(()) => Ok(()),
+        match self.would_be_barred(plan).await.map_err(SubmitError::Journal)? {
+            Some(denied) if denied.ends_at().is_none_or(|at| at > plan.expires_at) => Err(SubmitError::Denied(denied)),
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -64,8 +69,18 @@ impl Inner {
         let freezes = self.parts.freezes.freezes().await.inspect_err(|error| {
             tracing::error!(error = %Chain(error), "freezes cannot be read: nothing is begun");
         })?;
-        let opening = self.parts.policy.get().windows.opening(key_store, now);
-        Ok(Barriers { freeze: Freeze::longest(freezes, key_store, now), opening })
+        let policy = self.parts.policy.get();
+        let opening = policy.windows.opening(key_store, now);
+        let required = policy.require_green_for(key_store);
+        let vigils = if required.is_zero() {
+            Vec::new()
+        } else {
+            self.parts.vigils.vigils(key_store).await.inspect_err(|error| {
+                tracing::error!(error = %Chain(error), "what was seen of candidates cannot be read: nothing is begun");
+            })?
+        };
+        let green = GreenRule { required, silence: policy.green_gap, vigils };
+        Ok(Barriers { freeze: Freeze::longest(freezes, key_store, now), opening, green })
     }
 
     /// As [`Inner::barriers`], but nothing stands in the way of what has begun: seeing it through and taking it back must

@@ -301,7 +301,7 @@ impl Examiner {
         } else if round != Round::Verification
             && let Some(current) = plan.expected.xks()
         {
-            candidate.keys.current = current_proxy(current, new);
+            candidate.keys.current = CurrentProxy::between(current, new);
             candidate.keys.canaries = self.canaries(&plan.key_store, current).await;
         }
         if round != Round::Verification {
@@ -489,17 +489,6 @@ impl Examiner {
         reports.push_front((of, Arc::clone(&report)));
         reports.truncate(KEPT);
         Ok(report)
-    }
-}
-
-/// What the settings alone tell of the present proxy: the same name through another VPC endpoint service is another
-/// way, at whose end may be other keys, and from here both look the same.
-fn current_proxy(current: &XksConfiguration, new: &XksConfiguration) -> CurrentProxy {
-    let same_way = current.connectivity == new.connectivity;
-    match (current.endpoint.canonical() == new.endpoint.canonical(), current.path == new.path) {
-        (true, true) if same_way => CurrentProxy::Same,
-        (true, _) if !same_way => CurrentProxy::Indistinct,
-        _ => CurrentProxy::Another,
     }
 }
 

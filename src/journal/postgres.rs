@@ -23,6 +23,7 @@ mod record;
 mod schema;
 mod tls;
 mod trail;
+mod vigil;
 
 use std::fmt;
 use std::sync::Arc;

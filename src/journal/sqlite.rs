@@ -9,6 +9,7 @@ mod freeze;
 mod lease;
 mod schema;
 mod trail;
+mod vigil;
 
 pub use trail::StoredTrail;
 

@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::encode::{Family, Gauge};
 use super::projection::{Projection, Projections};
 use super::{
-    AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CERTIFICATE_NOT_AFTER, CHECK_FAILING,
-    CONFIG_LAST_RELOAD_SUCCESS, CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_PENDING, CREDENTIAL_SET,
-    CREDENTIAL_SOURCE_READ, DISCOVERY_FAILING, DISCOVERY_SUCCESS, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN,
-    KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE,
-    ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
+    AUDIT_ENTRIES, BREAK_GLASS_OPEN, BUILD_INFO, CANARY_TIMESTAMP, CANDIDATE_GREEN_REQUIRED, CANDIDATE_GREEN_SINCE,
+    CANDIDATE_PROBE_SUCCESS, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESS,
+    CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_PENDING, CREDENTIAL_SET, CREDENTIAL_SOURCE_READ, DISCOVERY_FAILING,
+    DISCOVERY_SUCCESS, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS,
+    PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{CATALOGUE, Check, Waiver};
 use crate::clock::Timestamp;
-use crate::key_store::{ConnectionState, CustomKeyStoreId, KeyStore};
+use crate::key_store::{CandidateName, ConnectionState, CustomKeyStoreId, KeyStore};
 use crate::keyring::Standing;
 use crate::monitor::{PlaceSight, Sighting};
 use crate::update::{Stage, StatusName};
@@ -24,6 +25,8 @@ use crate::update::{Stage, StatusName};
 pub struct Scene {
     /// What the monitor knows.
     pub sightings: Vec<Arc<Sighting>>,
+    /// The candidates that are watched.
+    pub candidates: Vec<CandidateGauges>,
     /// What came of asking each account and Region.
     pub places: Vec<PlaceSight>,
     /// Updates that have not concluded.
@@ -44,6 +47,21 @@ pub struct Scene {
     pub configuration: ConfigurationStanding,
     /// The number of the last line of the audit trail, if it could be read.
     pub audit_entries: Option<u64>,
+}
+
+/// A watched candidate whose settings are not in force.
+#[derive(Clone, Debug)]
+pub struct CandidateGauges {
+    /// Of this key store.
+    pub key_store: CustomKeyStoreId,
+    /// Its name.
+    pub candidate: CandidateName,
+    /// Whether it was ready when its turn came last; absent before that.
+    pub ready: Option<bool>,
+    /// Since when it is green, if it is.
+    pub green_since: Option<Timestamp>,
+    /// For how long it must have been.
+    pub required: Duration,
 }
 
 /// How the configuration was when it was last read.
@@ -122,6 +140,7 @@ impl Scene {
         }
         gauges.extend(self.updates());
         gauges.extend(self.discovery());
+        gauges.extend(self.candidates());
         gauges.extend(self.credential_sources());
         gauges.extend(self.descriptions());
         gauges.push(self.keys());
@@ -195,6 +214,23 @@ impl Scene {
             }
         }
         [failing, success]
+    }
+
+    fn candidates(&self) -> [Gauge; 3] {
+        let mut success = Gauge::new(&CANDIDATE_PROBE_SUCCESS);
+        let mut green_since = Gauge::new(&CANDIDATE_GREEN_SINCE);
+        let mut required = Gauge::new(&CANDIDATE_GREEN_REQUIRED);
+        for gauges in &self.candidates {
+            let labels = [gauges.key_store.as_str(), gauges.candidate.as_str()];
+            if let Some(ready) = gauges.ready {
+                success.row(&labels, number(ready));
+            }
+            if let Some(at) = gauges.green_since {
+                green_since.row(&labels, at.unix() as f64);
+            }
+            required.row(&labels, gauges.required.as_secs_f64());
+        }
+        [success, green_since, required]
     }
 
     fn keys(&self) -> Gauge {

@@ -9,6 +9,7 @@ use crate::chain::Chain;
 use crate::check::{Outcome, Report, find};
 use crate::clock::Clock;
 use crate::journal::{Canary, CanaryKeeper};
+use crate::key_store::XksConfiguration;
 use crate::preflight::{Candidate, Preflight};
 
 /// Keeps canaries of the watched key stores.
@@ -36,6 +37,17 @@ impl Canaries {
                 && Some(&canary.key) == store.test_key.as_ref()
         };
         Some(kept.into_iter().filter(fits).collect())
+    }
+
+    /// Those that the proxy behind these settings of the key store made with the present test key, newest first; none if
+    /// they cannot be read.
+    pub(super) async fn made_by(&self, store: &WatchedStore, settings: &XksConfiguration) -> Vec<Canary> {
+        let kept = self.keeper.canaries(&store.id).await.unwrap_or_else(|error| {
+            tracing::warn!(key_store = %store.id, error = %Chain(&error), "canaries cannot be read");
+            Vec::new()
+        });
+        let made_there = |canary: &Canary| canary.endpoint == settings.endpoint && canary.path == settings.path;
+        kept.into_iter().filter(made_there).collect()
     }
 
     /// Makes one if it is time and the keys are well; gives the latest there is then.

@@ -9,6 +9,16 @@ use rand::rngs::StdRng;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
+use crate::key_store::{CandidateName, CustomKeyStoreId};
+
+/// What one patrol probes again and again: the present settings of a key store, or a candidate of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Beat {
+    pub(super) key_store: CustomKeyStoreId,
+    /// Absent for the present settings.
+    pub(super) candidate: Option<CandidateName>,
+}
+
 /// Beyond so many hosts those without a probe are forgotten.
 const MOST_HOSTS: usize = 1_000;
 

@@ -1,7 +1,7 @@
-//! Who is at work: a task for each account and Region that describes its key stores, and one for each key store that
-//! probes it. Those of key stores that nobody configured come and go with what KMS tells.
+//! Who is at work: a task for each account and Region that describes its key stores, and one for each key store, and each
+//! candidate, that probes it. Those of key stores that nobody configured come and go with what KMS tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::SeedableRng as _;
@@ -9,9 +9,9 @@ use rand::rngs::StdRng;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::patrol::Turns;
+use super::patrol::{Beat, Turns};
 use super::{Monitor, WatchedStore, patrol};
-use crate::key_store::{CustomKeyStoreId, Place};
+use crate::key_store::Place;
 
 /// Works until `stop`; every task has ended when this returns.
 pub(super) async fn run(monitor: &Arc<Monitor>, stop: CancellationToken) {
@@ -50,8 +50,8 @@ struct Roster {
     turns: Arc<Turns>,
     rng: StdRng,
     tasks: JoinSet<()>,
-    /// Ends the probing of each key store.
-    patrols: BTreeMap<CustomKeyStoreId, CancellationToken>,
+    /// Ends the probing of each.
+    patrols: BTreeMap<Beat, CancellationToken>,
     stop: CancellationToken,
 }
 
@@ -75,41 +75,57 @@ impl Roster {
         });
     }
 
-    /// Lets the probing of key stores begin and end as it is wanted now.
+    /// Lets the probing of key stores and candidates begin and end as it is wanted now.
     fn follow(&mut self) {
-        let wanted = self.monitor.board.watched();
-        self.patrols.retain(|id, ends| {
-            let stays = wanted.contains(id);
+        let present = self.monitor.board.watched().into_iter().map(|key_store| Beat { key_store, candidate: None });
+        let candidates = self.monitor.candidates();
+        let planned = candidates
+            .iter()
+            .map(|sight| Beat { key_store: sight.key_store.clone(), candidate: Some(sight.name.clone()) });
+        let wanted: BTreeSet<Beat> = present.chain(planned).collect();
+        self.patrols.retain(|beat, ends| {
+            let stays = wanted.contains(beat);
             if !stays {
                 ends.cancel();
             }
             stays
         });
-        for id in wanted {
-            if !self.patrols.contains_key(&id) {
+        for beat in wanted {
+            if !self.patrols.contains_key(&beat) {
                 let until = self.stop.child_token();
-                self.patrols.insert(id.clone(), until.clone());
-                self.patrol(id, until);
+                self.patrols.insert(beat.clone(), until.clone());
+                self.patrol(beat, until);
             }
         }
     }
 
-    /// Probes one key store in its rhythm.
-    fn patrol(&mut self, id: CustomKeyStoreId, until: CancellationToken) {
+    /// Probes one of them in its rhythm.
+    fn patrol(&mut self, beat: Beat, until: CancellationToken) {
         let schedule = &self.monitor.schedule;
         let rhythm = patrol::Rhythm::new(schedule.interval, schedule.jitter, StdRng::from_rng(&mut self.rng));
         let (monitor, turns) = (Arc::clone(&self.monitor), Arc::clone(&self.turns));
         self.tasks.spawn(async move {
             let patrol = Box::pin(async {
-                monitor.first_description(&id).await;
+                let Beat { key_store: id, candidate } = &beat;
+                monitor.first_description(id).await;
+                if let Some(name) = candidate {
+                    monitor.recall(id, name).await;
+                }
+                let host = || match candidate {
+                    Some(name) => monitor.candidate_host(id, name),
+                    None => monitor.host(id),
+                };
                 let act = || {
                     Box::pin(async {
+                        if let Some(name) = candidate {
+                            return monitor.probe_candidate(id, name).await;
+                        }
                         // What is configured about it may have changed since its last turn.
-                        let store = monitor.watched(&id).unwrap_or_else(|| WatchedStore::discovered(id.clone()));
+                        let store = monitor.watched(id).unwrap_or_else(|| WatchedStore::discovered(id.clone()));
                         monitor.probe(&store).await;
                     })
                 };
-                patrol::patrol(rhythm, &turns, || monitor.host(&id), |by| (monitor.parts.late)(by), act).await;
+                patrol::patrol(rhythm, &turns, host, |by| (monitor.parts.late)(by), act).await;
             });
             until.run_until_cancelled(patrol).await.unwrap_or(());
         });

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::patrol::Beat;
 use crate::check::VpcEvidence;
 use crate::check::vpc::ServiceSight;
-use crate::key_store::CustomKeyStoreId;
 use crate::preflight::Candidate;
 use crate::vpc::VpcReader;
 
@@ -18,10 +18,10 @@ const EVERY: Duration = Duration::from_mins(5);
 /// What was told may stand in for so long while AWS does not answer: its silence says nothing about the service.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// The latest that was told of each store's service.
+/// The latest that was told of the service of each store, and of each candidate.
 #[derive(Default)]
 pub(super) struct ServiceWatch {
-    told: Mutex<BTreeMap<CustomKeyStoreId, (Instant, VpcEvidence)>>,
+    told: Mutex<BTreeMap<Beat, (Instant, VpcEvidence)>>,
 }
 
 impl ServiceWatch {
@@ -30,11 +30,11 @@ impl ServiceWatch {
     pub(super) async fn look(
         &self,
         reader: Option<&dyn VpcReader>,
-        key_store: &CustomKeyStoreId,
+        beat: &Beat,
         candidate: &Candidate,
     ) -> Option<VpcEvidence> {
         let reader = reader?;
-        let earlier = self.told(key_store).filter(|(_, seen)| {
+        let earlier = self.told(beat).filter(|(_, seen)| {
             candidate.vpc_endpoint_service.as_deref() == Some(seen.name.as_str())
                 && candidate.vpc_endpoint_service_owner == seen.stated_owner
         });
@@ -45,16 +45,16 @@ impl ServiceWatch {
         }
         let now = candidate.endpoint_service(reader).await?;
         if let ServiceSight::Untold(problem) = &now.sight {
-            tracing::warn!(%key_store, why = problem.detail, "its VPC endpoint service cannot be read");
+            tracing::warn!(key_store = %beat.key_store, why = problem.detail, "its VPC endpoint service cannot be read");
             return Some(earlier.filter(|(at, _)| at.elapsed() < KEPT).map_or(now, |(_, seen)| seen));
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(key_store.clone(), (Instant::now(), now.clone()));
+        told.insert(beat.clone(), (Instant::now(), now.clone()));
         Some(now)
     }
 
-    fn told(&self, key_store: &CustomKeyStoreId) -> Option<(Instant, VpcEvidence)> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(key_store).cloned()
+    fn told(&self, beat: &Beat) -> Option<(Instant, VpcEvidence)> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(beat).cloned()
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
     use crate::check::{Problem, ProblemKind};
-    use crate::key_store::{AccountId, ConnectivityKind, Region, VpcEndpointServiceName};
+    use crate::key_store::{AccountId, ConnectivityKind, CustomKeyStoreId, Region, VpcEndpointServiceName};
     use crate::preflight::{CandidateKeys, OfferedCredential};
 
     #[derive(Default)]
@@ -113,7 +113,7 @@ mod tests {
     async fn a_service_is_read_every_five_minutes_and_silence_changes_nothing_for_an_hour() {
         let reader = Arc::new(Counting::default());
         let watch = ServiceWatch::default();
-        let id = CustomKeyStoreId::parse("cks-1").unwrap();
+        let id = Beat { key_store: CustomKeyStoreId::parse("cks-1").unwrap(), candidate: None };
         let one = candidate("vpce-svc-1");
         let is_untold = |seen: Option<VpcEvidence>| matches!(seen.unwrap().sight, ServiceSight::Untold(_));
         for _ in 0..3 {

@@ -1,9 +1,11 @@
-//! What may stand between a plan that is allowed and its first mutation: a freeze, or the hour.
+//! What may stand between a plan that is allowed and its first mutation: a freeze, the hour, or that nobody has watched
+//! the new settings for long enough.
 
 use serde::{Deserialize, Serialize};
 
 use super::freeze::Freeze;
 use super::gate::Denied;
+use super::green::GreenRule;
 use super::plan::Plan;
 use super::window::Opening;
 use crate::clock::Timestamp;
@@ -15,6 +17,8 @@ pub struct Barriers {
     pub freeze: Option<Freeze>,
     /// Its maintenance windows.
     pub opening: Opening,
+    /// How long its new settings must have been watched, and what was seen of them.
+    pub green: GreenRule,
 }
 
 impl Barriers {
@@ -24,10 +28,17 @@ impl Barriers {
             return Ok(());
         }
         self.not_frozen(now)?;
-        match self.opening {
-            Opening::Closed { opens_at } if plan.takes_out_of_use() => Err(Denied::OutsideWindow { opens_at }),
-            Opening::Closed { .. } | Opening::Open => Ok(()),
-        }
+        let closed = match self.opening {
+            Opening::Closed { opens_at } if plan.takes_out_of_use() => Some(Denied::OutsideWindow { opens_at }),
+            Opening::Closed { .. } | Opening::Open => None,
+        };
+        let not_green = self.green.met(plan, now).err().map(|lacking| Denied::NotGreen(Box::new(lacking)));
+        // What ends last is told, and waited for; what has no end known comes after everything.
+        let last = [closed, not_green].into_iter().flatten().max_by_key(|denied| {
+            let ends_at = denied.ends_at();
+            (ends_at.is_none(), ends_at)
+        });
+        last.map_or(Ok(()), Err)
     }
 
     /// Whether no freeze is in force at `now`.
@@ -45,6 +56,7 @@ impl Barriers {
             (plan.approval.people() > 0, PassedBy::Approval),
             (self.not_frozen(now).is_err(), PassedBy::Freeze),
             (closed, PassedBy::Window),
+            (self.green.met(plan, now).is_err(), PassedBy::Green),
         ]
         .into_iter()
         .filter_map(|(stood, by)| stood.then_some(by))
@@ -62,6 +74,8 @@ pub enum PassedBy {
     Freeze,
     /// The maintenance windows.
     Window,
+    /// The hours of green that the new settings need.
+    Green,
 }
 
 impl PassedBy {
@@ -71,11 +85,12 @@ impl PassedBy {
             Self::Approval => "approval",
             Self::Freeze => "freeze",
             Self::Window => "window",
+            Self::Green => "green",
         }
     }
 }
 
-/// Somebody with the right to do so passes by approval, freeze and windows, and says why. It is part of the plan.
+/// Somebody with the right to do so passes by approval, freeze, windows and hours of green, and says why. It is part of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BreakGlass {

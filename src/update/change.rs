@@ -170,7 +170,7 @@ pub(super) fn effective(change: &Change, store: &KeyStore) -> Change {
 
 /// The key store as KMS will show it once `change` is in force; its connection state is left as it is. `None` when
 /// the members do not fit the store, which a plan refuses with better words.
-pub(super) fn changed(store: &KeyStore, change: &Change) -> Option<KeyStore> {
+pub fn changed(store: &KeyStore, change: &Change) -> Option<KeyStore> {
     let mut new = store.clone();
     if let Some(name) = &change.name {
         new.name = name.clone();

@@ -120,14 +120,8 @@ fn before(state: &State, found: Option<&KeyStore>, moment: Moment, barriers: &Ba
     if let (Phase::Passed(_), Some(_)) = (state.phase(), &plan.break_glass) {
         return Decision::BreakGlass { passed_by: barriers.passed_by(plan, moment.now) };
     }
-    match state.barred(moment.now, barriers) {
-        // A window that opens in time is waited for. A freeze is not: whoever lifts it must not start changes by that.
-        Some(Denied::OutsideWindow { opens_at: Some(at) }) if at <= plan.expires_at => return Decision::AwaitGate,
-        Some(denied @ Denied::OutsideWindow { .. }) => {
-            return refused(Refusal::OutsideWindow, format!("{denied}; the plan expires at {}", plan.expires_at));
-        }
-        Some(denied) => return refused(Refusal::Frozen, denied.to_string()),
-        None => {}
+    if let Some(denied) = state.barred(moment.now, barriers) {
+        return barred(plan, &denied, moment.now);
     }
     match state.phase() {
         Phase::Passed(_) if plan.approval != ApprovalRule::None => Decision::RequestApproval,
@@ -136,6 +130,21 @@ fn before(state: &State, found: Option<&KeyStore>, moment: Moment, barriers: &Ba
         Phase::Preflighting { round, .. } => Decision::Preflight(*round),
         Phase::Ready(ready) => first_mutation(plan, ready, moment),
         _ => Decision::Preflight(Round::First),
+    }
+}
+
+/// What ends in time is waited for.
+fn barred(plan: &Plan, denied: &Denied, now: Timestamp) -> Decision {
+    let too_late = || format!("{denied}; the plan expires at {}", plan.expires_at);
+    match (denied, denied.ends_at().filter(|at| *at <= plan.expires_at)) {
+        (Denied::NotGreen(_), Some(at)) => {
+            let pause = u64::try_from(at.unix_millis() - now.unix_millis()).unwrap_or(0);
+            Decision::Rest(Duration::from_millis(pause))
+        }
+        (_, Some(_)) => Decision::AwaitGate,
+        (Denied::OutsideWindow { .. }, None) => refused(Refusal::OutsideWindow, too_late()),
+        (Denied::NotGreen(_), None) => refused(Refusal::NotGreen, too_late()),
+        (_, None) => refused(Refusal::Frozen, denied.to_string()),
     }
 }
 

@@ -178,6 +178,8 @@ pub enum Refusal {
     Frozen,
     /// No maintenance window opens before the plan expires.
     OutsideWindow,
+    /// Its new settings were not watched, or not ready for long enough before the plan expires.
+    NotGreen,
     /// Recorded by a version that kept no word for it.
     #[default]
     Unnamed,
@@ -185,8 +187,16 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, for labels.
-    pub const ALL: [Self; 7] =
-        [Self::Expired, Self::Drift, Self::Gone, Self::NoEffect, Self::Frozen, Self::OutsideWindow, Self::Unnamed];
+    pub const ALL: [Self; 8] = [
+        Self::Expired,
+        Self::Drift,
+        Self::Gone,
+        Self::NoEffect,
+        Self::Frozen,
+        Self::OutsideWindow,
+        Self::NotGreen,
+        Self::Unnamed,
+    ];
 
     /// The word in records and answers.
     pub fn as_str(self) -> &'static str {
@@ -197,6 +207,7 @@ impl Refusal {
             Self::NoEffect => "no_effect",
             Self::Frozen => "frozen",
             Self::OutsideWindow => "outside_window",
+            Self::NotGreen => "not_green",
             Self::Unnamed => "unnamed",
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::approval::Approval;
 use super::barrier::Barriers;
 use super::freeze::Freeze;
+use super::green::NotGreen;
 use super::plan::{Plan, PlanDigest};
 use super::{Direction, Step};
 use crate::check::{Acceptance, ClusterSettings, CredentialsSeen, Level, Outcome, ProbedSettings, Report, Verdict};
@@ -41,7 +42,7 @@ impl SettingsDigest {
     }
 
     /// The settings of an external key store, with the fingerprint of the credential that is in force with them.
-    pub(super) fn of_xks(xks: &XksConfiguration, credential: Option<&Fingerprint>) -> Self {
+    pub fn of_xks(xks: &XksConfiguration, credential: Option<&Fingerprint>) -> Self {
         let fingerprint = credential.map(ToString::to_string);
         let vpc_endpoint_service = match &xks.connectivity {
             Connectivity::PublicEndpoint => None,
@@ -316,6 +317,9 @@ pub enum Denied {
         /// When the next window opens, if one does.
         opens_at: Option<Timestamp>,
     },
+    /// The new settings were not watched, or not ready for long enough.
+    #[error("{0}")]
+    NotGreen(Box<NotGreen>),
     /// Nobody is asked to agree now.
     #[error("the update does not wait for an approval now: it is {phase}")]
     NotAwaitingApproval {
@@ -340,6 +344,16 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// When it stands in the way no more, if it is something that ends by itself and is worth waiting for. A freeze is not:
+    /// whoever lifts it must not start changes by that.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::OutsideWindow { opens_at } => *opens_at,
+            Self::NotGreen(lacking) => lacking.enough_at(),
+            _ => None,
+        }
+    }
+
     /// The reason in one word, for programs: never another meaning.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -353,6 +367,7 @@ impl Denied {
             Self::NotAwaitingApproval { .. } => "not_awaiting_approval",
             Self::Frozen(_) => "frozen",
             Self::OutsideWindow { .. } => "outside_window",
+            Self::NotGreen(_) => "not_green",
             Self::Expired { .. } => "expired",
             Self::NothingToRestore => "nothing_to_restore",
             Self::NotNext { .. } => "not_next",

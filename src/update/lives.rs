@@ -55,6 +55,7 @@ mod life;
 mod moments;
 mod oracle;
 mod rotations;
+mod watched;
 mod world;
 
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ use crate::clock::Timestamp;
 use crate::id::{IdSource, ReportId, UpdateId};
 use crate::key_store::{
     AccessKeyId, Change, Configuration, ConnectionErrorCode, ConnectionState, Connectivity, CredentialRef,
-    CredentialSource, CustomKeyStoreId, CustomKeyStoreName, KeyStore, KmsException, ProxyCredential,
+    CredentialSource, CustomKeyStoreId, CustomKeyStoreName, KeyStore, KmsException, Member, ProxyCredential,
     RawSecretAccessKey, XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
 };
 

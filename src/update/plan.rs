@@ -19,7 +19,7 @@ use crate::check::Waiver;
 use crate::clock::Timestamp;
 use crate::id::UpdateId;
 use crate::key_store::{
-    Change, Configuration, ConnectionState, CredentialRef, CustomKeyStoreId, Fingerprint, KeyStore,
+    Change, Configuration, ConnectionState, CredentialRef, CustomKeyStoreId, Fingerprint, KeyStore, Member,
 };
 
 /// What is asked for, with everything that decides whether it can be undone.
@@ -174,6 +174,12 @@ impl Plan {
     /// Whether keys that can be used now cannot be used for a while.
     pub fn takes_out_of_use(&self) -> bool {
         matches!(self.disruption, Disruption::Disconnect { .. }) && self.was_connected()
+    }
+
+    /// Whether it makes KMS talk to an external key store's proxy in another way: another place, path or credential. A
+    /// new name alone does not, nor does a connect.
+    pub fn changes_proxy(&self) -> bool {
+        self.new.xks().is_some() && self.change.members().iter().any(|member| *member != Member::Name)
     }
 
     /// Whether it is a disconnect and nothing else.

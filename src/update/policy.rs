@@ -84,9 +84,21 @@ pub struct Policy {
     pub acknowledge_outage: bool,
     /// How rotations are run.
     pub rotation: RotationPolicy,
+    /// For how long a candidate with exactly the new settings must have been green before a change of the proxy begins,
+    /// where a key store has no rule of its own; default zero, which asks for none.
+    pub require_green: Duration,
+    /// The same for these key stores.
+    pub require_green_of: BTreeMap<CustomKeyStoreId, Duration>,
+    /// The longest pause between two looks at a candidate that does not interrupt its green; default 5 minutes.
+    pub green_gap: Duration,
 }
 
 impl Policy {
+    /// How long a candidate for this key store must have been green.
+    pub fn require_green_for(&self, key_store: &CustomKeyStoreId) -> Duration {
+        self.require_green_of.get(key_store).copied().unwrap_or(self.require_green)
+    }
+
     /// Who must say yes for this key store.
     pub fn approval_for(&self, key_store: &CustomKeyStoreId) -> ApprovalRule {
         self.approval_of.get(key_store).copied().unwrap_or(self.approval)
@@ -109,6 +121,9 @@ impl Default for Policy {
             attempts: 4,
             acknowledge_outage: true,
             rotation: RotationPolicy::default(),
+            require_green: Duration::ZERO,
+            require_green_of: BTreeMap::new(),
+            green_gap: Duration::from_mins(5),
         }
     }
 }
@@ -180,7 +195,7 @@ pub struct Options {
     /// The requester knows that a change which disconnects the store takes its keys out of use for minutes.
     #[serde(default)]
     pub acknowledge_outage: bool,
-    /// Pass by approval, freeze and windows, for this reason; whoever asks must have the right to.
+    /// Pass by approval, freeze, windows and hours of green, for this reason; whoever asks must have the right to.
     #[serde(default)]
     pub break_glass: Option<String>,
     /// Refuse the change if the store would have to be disconnected for it.

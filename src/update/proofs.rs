@@ -9,7 +9,7 @@ use super::*;
 use crate::check::Verdict;
 use crate::clock::Timestamp;
 use crate::id::{IdSource, ReportId, UpdateId};
-use crate::key_store::{Change, ConnectionState, CustomKeyStoreName, XksProxyUriPath};
+use crate::key_store::{CandidateName, Change, ConnectionState, CustomKeyStoreName, XksProxyUriPath};
 
 const AUTHOR: &str = "ann";
 
@@ -286,6 +286,80 @@ fn a_first_mutation_that_may_come_late_is_not_sent_again_into_a_freeze() {
     assert!(matches!(&next, Decision::RollBack { why } if why.contains("frozen")), "{next:?}");
 }
 
+/// What was seen of a candidate with the plan's settings: green for so many minutes, or red.
+fn watched(plan: &Plan, minutes: Option<u64>) -> Vigil {
+    let PreflightSummary { settings, message, .. } = summary(plan, Verdict::Ready, now());
+    Vigil {
+        key_store: plan.key_store.clone(),
+        candidate: CandidateName::parse("tuesday").unwrap(),
+        settings,
+        green_since: minutes.map(|minutes| now().minus(Duration::from_mins(minutes))),
+        last: now(),
+        verdict: if minutes.is_some() { Verdict::Ready } else { Verdict::Blocked },
+        message,
+    }
+}
+
+/// A house that asks for an hour.
+fn asking(vigils: Vec<Vigil>) -> Barriers {
+    let green = GreenRule { required: Duration::from_hours(1), silence: Duration::from_mins(5), vigils };
+    Barriers { green, ..Barriers::default() }
+}
+
+#[test]
+fn green_that_comes_in_time_is_waited_for_and_no_other() {
+    let plan = planned(endpoint_change(), &Policy { plan_valid_for: Duration::from_mins(20), ..Policy::default() });
+    let state = preflighted(&plan).0;
+    let decided = |barriers: &Barriers| super::decide(&state, Some(&plan.expected), moment(now()), barriers);
+    assert_eq!(decided(&asking(vec![watched(&plan, Some(60))])), Decision::Preflight(Round::Last));
+    assert_eq!(decided(&asking(vec![watched(&plan, Some(45))])), Decision::Rest(Duration::from_mins(15)));
+    let another = Vigil { settings: SettingsDigest::stated("of another"), ..watched(&plan, Some(600)) };
+    let silent = Vigil { last: now().minus(Duration::from_mins(6)), ..watched(&plan, Some(600)) };
+    for (vigils, told) in [
+        (vec![], "no candidate with exactly these settings"),
+        (vec![watched(&plan, Some(30))], "candidate tuesday has 30 min, first possible at"),
+        (vec![watched(&plan, None)], "candidate tuesday was blocked at"),
+        (vec![another], "of tuesday something differs"),
+        (vec![silent], "which is too long ago to count"),
+    ] {
+        let barriers = asking(vigils);
+        let Decision::Conclude(Ending::Refused { reason: Refusal::NotGreen, why }) = decided(&barriers) else {
+            panic!("not refused, with {barriers:?}")
+        };
+        assert!(why.contains("needs 1 h of green") && why.contains(told), "{why}");
+        let permit = ready(&plan).permit(Direction::Forward, Step::Disconnect, now(), &barriers);
+        assert!(matches!(permit, Err(Denied::NotGreen(_))), "{permit:?}");
+    }
+    // Of several with the same settings the best counts.
+    let named =
+        |name: &str, minutes| Vigil { candidate: CandidateName::parse(name).unwrap(), ..watched(&plan, minutes) };
+    let several = asking(vec![named("a", Some(5)), named("b", Some(90)), named("c", None)]);
+    assert!(ready(&plan).permit(Direction::Forward, Step::Disconnect, now(), &several).is_ok());
+    // The later of two is waited for, and one that never ends is told.
+    let both = Barriers { opening: Opening::Closed { opens_at: None }, ..asking(vec![watched(&plan, Some(45))]) };
+    let ending = decided(&both);
+    assert!(matches!(ending, Decision::Conclude(Ending::Refused { reason: Refusal::OutsideWindow, .. })), "{ending:?}");
+}
+
+#[test]
+fn green_is_asked_of_changes_of_the_proxy_alone_and_never_on_the_way_back() {
+    let none = asking(Vec::new());
+    let name = CustomKeyStoreName::parse("renamed").unwrap();
+    let renaming = planned(Change { name: Some(name), ..Change::default() }, &Policy::default());
+    assert!(ready(&renaming).permit(Direction::Forward, Step::Update, now(), &none).is_ok());
+    let path = XksProxyUriPath::parse("/new/kms/xks/v1").unwrap();
+    let hot = planned(Change { path: Some(path), ..Change::default() }, &Policy::default());
+    assert!(ready(&hot).permit(Direction::Forward, Step::Update, now(), &none).is_err());
+    let plan = cold(ApprovalRule::None);
+    let direction = Direction::Forward;
+    let begun = ready(&plan).apply(&Event::StepIntended { direction, step: Step::Disconnect, attempt: 1 }).unwrap();
+    let outcome = StepOutcome::Done { request_id: None, how: How::Performed };
+    let begun = begun.apply(&Event::StepSettled { direction, step: Step::Disconnect, outcome }).unwrap();
+    assert!(begun.permit(direction, Step::Update, now(), &none).is_ok(), "seen through");
+    let back = begun.apply(&Event::RollbackDecided { why: "it failed".into() }).unwrap();
+    assert!(back.permit(Direction::Back, Step::Connect, now(), &none).is_ok(), "the right to restore");
+}
+
 #[test]
 fn a_window_that_opens_in_time_is_waited_for_and_no_other() {
     let plan = cold(ApprovalRule::None);
@@ -322,10 +396,11 @@ fn glass_broken(approval: ApprovalRule) -> Plan {
 #[test]
 fn a_broken_glass_passes_by_people_and_hours_but_never_by_a_preflight() {
     let plan = glass_broken(ApprovalRule::Two);
-    let barriers = Barriers { opening: Opening::Closed { opens_at: None }, ..frozen(None) };
+    let green = asking(Vec::new()).green;
+    let barriers = Barriers { opening: Opening::Closed { opens_at: None }, green, ..frozen(None) };
     assert_ne!(plan.digest(), cold(ApprovalRule::Two).digest(), "it is part of the plan");
     let state = preflighted(&plan).0;
-    let passed_by = vec![PassedBy::Approval, PassedBy::Freeze, PassedBy::Window];
+    let passed_by = vec![PassedBy::Approval, PassedBy::Freeze, PassedBy::Window, PassedBy::Green];
     let decision = super::decide(&state, Some(&plan.expected), moment(now()), &barriers);
     assert_eq!(decision, Decision::BreakGlass { passed_by: passed_by.clone() });
     let broke =

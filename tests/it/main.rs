@@ -5,6 +5,9 @@ mod api;
 /// The audit trail and signed evidence: what is told, and every tampering found.
 mod audit;
 
+/// Settings that are planned: watched from now on, and asked for by the gate.
+mod candidates;
+
 /// Load on request, through the binary and the API.
 mod capacity;
 

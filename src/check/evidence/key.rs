@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::key_store::{ExternalKeyId, KmsKey};
+use crate::key_store::{ExternalKeyId, KmsKey, XksConfiguration};
 
 use super::Problem;
 
@@ -78,6 +78,17 @@ pub enum CurrentProxy {
 }
 
 impl CurrentProxy {
+    /// What the settings alone tell: the same name through another VPC endpoint service is another way, at whose end may
+    /// be other keys, and from here both look the same.
+    pub fn between(current: &XksConfiguration, new: &XksConfiguration) -> Self {
+        let same_way = current.connectivity == new.connectivity;
+        match (current.endpoint.canonical() == new.endpoint.canonical(), current.path == new.path) {
+            (true, true) if same_way => Self::Same,
+            (true, _) if !same_way => Self::Indistinct,
+            _ => Self::Another,
+        }
+    }
+
     /// Why it was not asked, for the reader, where it was not.
     pub(crate) fn why_not_asked(self) -> &'static str {
         match self {

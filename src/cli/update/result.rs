@@ -33,9 +33,10 @@ pub(super) fn exit(status: &str, verdict: Option<&str>, purpose: Purpose) -> Exi
     }
 }
 
-/// How `plan` ends: a plan was made, but it is worth only what its pre-flight says.
-pub(super) fn plan_exit(report: &Value) -> Exit {
-    match text(report, "/verdict") {
+/// How `plan` ends: a plan was made, but it is worth only what its pre-flight says, and whether an update would be let in.
+pub(super) fn plan_exit(answer: &Value) -> Exit {
+    match text(answer, "/report/verdict") {
+        "ready" if answer.pointer("/barred/waits") == Some(&Value::Bool(false)) => Exit::Refused,
         "ready" => Exit::Done,
         "blocked" => Exit::Failed,
         _ => Exit::Inconclusive,
@@ -55,6 +56,7 @@ pub(super) fn update(update: &Value, report: Option<&Value>, url: &str) -> Strin
     row(&mut out, "status", &if step.is_empty() { status } else { format!("{status}: {step}") });
     row(&mut out, "KMS exception", at("/exception"));
     row(&mut out, "because", at("/message"));
+    row(&mut out, "waits for", at("/waiting_for"));
     if let Some(report) = report {
         decisive(&mut out, report, at("/message"));
     }
@@ -109,6 +111,10 @@ pub(super) fn dry_run(answer: &Value, url: &str) -> String {
     let shown = answer.get("plan").unwrap_or(&Value::Null);
     line(&mut out, &format!("Plan for key store {}; nothing was changed", text(shown, "/expected/CustomKeyStoreId")));
     plan(&mut out, shown);
+    if let Some(barred) = answer.get("barred").filter(|barred| barred.is_object()) {
+        let then = if barred.get("waits") == Some(&Value::Bool(true)) { "would wait" } else { "would be refused now" };
+        row(&mut out, "the gate", &format!("{then}: {}", text(barred, "/detail")));
+    }
     if let Some(report) = answer.get("report") {
         row(&mut out, "pre-flight", text(report, "/verdict"));
         row(&mut out, "KMS exception", text(report, "/kms/exception"));

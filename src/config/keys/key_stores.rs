@@ -88,4 +88,26 @@ pub(super) const KEY_STORE: &[Key] = &[
         Default("false"),
         "whether pre-flights of its updates also send requests that a proxy must refuse",
     ),
+    key(
+        "require_green",
+        Shape::Duration(0, 90 * 24 * HOUR),
+        Optional,
+        "how long a candidate must have been green before a change of its proxy, if not as update.require_green says",
+    ),
+    key(
+        "candidates",
+        Shape::Sections(CANDIDATE, 10),
+        Optional,
+        "settings planned for it, probed from now on; what is left out stays as KMS shows it",
+    ),
+];
+
+const CANDIDATE: &[Key] = &[
+    key("name", Shape::Text, Required, "what you call it, such as tuesday"),
+    key("endpoint", Shape::Text, Optional, "the XksProxyUriEndpoint, https://HOST"),
+    key("path", Shape::Text, Optional, "the XksProxyUriPath"),
+    key("connectivity", Shape::Choice(&["public", "vpc"]), Optional, "the XksProxyConnectivity"),
+    key("vpc_endpoint_service", Shape::Text, Optional, "the XksProxyVpcEndpointServiceName"),
+    key("vpc_endpoint_service_owner", Shape::Text, Optional, "the XksProxyVpcEndpointServiceOwner"),
+    key("credential", Shape::Text, Optional, "which of the credentials KMS is to be told"),
 ];

@@ -47,6 +47,18 @@ pub(super) const UPDATE: &[Key] = &[
         Default("true"),
         "whether an update that disconnects must acknowledge that keys will be out of use",
     ),
+    key(
+        "require_green",
+        Shape::Duration(0, 90 * 24 * HOUR),
+        Default("\"0s\""),
+        "how long a candidate with exactly the new settings must have been green before a change of the proxy; 0s asks for none",
+    ),
+    key(
+        "green_gap",
+        Shape::Duration(SECOND, 24 * HOUR),
+        Default("\"5m\""),
+        "the longest pause between two probes of a candidate that does not end its green",
+    ),
     key("rotation", Shape::Section(ROTATION), Optional, "how the proxy's credential is rotated"),
     key(
         "windows",

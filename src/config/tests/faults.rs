@@ -3,6 +3,34 @@
 /// What is appended to a good configuration, and the one fault it gives; lines count from the good part's two.
 pub(super) const FAULTS: &[(&str, &str)] = &[
     (
+        "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n[[key_stores.candidates]]\nname = \"tuesday\"",
+        "line 8: key_stores[0].candidates[0]: must have something that is to differ: endpoint, path, connectivity, credential or another",
+    ),
+    (
+        "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n[[key_stores.candidates]]\nname = \"on tuesday\"\npath = \"/b/kms/xks/v1\"",
+        "line 9: key_stores[0].candidates[0].name: must be 1 to 40 of a-z, A-Z, 0-9, hyphen and underscore (found \"on tuesday\")",
+    ),
+    (
+        "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n[[key_stores.candidates]]\nname = \"tuesday\"\ncredential = \"b\"",
+        "line 10: key_stores[0].candidates[0].credential: must name one of [credentials.NAME] (found \"b\")",
+    ),
+    (
+        "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n[[key_stores.candidates]]\nname = \"tuesday\"\nconnectivity = \"public\"\nvpc_endpoint_service = \"com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0\"",
+        "line 8: key_stores[0].candidates[0].connectivity: must be \"vpc\", or left out, beside a VPC endpoint service",
+    ),
+    (
+        "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n[[key_stores.candidates]]\nname = \"tuesday\"\nconnectivity = \"both\"",
+        "line 10: key_stores[0].candidates[0].connectivity: must be \"public\" or \"vpc\" (found \"both\")",
+    ),
+    (
+        "[credentials.a]\nconsole_file = \"proxy-configuration.json\"\n[[key_stores]]\nid = \"cks-1\"\ncredential = \"a\"\n[[key_stores.candidates]]\nname = \"tuesday\"\npath = \"/b/kms/xks/v1\"\n[[key_stores.candidates]]\nname = \"tuesday\"\npath = \"/c/kms/xks/v1\"",
+        "line 12: key_stores[0].candidates[1].name: is there twice",
+    ),
+    (
+        "[update]\nrequire_green = \"1h\"\ngreen_gap = \"90s\"",
+        "line 3: update.green_gap: must be at least twice monitor.interval, which is 1m: no candidate would ever stay green (found \"90s\")",
+    ),
+    (
         "[[key_stores]]\nid = \"cks-1\"\nregion = \"euc1\"\ncredential = \"a\"\n[credentials.a]\nconsole_file = \"proxy-configuration.json\"",
         "line 5: key_stores[0].region: must look like an AWS Region, for example eu-central-1 (found \"euc1\")",
     ),

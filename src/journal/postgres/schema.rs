@@ -7,7 +7,8 @@ use super::{Inner, LIMIT, NoAnswer};
 use crate::chain::Chain;
 
 /// One entry for each schema version, from 1: what brings the one before to it.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE updates (
         -- Identifiers sort as bytes, whatever the language of the database.
         id TEXT COLLATE \"C\" PRIMARY KEY,
@@ -93,7 +94,20 @@ const MIGRATIONS: &[&str] = &["
         since TEXT NOT NULL,
         until TEXT
     );
-"];
+",
+    "
+    CREATE TABLE vigils (
+        key_store TEXT COLLATE \"C\" NOT NULL,
+        candidate TEXT COLLATE \"C\" NOT NULL,
+        settings TEXT NOT NULL,
+        green_since TEXT,
+        last TEXT COLLATE \"C\" NOT NULL,
+        verdict TEXT NOT NULL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (key_store, candidate)
+    );
+",
+];
 
 /// Replicas that start together migrate one after the other; the number is this program's own.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7842093357213)";

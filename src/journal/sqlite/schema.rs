@@ -85,6 +85,18 @@ const MIGRATIONS: &[&str] = &[
         until TEXT
     ) STRICT;
 ",
+    "
+    CREATE TABLE vigils (
+        key_store TEXT NOT NULL,
+        candidate TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        green_since TEXT,
+        last TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (key_store, candidate)
+    ) STRICT;
+",
 ];
 
 /// Brings the database to the present schema; refuses a later one.

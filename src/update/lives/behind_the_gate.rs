@@ -1,6 +1,7 @@
 //! Lives behind the gate: with freezes that come, go and end, hours kept free for outages, and people who agree, agree
 //! wrongly, or break the glass.
 
+use super::watched::WatchedCandidate;
 use super::*;
 
 fn a_gated_change(mut random: StdRng, tally: &mut Tally) {
@@ -14,10 +15,16 @@ fn a_gated_change(mut random: StdRng, tally: &mut Tally) {
     let policy = Policy { approval, plan_valid_for, ..Policy::default() };
     let plan = plan(&store(state), wanted(change, former, options), &policy, beginning()).unwrap();
     let house = House::any(&mut random);
+    let watched = random.random_ratio(1, 2).then(|| WatchedCandidate::any(&mut random, &plan));
+    let is_watched = watched.is_some() && plan.changes_proxy();
+    let house = watched.into_iter().fold(house, House::watching);
     let others = random.random_ratio(1, 4);
     let lived = live(&plan, World::new(&plan, random, others), house);
     if plan.break_glass.is_some() && lived.ending == Ending::Verified {
         tally.count("verified by broken glass");
+    }
+    if is_watched && plan.break_glass.is_none() && lived.ending == Ending::Verified {
+        tally.count("verified after a watch");
     }
     for denied in &lived.denied {
         tally.count(denied);
@@ -30,6 +37,7 @@ fn nothing_is_sent_past_a_shut_gate() {
     lives("gated changes", 1_500, a_gated_change).has(&[
         "verified",
         "verified by broken glass",
+        "verified after a watch",
         "rolled_back",
         "blocked",
         "abandoned",
@@ -37,9 +45,11 @@ fn nothing_is_sent_past_a_shut_gate() {
         "refused: expired",
         "refused: frozen",
         "refused: outside_window",
+        "refused: not_green",
         "permit denied: expired",
         "permit denied: frozen",
         "permit denied: outside_window",
+        "permit denied: not_green",
         "permit denied: stale_preflight",
         "approval denied: author_may_not_approve",
         "approval denied: already_approved",

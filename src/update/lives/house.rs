@@ -2,6 +2,7 @@
 //! free for outages. What stands in the way is told twice: for the code under test in its own types, and for the oracle
 //! by arithmetic of its own.
 
+use super::watched::WatchedCandidate;
 use super::world::World;
 use super::*;
 use crate::update::freeze::Freeze;
@@ -16,6 +17,8 @@ pub(super) struct House {
     freezes: Vec<Freeze>,
     hours: Vec<Hours>,
     windows: Windows,
+    /// Of an update whose new settings must have been watched.
+    candidate: Option<WatchedCandidate>,
 }
 
 /// Hours kept free every week, in minutes.
@@ -67,7 +70,7 @@ pub(super) struct Said {
 impl House {
     /// Nobody is there.
     pub(super) fn empty() -> Self {
-        Self { freezers: false, freezes: Vec::new(), hours: Vec::new(), windows: Windows::default() }
+        Self { freezers: false, freezes: Vec::new(), hours: Vec::new(), windows: Windows::default(), candidate: None }
     }
 
     /// People who freeze, and half the time hours to keep to.
@@ -75,18 +78,27 @@ impl House {
         let count = if random.random_bool(0.5) { 0 } else { random.random_range(1..3) };
         let hours: Vec<_> = (0..count).map(|_| Hours::any(random)).collect();
         let windows = Windows(hours.iter().map(Hours::window).collect());
-        Self { freezers: true, freezes: Vec::new(), hours, windows }
+        Self { freezers: true, freezes: Vec::new(), hours, windows, candidate: None }
+    }
+
+    /// The same, and the new settings of the plan must have been watched.
+    pub(super) fn watching(self, candidate: WatchedCandidate) -> Self {
+        Self { candidate: Some(candidate), ..self }
     }
 
     /// As the driver reads them.
     pub(super) fn barriers(&self, now: Timestamp) -> Barriers {
         let id = store(ConnectionState::Connected).id;
         let opening = self.windows.opening(&id, now);
-        Barriers { freeze: Freeze::longest(self.freezes.clone(), &id, now), opening }
+        let green = self.candidate.as_ref().map(WatchedCandidate::rule).unwrap_or_default();
+        Barriers { freeze: Freeze::longest(self.freezes.clone(), &id, now), opening, green }
     }
 
     /// Somebody freezes changes, once in so many times, or lifts that.
     pub(super) fn freeze_or_lift(&mut self, world: &mut World, once_in: u32) {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.look_until(world.now, &mut world.random, once_in);
+        }
         if !self.freezers {
             return;
         }
@@ -126,6 +138,13 @@ impl House {
         self.freezes
             .iter()
             .any(|freeze| ours.contains(&freeze.key_store) && freeze.until.is_none_or(|until| until > now))
+    }
+
+    /// Whether the new settings were watched for long enough, or need not be.
+    pub(super) fn is_watched(&self, plan: &Plan, now: Timestamp) -> bool {
+        let member = |member: &Member| *member != Member::Name;
+        let is_of_proxy = plan.new.xks().is_some() && plan.change.members().iter().any(member);
+        !is_of_proxy || self.candidate.as_ref().is_none_or(|candidate| candidate.is_enough(now))
     }
 
     /// Whether keys may be taken out of use.

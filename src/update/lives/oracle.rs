@@ -222,6 +222,7 @@ impl Oracle {
         assert!(!house.is_frozen(now), "frozen: {step}");
         let out_of_use = step == Step::Disconnect && plan.expected.state == ConnectionState::Connected;
         assert!(!out_of_use || house.is_open(now), "no window is open: {step}");
+        assert!(house.is_watched(&self.plan, now), "not green for long enough: {step}");
     }
 
     /// Fails the life if this mutation must not be sent to a key store that shows this.
@@ -321,6 +322,7 @@ impl Oracle {
                     Refusal::NoEffect => self.sent.len() >= 4,
                     Refusal::Frozen => house.is_frozen(now),
                     Refusal::OutsideWindow => !house.is_open(now),
+                    Refusal::NotGreen => !house.is_watched(plan, now),
                     Refusal::Unnamed => false,
                 };
                 assert!(!open && so, "refused for no reason: {why}");

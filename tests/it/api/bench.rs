@@ -39,7 +39,7 @@ use xks_preflight::keyring::Keyring;
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
 use xks_preflight::listener::{Connections, Limits, Rate, serve};
 use xks_preflight::metrics::{CountedJournal, CountedLister, CountedReader, CountedWriter, Metrics};
-use xks_preflight::monitor::{self, Canaries, Monitor, Schedule, WatchedStore};
+use xks_preflight::monitor::{self, Canaries, Candidates, Monitor, Schedule, WatchedStore};
 use xks_preflight::notary::{self, Notary};
 use xks_preflight::places::{PlacePorts, Places};
 use xks_preflight::preflight::{Preflight, Surroundings, Thoroughness};
@@ -464,8 +464,10 @@ impl ServiceParts<'_> {
             }),
         }));
         let trail = Arc::new(journal.clone());
+        let policy = Arc::new(Current::new(self.policy));
         let driver = Driver::new(driver::Parts {
             freezes: Arc::new(journal.clone()),
+            vigils: Arc::new(journal.clone()),
             known_keys: Arc::new(|_| None),
             journal: Arc::new(CountedJournal::new(Arc::new(journal.clone()), metrics.clone())),
             reader: reader.clone(),
@@ -475,7 +477,7 @@ impl ServiceParts<'_> {
             judging: surroundings.get().judging.clone(),
             clock: clock.clone(),
             ids,
-            policy: Arc::new(Current::new(self.policy)),
+            policy: policy.clone(),
             pace: driver::Pace { interval: Duration::from_millis(5), longest: Duration::from_millis(50) },
             lease: driver::LeaseTerms::default(),
             desk: None,
@@ -494,7 +496,9 @@ impl ServiceParts<'_> {
                     settings: None,
                     test_key: Some(ExternalKeyId::parse(TEST_KEY).unwrap()),
                     place: Some(here.clone()),
+                    candidates: Vec::new(),
                 }],
+                candidates: Candidates { keeper: Arc::new(journal.clone()), policy },
                 canaries: Some(Canaries { keeper: Arc::new(journal), every: Duration::from_hours(6) }),
                 observer: Arc::new(move |id, report| counting.probed(id, report)),
                 late: Arc::new(|_| {}),

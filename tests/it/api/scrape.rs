@@ -6,8 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use xks_preflight::key_store::{AccessKeyId, ProxyCredential, RawSecretAccessKey};
+use xks_preflight::key_store::{
+    AccessKeyId, CandidateName, Change, CustomKeyStoreId, ProxyCredential, RawSecretAccessKey, XksProxyUriEndpoint,
+};
 use xks_preflight::metrics::{Kind, METRICS};
+use xks_preflight::monitor::WatchedCandidate;
 use xks_preflight::sandbox::fault::Fault;
 
 use super::bench::{Bench, KEY_ID, NEW, NEW_SECRET};
@@ -15,9 +18,15 @@ use super::bench::{Bench, KEY_ID, NEW, NEW_SECRET};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_list_is_exposed_as_the_list_says() {
     let bench = Bench::new("metrics").await;
+    let mut watched = bench.service.monitor.watched(&CustomKeyStoreId::parse(&bench.store).unwrap()).unwrap();
+    let change = Change { endpoint: Some(XksProxyUriEndpoint::parse(NEW).unwrap()), ..Change::default() };
+    let name = CandidateName::parse("tuesday").unwrap();
+    watched.candidates.push(WatchedCandidate { name, change, credential: None });
+    bench.service.monitor.watch(vec![watched]);
     let healthy = "xks_preflight_external_key_manager_state{";
     let canary = "xks_preflight_canary_timestamp_seconds{";
-    let probed = |body: &str| body.contains(healthy) && body.contains(canary);
+    let planned = "xks_preflight_candidate_green_since_timestamp_seconds{";
+    let probed = |body: &str| [healthy, canary, planned].iter().all(|family| body.contains(family));
     let before = bench.until("/metrics", |answer| probed(&answer.body)).await.body;
     bench.kms.set_delays(Duration::from_millis(300), Duration::from_millis(300));
     let body = json!({ "CustomKeyStoreId": bench.store, "XksProxyUriEndpoint": NEW, "options": { "acknowledge_outage": true } });

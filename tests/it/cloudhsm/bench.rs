@@ -257,6 +257,7 @@ async fn driver(
     let journal = Arc::new(journal(directory.path()));
     let driver = Driver::new(Parts {
         freezes: journal.clone(),
+        vigils: journal.clone(),
         known_keys: Arc::new(|_| None),
         journal,
         reader: aws.clone(),

@@ -8,18 +8,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use xks_preflight::audit::{Action, Decision, Line};
+use xks_preflight::check::Verdict;
 use xks_preflight::clock::Timestamp;
-use xks_preflight::id::{IdSource, UpdateId};
+use xks_preflight::id::{IdSource, ReportId, UpdateId};
 use xks_preflight::journal::{
     AuditTrail, Canary, CanaryKeeper, Created, Fence, FreezeKeeper, Idempotency, Journal, JournalError, Leased,
-    LinesWanted, NewUpdate, SealError, SealingKey, SecretPurpose,
+    LinesWanted, NewUpdate, SealError, SealingKey, SecretPurpose, VigilKeeper,
 };
 use xks_preflight::key_store::{
-    AccessKeyId, Change, Configuration, ConnectionState, Connectivity, CredentialSource, CustomKeyStoreId,
-    CustomKeyStoreName, ExternalKeyId, KeyStore, ProxyCredential, RawSecretAccessKey, XksConfiguration,
-    XksProxyUriEndpoint, XksProxyUriPath,
+    AccessKeyId, CandidateName, Change, Configuration, ConnectionState, Connectivity, CredentialSource,
+    CustomKeyStoreId, CustomKeyStoreName, ExternalKeyId, KeyStore, ProxyCredential, RawSecretAccessKey,
+    XksConfiguration, XksProxyUriEndpoint, XksProxyUriPath,
 };
-use xks_preflight::update::{Ending, Event, Freeze, Options, Plan, Policy, Recorded, Wanted, plan};
+use xks_preflight::update::{
+    Ending, Event, Freeze, Look, Options, Plan, Policy, PreflightSummary, Recorded, SettingsDigest, Vigil, Wanted, plan,
+};
 use xks_preflight::xks::Ciphertext;
 
 const SECRET: &str = "TestSecretDoNotLeakAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -45,6 +48,7 @@ pub(crate) struct Opened {
     pub(crate) canaries: Arc<dyn CanaryKeeper>,
     pub(crate) trail: Arc<dyn AuditTrail>,
     pub(crate) freezes: Arc<dyn FreezeKeeper>,
+    pub(crate) vigils: Arc<dyn VigilKeeper>,
 }
 
 pub(crate) fn sealing_key() -> SealingKey {
@@ -107,7 +111,7 @@ pub(crate) async fn events_come_back_in_order_after_a_restart_and_nobody_appends
     let ids = IdSource::from_seed(1);
     let first = planned(&ids, "cks-1", 1);
     let event = Event::ApprovalRequested {};
-    let Opened { journal, canaries, trail, freezes } = subject.open(Some(sealing_key())).await;
+    let Opened { journal, canaries, trail, freezes, vigils } = subject.open(Some(sealing_key())).await;
     assert_eq!(journal.create(new(&first, None, "")).await.unwrap(), Created::New);
     let at = first.created_at;
     let fence = leased(&*journal, first.id).await;
@@ -116,7 +120,7 @@ pub(crate) async fn events_come_back_in_order_after_a_restart_and_nobody_appends
         assert!(matches!(refused, Err(JournalError::OutOfSequence { .. })), "{refused:?}");
     }
     let recorded = journal.append(first.id, fence, 2, at, &event).await.unwrap();
-    drop((journal, canaries, trail, freezes));
+    drop((journal, canaries, trail, freezes, vigils));
 
     let Opened { journal, .. } = subject.open(Some(sealing_key())).await;
     let events = journal.load(first.id).await.unwrap();
@@ -246,7 +250,7 @@ pub(crate) async fn secrets_are_sealed_found_and_erased<S: Subject>(subject: S) 
     let ids = IdSource::from_seed(1);
     let first = planned(&ids, "cks-1", 1);
     let id = AccessKeyId::parse(ACCESS_KEY_ID).unwrap();
-    let Opened { journal, canaries, trail, freezes } = subject.open(Some(sealing_key())).await;
+    let Opened { journal, canaries, trail, freezes, vigils } = subject.open(Some(sealing_key())).await;
     journal.create(new(&first, None, "")).await.unwrap();
     let secret = journal.secret(first.id, SecretPurpose::NewCredential).await.unwrap().unwrap();
     assert_eq!(secret.expose_secret(), SECRET);
@@ -260,7 +264,7 @@ pub(crate) async fn secrets_are_sealed_found_and_erased<S: Subject>(subject: S) 
         "this is where it stores"
     );
     assert!(!stored.windows(9).any(|part| part == b"DoNotLeak"));
-    drop((journal, canaries, trail, freezes));
+    drop((journal, canaries, trail, freezes, vigils));
 
     let wrong = SealingKey::parse(&SecretString::from("0b".repeat(32))).unwrap();
     let Opened { journal, .. } = subject.open(Some(wrong)).await;
@@ -312,12 +316,12 @@ fn canary(key_store: &str, number: u8) -> Canary {
 }
 
 pub(crate) async fn the_latest_few_canaries_of_each_key_store_survive_a_restart<S: Subject>(subject: S) {
-    let Opened { journal, canaries, trail, freezes } = subject.open(None).await;
+    let Opened { journal, canaries, trail, freezes, vigils } = subject.open(None).await;
     canaries.keep(&canary("cks-2", 0)).await.unwrap();
     for number in 0..8 {
         canaries.keep(&canary("cks-1", number)).await.unwrap();
     }
-    drop((journal, canaries, trail, freezes));
+    drop((journal, canaries, trail, freezes, vigils));
     let Opened { canaries, .. } = subject.open(None).await;
     let kept = canaries.canaries(&CustomKeyStoreId::parse("cks-1").unwrap()).await.unwrap();
     assert_eq!(kept, (3..8).rev().map(|number| canary("cks-1", number)).collect::<Vec<_>>());
@@ -367,6 +371,69 @@ pub(crate) async fn freezes_hold_until_they_are_lifted_and_after_a_restart<S: Su
     assert_eq!(told, expected);
 }
 
+fn look(key_store: &str, candidate: &str, second: i64, verdict: Verdict) -> Look {
+    let finished_at = Timestamp::from_unix(1_700_000_000 + second);
+    Look {
+        key_store: CustomKeyStoreId::parse(key_store).unwrap(),
+        candidate: CandidateName::parse(candidate).unwrap(),
+        summary: PreflightSummary {
+            report: ReportId::new(&IdSource::from_seed(1), finished_at),
+            verdict,
+            settings: SettingsDigest::stated("these settings"),
+            exception: None,
+            message: "the proxy's own words".into(),
+            finished_at,
+            credentials: None,
+        },
+        interrupted: false,
+    }
+}
+
+pub(crate) async fn what_was_seen_of_candidates_is_known_after_a_restart<S: Subject>(subject: S) {
+    const DAY: i64 = 86_400;
+    let silence = Duration::from_mins(5);
+    let one = CustomKeyStoreId::parse("cks-1").unwrap();
+    let seen = |vigil: &Vigil| (vigil.candidate.to_string(), vigil.green_since.map(Timestamp::unix), vigil.last.unix());
+    let at = |second: i64| 1_700_000_000 + second;
+    let opened = subject.open(None).await;
+    for (key_store, candidate, second) in [("cks-1", "tuesday", 0), ("cks-1", "monday", 5), ("cks-2", "tuesday", 7)] {
+        opened.vigils.look(look(key_store, candidate, second, Verdict::Ready), silence).await.unwrap();
+    }
+    drop(opened);
+    let Opened { vigils, .. } = subject.open(None).await;
+    let told = vigils.look(look("cks-1", "tuesday", 60, Verdict::Ready), silence).await.unwrap();
+    assert_eq!(seen(&told), ("tuesday".to_owned(), Some(at(0)), at(60)));
+    let kept = vigils.vigils(&one).await.unwrap();
+    let expected = [("monday".to_owned(), Some(at(5)), at(5)), ("tuesday".to_owned(), Some(at(0)), at(60))];
+    assert_eq!(kept.iter().map(seen).collect::<Vec<_>>(), expected);
+    assert_eq!((&kept[1], kept[1].message.as_str()), (&told, "the proxy's own words"));
+    assert_eq!(kept[1].settings, SettingsDigest::stated("these settings"));
+    let red = vigils.look(look("cks-1", "tuesday", 120, Verdict::Blocked), silence).await.unwrap();
+    assert_eq!((red.green_since, red.verdict), (None, Verdict::Blocked));
+    assert_eq!(vigils.vigils(&one).await.unwrap()[1], red);
+    // What nobody has looked at for a quarter of a year is forgotten.
+    vigils.look(look("cks-2", "tuesday", 91 * DAY, Verdict::Ready), silence).await.unwrap();
+    assert!(vigils.vigils(&one).await.unwrap().is_empty());
+}
+
+/// Whatever the order in which they come: a look that is not ready is never lost among those of others.
+pub(crate) async fn looks_of_many_at_once_are_all_counted<S: Subject>(subject: S) {
+    let silence = Duration::from_mins(5);
+    let Opened { vigils, .. } = subject.open(None).await;
+    let looks = (0..40).map(|number| {
+        let vigils = Arc::clone(&vigils);
+        let verdict = if number == 17 { Verdict::Blocked } else { Verdict::Ready };
+        tokio::spawn(async move { vigils.look(look("cks-1", "tuesday", number, verdict), silence).await.unwrap() })
+    });
+    for done in looks.collect::<Vec<_>>() {
+        done.await.unwrap();
+    }
+    let one = CustomKeyStoreId::parse("cks-1").unwrap();
+    let kept = vigils.vigils(&one).await.unwrap().pop().unwrap();
+    assert_eq!(kept.last, Timestamp::from_unix(1_700_000_039));
+    assert!(kept.green_since.is_none_or(|since| since >= Timestamp::from_unix(1_700_000_017)), "{kept:?}");
+}
+
 /// One test of each clause, for this subject.
 macro_rules! contract {
     ($subject:ty) => {
@@ -380,6 +447,8 @@ macro_rules! contract {
             without_a_sealing_key_secrets_are_refused_and_nothing_is_written,
             the_latest_few_canaries_of_each_key_store_survive_a_restart,
             freezes_hold_until_they_are_lifted_and_after_a_restart,
+            what_was_seen_of_candidates_is_known_after_a_restart,
+            looks_of_many_at_once_are_all_counted,
             every_event_and_every_note_has_its_line,
             an_event_that_is_refused_leaves_no_line,
             many_who_write_at_once_make_one_chain,

@@ -27,7 +27,13 @@ impl Subject for Postgres {
     async fn open(&self, sealing_key: Option<SealingKey>) -> Opened {
         let journal = self.0.journal(sealing_key).await;
         let journal = Arc::new(journal);
-        Opened { canaries: journal.clone(), trail: journal.clone(), freezes: journal.clone(), journal }
+        Opened {
+            canaries: journal.clone(),
+            trail: journal.clone(),
+            freezes: journal.clone(),
+            vigils: journal.clone(),
+            journal,
+        }
     }
 
     async fn everything_stored(&self) -> Vec<u8> {

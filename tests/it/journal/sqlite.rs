@@ -23,7 +23,8 @@ impl Subject for Sqlite {
         let canaries: Arc<dyn CanaryKeeper> = Arc::new(journal.clone());
         let trail: Arc<dyn AuditTrail> = Arc::new(journal.clone());
         let freezes = Arc::new(journal.clone());
-        Opened { journal: Arc::new(journal) as Arc<dyn Journal>, canaries, trail, freezes }
+        let vigils = Arc::new(journal.clone());
+        Opened { journal: Arc::new(journal) as Arc<dyn Journal>, canaries, trail, freezes, vigils }
     }
 
     async fn everything_stored(&self) -> Vec<u8> {

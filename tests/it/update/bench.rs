@@ -110,6 +110,7 @@ impl Bench {
         Parts {
             journal,
             freezes: self.freezes.clone(),
+            vigils: self.freezes.clone(),
             known_keys: Arc::new(|_| None),
             reader: self.aws.clone(),
             writer: Some(self.aws.clone()),

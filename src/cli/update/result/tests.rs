@@ -130,7 +130,7 @@ fn every_ending_has_its_exit_code() {
         assert_eq!(exit(status, verdict, purpose).code(), expected, "{status} {verdict:?} {purpose:?}");
     }
     for (verdict, expected) in [("ready", 0), ("blocked", 1), ("inconclusive", 3), ("", 3)] {
-        assert_eq!(plan_exit(&json!({ "verdict": verdict })).code(), expected, "{verdict}");
+        assert_eq!(plan_exit(&json!({ "report": { "verdict": verdict } })).code(), expected, "{verdict}");
     }
 }
 
@@ -162,7 +162,8 @@ proptest::proptest! {
             document
         };
         let (update_answer, report_answer) = (spoil(sample()), spoil(report("blocked")));
-        let dry = json!({ "plan": update_answer["plan"], "report": report_answer });
+        let barred = spoil(json!({ "reason": "not_green", "detail": "needs 24 h of green", "waits": false }));
+        let dry = json!({ "plan": update_answer["plan"], "report": report_answer, "barred": barred });
         for text in [update(&update_answer, Some(&report_answer), "http://127.0.0.1:8480"), dry_run(&dry, "http://127.0.0.1:8480")] {
             proptest::prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{:?}", text);
         }
