@@ -14,6 +14,7 @@
 //! would stop a script that came through all the same. Buttons that a visitor may not use are left out for their sake;
 //! the guard refuses them anyway.
 
+mod candidates;
 mod catalogue;
 mod chart;
 mod choice;

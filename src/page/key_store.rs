@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::frame::{self, Tone, badge};
 use super::overview::{broken_glass, connection, is_former, status};
 use super::session::Visitor;
-use super::{chart, freezes, legible, report};
+use super::{candidates, chart, freezes, legible, report};
 use crate::access::Permission;
 use crate::api::freeze::in_force;
 use crate::api::key_stores::sighting;
@@ -84,6 +84,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 (settings(&visitor, &sighting))
                 (trend(&sighting))
             }
+            (candidates::section(&visitor, &sighting.id))
             @if let Some(latest) = sighting.latest.as_ref().filter(|latest| !is_former(&sighting, latest)) { (report::grounds(latest, visitor.now)) }
             (history(&visitor, &sighting))
         }
