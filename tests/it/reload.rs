@@ -174,7 +174,7 @@ async fn a_hangup_changes_everything_while_an_update_is_connecting() {
     assert_ne!(late.leaf, early.leaf);
     let (_, metrics) = late.ask(TOKEN, "GET", "/metrics", None).await;
     assert!(metrics.contains("xks_preflight_config_last_reload_successful 1"), "{metrics}");
-    let metric = format!("xks_preflight_waiver_end_timestamp_seconds{{check=\"latency.tail\",key_store=\"{second}\"}}");
+    let metric = format!("xks_preflight_waiver_end_timestamp_seconds{{key_store=\"{second}\",check=\"latency.tail\"}}");
     assert!(metrics.contains(&metric), "{metrics}");
     // The update ends as it was planned, and whoever stayed known heard all of it on the stream from before.
     let heard = whole(stays).await;
