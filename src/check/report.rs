@@ -11,7 +11,7 @@ use super::evidence::vpc::ServiceSight;
 use super::{Check, Evidence, KMS_PORT, Problem, ProblemKind, Resolution, Stage};
 use crate::clock::Timestamp;
 use crate::id::ReportId;
-use crate::key_store::KmsOutcome;
+use crate::key_store::{KmsException, KmsOutcome};
 
 /// What became of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,6 +291,11 @@ impl Report {
         self.findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Waived { .. }))
     }
 
+    /// The first check over which KMS would refuse the settings, had nobody waived it, with the exception.
+    pub fn refused_but_waived(&self) -> Option<(&'static str, &KmsException)> {
+        self.waived().find_map(|finding| Some((finding.check.id, finding.kms.as_ref()?.exception.as_ref()?)))
+    }
+
     /// What nothing was looked at of, although it matters: to follow "it is not proven that".
     pub fn unproven(&self) -> Vec<&'static str> {
         let says_so = |id: &str| {
@@ -335,8 +340,11 @@ impl Report {
             ids.into_iter().collect::<Vec<_>>().join(", ")
         };
         let unproven = self.unproven().into_iter().map(|what| format!("{NOT_PROVEN} that {what}"));
-        let waived =
-            Some(ids(self.waived().collect())).filter(|ids| !ids.is_empty()).map(|ids| format!("waived: {ids}"));
+        let refused = self.refused_but_waived().map_or_else(String::new, |(id, exception)| {
+            format!(" (KMS would refuse UpdateCustomKeyStore with {exception} over {id})")
+        });
+        let waived = Some(ids(self.waived().collect())).filter(|ids| !ids.is_empty());
+        let waived = waived.map(|ids| format!("waived: {ids}{refused}"));
         let warnings = Some(ids(self.warnings().collect())).filter(|ids| !ids.is_empty());
         let others = [waived, warnings.map(|ids| format!("warnings: {ids}"))];
         unproven.chain(others.into_iter().flatten()).collect()

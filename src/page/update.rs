@@ -338,8 +338,10 @@ fn looked(visitor: &Visitor, record: &UpdateRecord, summary: &PreflightSummary) 
     html! {
         section.card aria-label="Latest pre-flight" {
             div.line { h2 { "Latest pre-flight" } (report::verdict_badge(summary.verdict)) }
-            @if summary.verdict == Verdict::Ready { p { "KMS would accept these settings." } }
-            @if !told && summary.message != summary.verdict.as_str() { p { (legible::paragraph(&summary.message)) } }
+            // With reservations these are said instead: what is waived KMS may refuse.
+            @let plain = summary.message == summary.verdict.as_str();
+            @if plain && summary.verdict == Verdict::Ready { p { "KMS would accept these settings." } }
+            @if !told && !plain { p { (legible::paragraph(&summary.message)) } }
             p.muted {
                 "Ended " (legible::fully(summary.finished_at, visitor.now)) ". "
                 @if kept.is_some() { a href=(format!("/preflights/{}", summary.report)) { "The whole report" } "." }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::check::{
     AddressEvidence, Attempt, CapacityEvidence, Certificate, Finding, KMS_TIME_LIMIT, Latency, OtherPerspective,
-    Outcome, Quantiles, Report, Resolution, Sample, SampleKind, StrangerTrial, TlsEvidence, Trust,
+    Outcome, Quantiles, Report, Resolution, Sample, SampleKind, StrangerTrial, TlsEvidence, Trust, Verdict,
 };
 use crate::key_store::KmsOutcome;
 use crate::xks::HealthStatus;
@@ -111,9 +111,7 @@ pub fn kms_message(report: &Report) -> String {
 
 /// That nothing speaks against the settings, and what was not proven or is waived, in the same breath.
 fn accepted(report: &Report) -> String {
-    let refusing =
-        report.waived().find_map(|finding| Some((finding.check.id, finding.kms.as_ref()?.exception.as_ref()?)));
-    let mut message = match refusing {
+    let mut message = match report.refused_but_waived() {
         Some((id, exception)) => {
             format!("ready only by a waiver of {id}: KMS would refuse UpdateCustomKeyStore with {exception}")
         }
@@ -124,6 +122,20 @@ fn accepted(report: &Report) -> String {
         message.push_str(what);
     }
     message
+}
+
+/// Of settings that are no change of a key store's, other keys are no reservation; whoever reads that they are ready
+/// should know, to follow [`kms_message`].
+pub(super) fn not_compared(report: &Report) -> Option<String> {
+    let continuity = report.findings.iter().find(|finding| finding.check.id == "key.continuity");
+    match continuity {
+        Some(Finding { outcome: Outcome::NotApplicable(why), .. })
+            if report.verdict() == Verdict::Ready && report.evidence.aws.control_plane.is_none() =>
+        {
+            Some(format!("; the keys behind them were not compared with those of another proxy: {why}"))
+        }
+        _ => None,
+    }
 }
 
 /// That it could not be told, and what was in the way.

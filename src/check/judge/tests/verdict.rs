@@ -63,7 +63,11 @@ fn ready_has_reservations_where_something_was_not_proven_or_is_waived() {
     body(&mut unavailable, 200, &HEALTHY.replace("ACTIVE", "UNAVAILABLE"));
     assert_eq!(
         told(unavailable, &waiving("health.ekm_available")),
-        ["waived: health.ekm_available", "warnings: health.ekm_degraded"]
+        [
+            "waived: health.ekm_available (KMS would refuse UpdateCustomKeyStore with XksProxyUriUnreachableException \
+             over health.ekm_available)",
+            "warnings: health.ekm_degraded"
+        ]
     );
     let mut warned = good();
     plane(&mut warned).rollback_impossible = Some("the old secret is not held".into());
