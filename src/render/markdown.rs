@@ -15,7 +15,8 @@ pub fn report(report: &Report) -> String {
         None => format!("{}{}", subject.endpoint, subject.path),
     };
     let _ = writeln!(out, "## {}: {}\n", report.verdict(), cell(&what));
-    let _ = writeln!(out, "{}.\n", cell(&json::kms_message(report)));
+    let not_compared = json::not_compared(report).unwrap_or_default();
+    let _ = writeln!(out, "{}.\n", cell(&format!("{}{not_compared}", json::kms_message(report))));
     let shown: Vec<&Finding> = report.findings.iter().filter(|finding| finding.outcome.problem().is_some()).collect();
     if !shown.is_empty() {
         out.push_str("| check | level | outcome | detail | remedy |\n|---|---|---|---|---|\n");

@@ -60,15 +60,7 @@ fn write_verdict(out: &mut String, report: &Report, paint: Paint) -> std::fmt::R
     };
     let indent = word.len() + 2;
     let mut message = json::kms_message(report);
-    // Of settings that are no change of a key store's, this is no reservation; whoever reads them should know.
-    let continuity = report.findings.iter().find(|finding| finding.check.id == "key.continuity");
-    if let Some(Finding { outcome: Outcome::NotApplicable(why), .. }) = continuity
-        && verdict == Verdict::Ready
-        && report.evidence.aws.control_plane.is_none()
-    {
-        message.push_str("; the keys behind them were not compared with those of another proxy: ");
-        message.push_str(why);
-    }
+    message.extend(json::not_compared(report));
     writeln!(out, "{shown}  {}", wrapped(&message, indent))?;
     Ok(())
 }
