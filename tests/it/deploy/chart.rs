@@ -48,6 +48,14 @@ fn small() -> Value {
     json!({ "tls": { "allowInsecure": true } })
 }
 
+/// As the README shows them.
+fn shown() -> Value {
+    let readme = std::fs::read_to_string(deployed("../README.md")).unwrap();
+    let block = readme.split("```yaml\n").find(|block| block.starts_with("replicas:")).unwrap();
+    let values = block.split("```").next().unwrap().replace("\"...\"", &format!("\"{}\"", "0".repeat(64)));
+    serde_saphyr::from_str(&values).unwrap()
+}
+
 /// Three replicas with everything.
 fn large() -> Value {
     json!({
@@ -159,7 +167,7 @@ fn the_daemon_takes_the_configuration() {
         // As the Deployment mounts them: for owner and group.
         std::fs::set_permissions(path(secret), std::fs::Permissions::from_mode(0o440)).unwrap();
     }
-    for values in [small(), large()] {
+    for values in [small(), large(), shown()] {
         let objects = rendered(&values);
         let mut maps = objects.iter().filter(|object| object["kind"] == "ConfigMap");
         let configuration = maps.find_map(|map| map["data"]["config.toml"].as_str()).unwrap();
@@ -225,6 +233,8 @@ fn values_that_cannot_work_are_refused_all_at_once() {
     ] {
         assert!(said(&ran).contains(&format!("  - {fault}")), "{fault} in {}", said(&ran));
     }
+    let ran = template(&json!({ "tls": { "secretName": "xks-preflight-tls" } }));
+    assert!(!ran.status.success() && said(&ran).contains("config: without [[tokens]]"), "{}", said(&ran));
     for (wrong, place) in [
         (json!({ "replica": 2 }), "replica"),
         (json!({ "replicas": 0 }), "replicas"),

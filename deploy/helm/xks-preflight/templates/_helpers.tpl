@@ -65,6 +65,9 @@ postgres_password = { file = {{ printf "secrets/%s" .passwordKey | quote }} }
 {{- if regexMatch "(?m)^\\s*\\[(listen|journal)[].]" .config }}
 {{- $faults = append $faults "config: [listen] and [journal] are written by the chart; see tls, journal and kmsEndpoint" }}
 {{- end }}
+{{- if and (not .tls.allowInsecure) (not (regexMatch "(?m)^\\s*\\[\\[(tokens|client_certificates|oidc)\\]\\]" .config)) }}
+{{- $faults = append $faults "config: without [[tokens]], [[client_certificates]] or [[oidc]] anyone in the cluster may ask it to change key stores, and it does not start: xks-preflight token new makes a token" }}
+{{- end }}
 {{- if and (or .prometheusRule.enabled .dashboard.enabled) (not .runbooks.url) }}
 {{- $faults = append $faults "runbooks.url: where people reach the daemon, such as https://xks-preflight.example.com; alerts and dashboard link there" }}
 {{- end }}
