@@ -61,10 +61,11 @@ pub enum Command {
 #[group(required = true, multiple = false)]
 pub struct Of {
     /// CustomKeyStoreId of one key store.
-    #[arg(long, env = "XKS_PREFLIGHT_KEY_STORE", value_name = "ID")]
+    // Neither comes from the environment: what names the key store of an update would forbid --all.
+    #[arg(long, value_name = "ID")]
     key_store: Option<String>,
     /// Every key store of the daemon.
-    #[arg(long, env = "XKS_PREFLIGHT_ALL")]
+    #[arg(long)]
     all: bool,
 }
 

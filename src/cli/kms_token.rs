@@ -24,7 +24,8 @@ pub struct Arguments {
     role: String,
     /// On which key stores: an id (cks-...) or a name, with * for any characters; may be given several times; all
     /// without it
-    #[arg(long = "key-store", env = "XKS_PREFLIGHT_KEY_STORE", value_name = "PATTERN")]
+    // Not from the environment: what names the key store of an update must not bound who comes later.
+    #[arg(long = "key-store", value_name = "PATTERN")]
     key_stores: Vec<String>,
     /// Let updates that need the key store disconnected be carried out whole: Disconnect, Update, Connect
     #[arg(long, env = "XKS_PREFLIGHT_RUN_WHOLE_SEQUENCE")]
@@ -51,16 +52,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Pattern::parse(pattern).map_err(|rule| Usage(format!("--key-store {rule}")))?;
     }
     let made = new_credential()?;
+    let file: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let secret = made.secret_access_key.expose();
     // Room for all of it at once: a growing text leaves copies behind that nobody wipes.
     let mut text = Zeroizing::new(String::with_capacity(64 * 1024));
     writeln!(text, "AWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={secret}\n", made.access_key_id)?;
     writeln!(
         text,
-        "# The secret cannot be shown again: put it into a file of mode 0600, kms-NAME.secret for instance."
+        "# The secret cannot be shown again: put it into a file of mode 0600, kms-{file}.secret for instance."
     )?;
     writeln!(text, "# For the configuration:\n[[kms_credentials]]\nname = {}", toml::Value::from(name))?;
-    writeln!(text, "access_key_id = \"{}\"\nsecret = {{ file = \"kms-NAME.secret\" }}", made.access_key_id)?;
+    writeln!(text, "access_key_id = \"{}\"\nsecret = {{ file = \"kms-{file}.secret\" }}", made.access_key_id)?;
     writeln!(text, "role = \"{role}\"")?;
     if !key_stores.is_empty() {
         writeln!(text, "key_stores = {}", toml::Value::from(key_stores.clone()))?;

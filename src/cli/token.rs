@@ -31,7 +31,8 @@ pub enum Command {
         role: Vec<String>,
         /// On which key stores: an id (cks-...) or a name, with * for any characters; may be given several times; all
         /// without it
-        #[arg(long = "key-store", env = "XKS_PREFLIGHT_KEY_STORE", value_name = "PATTERN")]
+        // Not from the environment: what names the key store of an update must not bound who comes later.
+        #[arg(long = "key-store", value_name = "PATTERN")]
         key_stores: Vec<String>,
         /// When it ends: after so long, such as 90d or 12h, or at an RFC 3339 time; never without it
         #[arg(long, env = "XKS_PREFLIGHT_EXPIRES", value_name = "DURATION|TIME")]

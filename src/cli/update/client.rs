@@ -56,7 +56,7 @@ pub(super) enum CallError {
     Connect { url: String, source: std::io::Error },
     #[error("cannot connect to {url} within {} s: is --server right, and does a firewall permit it?", within.as_secs())]
     ConnectTimedOut { url: String, within: Duration },
-    #[error("the daemon at {url} cannot be trusted; --ca-file names its authority")]
+    #[error("the daemon at {url} cannot be trusted; --server-ca-file names its authority")]
     Tls { url: String, source: std::io::Error },
     #[error("whoever is at {url} does not speak TLS: is --server right, and is it http:// perhaps?")]
     NotTls { url: String, source: std::io::Error },

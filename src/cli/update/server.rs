@@ -30,7 +30,13 @@ pub(in crate::cli) struct ServerOptions {
     #[arg(long, env = "XKS_PREFLIGHT_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Trust these roots for the daemon's certificate, and no others; by default Mozilla's.
-    #[arg(long, env = "XKS_PREFLIGHT_CA_FILE", value_name = "PEM")]
+    // A name of its own: in the environment --ca-file of `check` makes its roots count as KMS's.
+    #[arg(
+        long = "server-ca-file",
+        visible_alias = "ca-file",
+        env = "XKS_PREFLIGHT_SERVER_CA_FILE",
+        value_name = "PEM"
+    )]
     ca_file: Option<PathBuf>,
     /// Send tokens and credentials over http:// to another machine, too: anybody in between can read them.
     #[arg(long, env = "XKS_PREFLIGHT_ALLOW_PLAIN_HTTP")]
@@ -66,7 +72,7 @@ impl Server {
             None => environment(TOKEN_VARIABLE).map(|text| (Zeroizing::new(text), TOKEN_VARIABLE)),
         };
         let authorization = token.map(|(token, source)| authorization(&token, source)).transpose()?;
-        let roots = options.ca_file.as_ref().map(|file| source::read(file, "--ca-file")).transpose()?;
+        let roots = options.ca_file.as_ref().map(|file| source::read(file, "--server-ca-file")).transpose()?;
         let mut server = Self::parse(&options.server, roots.as_deref().map(Vec::as_slice))?;
         server.secrets_may_travel |= options.allow_plain_http;
         if authorization.is_some() {
@@ -136,7 +142,7 @@ fn authorization(token: &str, source: &str) -> Result<HeaderValue, Usage> {
 }
 
 fn connector(roots: Option<&[u8]>) -> Result<TlsConnector, Usage> {
-    let fault = |why: String| Usage(format!("--ca-file: {why}"));
+    let fault = |why: String| Usage(format!("--server-ca-file: {why}"));
     let mut store = RootCertStore::empty();
     if let Some(pem) = roots {
         for der in CertificateDer::pem_slice_iter(pem) {
