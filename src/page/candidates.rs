@@ -7,16 +7,16 @@ use maud::{Markup, html};
 use super::frame::{Tone, badge};
 use super::session::Visitor;
 use super::{legible, report};
-use crate::key_store::CustomKeyStoreId;
-use crate::monitor::{CandidateSight, Standing};
+use crate::monitor::{CandidateSight, Sighting, Standing};
 use crate::update::Span;
 
-/// The candidates of one key store; nothing if there are none and none are needed.
-pub(super) fn section(visitor: &Visitor, id: &CustomKeyStoreId) -> Markup {
-    let monitor = &visitor.service().monitor;
+/// The candidates of one key store; nothing if there are none and none are needed, as of one without a proxy.
+pub(super) fn section(visitor: &Visitor, sighting: &Sighting) -> Markup {
+    let (monitor, id) = (&visitor.service().monitor, &sighting.id);
     let (candidates, required) = (monitor.candidates_of(id), monitor.require_green_for(id));
+    let has_proxy = sighting.description.as_ref().is_some_and(|store| store.xks().is_some());
     html! {
-        @if !candidates.is_empty() || !required.is_zero() {
+        @if !candidates.is_empty() || (has_proxy && !required.is_zero()) {
             section aria-label="Candidates" {
                 h2.over { "Candidates" }
                 p.muted.over {

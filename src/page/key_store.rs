@@ -84,7 +84,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 (settings(&visitor, &sighting))
                 (trend(&sighting))
             }
-            (candidates::section(&visitor, &sighting.id))
+            (candidates::section(&visitor, &sighting))
             @if let Some(latest) = sighting.latest.as_ref().filter(|latest| !is_former(&sighting, latest)) { (report::grounds(latest, visitor.now)) }
             (history(&visitor, &sighting))
         }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use xks_preflight::sandbox::kms::{Backing, SeedStore};
 
-use crate::daemon::stage::{BOUND, Daemon, OLD, Stage, TOKEN, until};
+use crate::daemon::stage::{BOUND, Daemon, NEW, OLD, Stage, TOKEN, until};
 use crate::peers::{PATH, SECRET};
 
 /// An answer with its head.
@@ -199,6 +199,30 @@ async fn a_verdict_on_former_settings_is_not_shown_as_one_on_the_present_ones() 
     assert!(!page.contains("KMS would accept these settings"), "{page}");
     let overview = look("/").await;
     assert!(overview.contains("the former ones were ready") && overview.contains("not probed"), "{overview}");
+    daemon.terminate().await;
+}
+
+#[tokio::test]
+async fn a_key_stores_page_tells_how_long_its_candidates_are_green_and_what_the_gate_asks_for() {
+    let stage = Stage::with_test_key("page-candidates").await;
+    stage.reconfigured("[update]", "[update]\nrequire_green = \"24h\"");
+    let daemon = Daemon::start(&stage, None).await;
+    let entered = sign_in(&daemon, TOKEN, "/").await;
+    let session = ("Cookie", entered.session());
+    let path = format!("/key-stores/{}", stage.key_store);
+    let look = async |daemon: &Daemon| ask(daemon, &format!("GET {path}"), &[session], &[]).await.body;
+    until(BOUND, "it is described", || async { look(&daemon).await.contains("No candidate is watched") }).await;
+    assert!(look(&daemon).await.contains("needs a candidate that has been green for 24 h"));
+    let candidate = format!("[[key_stores.candidates]]\nname = \"tuesday\"\nendpoint = \"{NEW}\"\n[monitor]");
+    stage.reconfigured("[monitor]", &candidate);
+    daemon.signal("-HUP").await;
+    until(BOUND, "it is green", || async { look(&daemon).await.contains("</svg>green</span>") }).await;
+    let page = look(&daemon).await;
+    let (_, section) = page.split_once("aria-label=\"Candidates\"").unwrap();
+    let (section, _) = section.split_once("</section>").unwrap();
+    for told in ["tuesday", NEW, "data-label=\"Enough\"><time", "/preflights/report-"] {
+        assert!(section.contains(told), "{told}\n{section}");
+    }
     daemon.terminate().await;
 }
 
