@@ -59,7 +59,7 @@ pub use event::{BlockedBy, Ending, Event, Recorded, Refusal};
 pub use forecast::{Forecast, KnownKeys};
 pub use freeze::Freeze;
 pub use gate::{Denied, Mutation, Permit, PreflightPassed, PreflightSummary, SettingsDigest};
-pub use green::{Colour, GreenRule, Lacks, Look, NotGreen, Span, Vigil};
+pub use green::{Colour, GreenRule, Lacks, Look, NotGreen, ProxyChange, Span, Vigil};
 pub use plan::{Plan, PlanBody, PlanDigest, PlanRefused, Rollback, Wanted, plan};
 pub use policy::{ApprovalRule, Limits, Options, Policy};
 pub use rotation::{PROOFS, PROPAGATION, Rotate, Rotating, Rotation, RotationPolicy, Stage};

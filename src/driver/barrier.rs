@@ -1,11 +1,17 @@
 //! What stands between plans and their first mutation: freezes and what was seen of candidates, which are kept durably,
 //! and maintenance windows.
 
-use super::{Driver, Inner, SubmitError, UpdateRecord};
+use super::{Driver, Inner, OrderError, SubmitError, UpdateRecord};
 use crate::chain::Chain;
+use crate::check::Verdict;
 use crate::journal::JournalError;
 use crate::key_store::CustomKeyStoreId;
-use crate::update::{Barriers, Denied, Freeze, GreenRule, Phase, Plan, State};
+use crate::update::{
+    Barriers, Denied, Ending, Freeze, GreenRule, Look, Phase, Plan, PreflightSummary, ProxyChange, State,
+};
+
+/// How many updates are looked through for the latest one of a key store.
+const LATEST: usize = 100;
 
 impl Driver {
     /// Stops the beginning of changes. An update whose first mutation is intended already goes on: see its status.
@@ -72,15 +78,56 @@ impl Inner {
         let policy = self.parts.policy.get();
         let opening = policy.windows.opening(key_store, now);
         let required = policy.require_green_for(key_store);
-        let vigils = if required.is_zero() {
-            Vec::new()
-        } else {
-            self.parts.vigils.vigils(key_store).await.inspect_err(|error| {
+        let mut green = GreenRule { required, silence: policy.green_gap, ..GreenRule::default() };
+        if !required.is_zero() {
+            green.vigils = self.parts.vigils.vigils(key_store).await.inspect_err(|error| {
                 tracing::error!(error = %Chain(error), "what was seen of candidates cannot be read: nothing is begun");
-            })?
-        };
-        let green = GreenRule { required, silence: policy.green_gap, vigils };
+            })?;
+            green.latest = self.latest_change(key_store).await;
+        }
         Ok(Barriers { freeze: Freeze::longest(freezes, key_store, now), opening, green })
+    }
+
+    /// The latest verified change of the key store's proxy, of the updates that are not too long ago. If they cannot be read
+    /// there is none, and going back needs hours of green as all else does.
+    async fn latest_change(&self, key_store: &CustomKeyStoreId) -> Option<ProxyChange> {
+        let ids = self.parts.journal.list(None, LATEST).await.map_err(OrderError::Journal);
+        let records = match ids {
+            Ok(ids) => self.records(&ids).await,
+            Err(error) => Err(error),
+        };
+        let records = records.inspect_err(|error| {
+            tracing::warn!(error = %Chain(error), "former updates cannot be read: going back is judged as any change");
+        });
+        let plans = records.ok()?;
+        let mut verified = plans.iter().filter(|record| matches!(record.state.ending(), Some(Ending::Verified)));
+        verified.find_map(|record| {
+            Some(record.state.plan()).filter(|plan| plan.key_store == *key_store).and_then(ProxyChange::of)
+        })
+    }
+
+    /// What was seen of exactly these settings in a pre-flight counts for candidates with them, if it was not good: whoever
+    /// looked, it was red.
+    pub(super) async fn count_against(&self, plan: &Plan, summary: &PreflightSummary) {
+        if summary.verdict == Verdict::Ready {
+            return;
+        }
+        let keeper = &self.parts.vigils;
+        let silence = self.parts.policy.get().green_gap;
+        let counted = async {
+            for vigil in keeper.vigils(&plan.key_store).await? {
+                if vigil.settings == summary.settings {
+                    let (key_store, candidate) = (vigil.key_store, vigil.candidate);
+                    keeper
+                        .look(Look { key_store, candidate, summary: summary.clone(), interrupted: false }, silence)
+                        .await?;
+                }
+            }
+            Ok::<_, JournalError>(())
+        };
+        if let Err(error) = counted.await {
+            tracing::warn!(key_store = %plan.key_store, error = %Chain(&error), "a pre-flight is not counted against candidates");
+        }
     }
 
     /// As [`Inner::barriers`], but nothing stands in the way of what has begun: seeing it through and taking it back must

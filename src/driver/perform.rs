@@ -259,7 +259,7 @@ impl Life {
                 Some(order) = orders.recv() => if self.obey(order).await? { return Ok(None) },
             }
         };
-        Ok(Some(result.unwrap_or_else(|why| PreflightSummary {
+        let summary = result.unwrap_or_else(|why| PreflightSummary {
             report: ReportId::new(&self.inner.parts.ids, self.now()),
             verdict: Verdict::Inconclusive,
             settings: plan.settings(),
@@ -267,7 +267,9 @@ impl Life {
             message: format!("the pre-flight could not be run: {why}"),
             finished_at: self.now(),
             credentials: None,
-        })))
+        });
+        self.inner.count_against(&plan, &summary).await;
+        Ok(Some(summary))
     }
 
     /// One mutation: permit, intention, call, outcome.

@@ -71,6 +71,8 @@ pub struct CandidateSight {
     pub vigil: Option<Vigil>,
     /// Whether a look since the last recorded one is missing in the vigil.
     interrupted: bool,
+    /// Where the latest look connected instead of to the addresses of the name.
+    way: Option<String>,
     history: History,
 }
 
@@ -117,6 +119,7 @@ impl CandidateSight {
             in_force: false,
             vigil: None,
             interrupted: false,
+            way: None,
             history: History::default(),
         }
     }
@@ -302,7 +305,10 @@ impl Monitor {
         let report = Arc::new(self.parts.preflight.run(&planned.candidate, aws, &thoroughness).await);
         let summary = PreflightSummary::of(&report);
         let before = self.candidates.get(id, name);
-        let interrupted = before.as_ref().is_some_and(|sight| sight.interrupted);
+        let way = Some(format!("{:?}", planned.candidate.connect_to));
+        let elsewhere = before.as_ref().is_some_and(|sight| sight.way.is_some() && sight.way != way);
+        let interrupted = elsewhere || before.as_ref().is_some_and(|sight| sight.interrupted);
+        self.candidates.note(id, name, |sight| sight.way = way);
         let look = Look { key_store: id.clone(), candidate: name.clone(), summary, interrupted };
         let silence = self.parts.candidates.policy.get().green_gap;
         let vigil = self.parts.candidates.keeper.look(look, silence).await;

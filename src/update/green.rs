@@ -14,6 +14,9 @@ use crate::check::Verdict;
 use crate::clock::Timestamp;
 use crate::key_store::{CandidateName, CustomKeyStoreId};
 
+/// When somebody asks again whose time has come, and whose latest look is a little older.
+const SOON: Duration = Duration::from_secs(1);
+
 /// One finished look at a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
@@ -49,7 +52,7 @@ pub struct Vigil {
 /// How a candidate stands at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// `ready` for so long, and seen a moment ago.
+    /// `ready` for so long, from the first of the looks to the latest, which was a moment ago.
     Green(Duration),
     /// The latest look was not `ready`.
     Red,
@@ -81,7 +84,9 @@ impl Vigil {
         if now > self.last.plus(silence) || self.last > now.plus(silence) {
             return Colour::Silent;
         }
-        Colour::Green(Duration::from_millis(u64::try_from(now.unix_millis() - since.unix_millis()).unwrap_or(0)))
+        // What comes after the latest look nobody has seen.
+        let seen = self.last.unix_millis() - since.unix_millis();
+        Colour::Green(Duration::from_millis(u64::try_from(seen).unwrap_or(0)))
     }
 }
 
@@ -94,12 +99,36 @@ pub struct GreenRule {
     pub silence: Duration,
     /// The candidates of the key store that were watched.
     pub vigils: Vec<Vigil>,
+    /// The latest verified change of its proxy.
+    pub latest: Option<ProxyChange>,
+}
+
+/// From which settings to which a verified update led.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyChange {
+    /// The settings before it.
+    pub from: SettingsDigest,
+    /// The settings that it brought into force.
+    pub to: SettingsDigest,
+}
+
+impl ProxyChange {
+    /// What a plan does to the way in which KMS talks to the proxy, if it does anything to that and the former secret is known.
+    pub fn of(plan: &Plan) -> Option<Self> {
+        let from = plan.former_settings().filter(|_| plan.changes_proxy())?;
+        Some(Self { from, to: plan.settings() })
+    }
+
+    /// Whether the other takes this one back.
+    fn is_undone_by(&self, other: &Self) -> bool {
+        self.from == other.to && self.to == other.from
+    }
 }
 
 impl GreenRule {
     /// Whether a candidate with exactly the plan's settings has been green for long enough at `now`, or none need be.
     pub fn met(&self, plan: &Plan, now: Timestamp) -> Result<(), NotGreen> {
-        if self.required.is_zero() || !plan.changes_proxy() {
+        if self.required.is_zero() || !plan.changes_proxy() || self.goes_back(plan) {
             return Ok(());
         }
         let settings = plan.settings();
@@ -117,12 +146,25 @@ impl GreenRule {
         let candidate = best.candidate.clone();
         Err(lacking(match (green(&best), best.green_since) {
             (Some(so_far), _) if so_far >= self.required => return Ok(()),
-            (Some(so_far), Some(since)) => Lacks::Time { candidate, so_far, enough_at: since.plus(self.required) },
+            (Some(so_far), Some(since)) => {
+                // It takes one more look at least.
+                let enough_at = since.plus(self.required).max(now.plus(SOON));
+                Lacks::Time { candidate, so_far, enough_at }
+            }
             (None, Some(_)) => Lacks::Looks { candidate, last: best.last },
             (_, None) => {
                 Lacks::Readiness { candidate, last: best.last, verdict: best.verdict, message: best.message.clone() }
             }
         }))
+    }
+}
+
+impl GreenRule {
+    /// Whether a plan restores what was in force before the latest verified change. Nobody can watch these settings for hours
+    /// when the new ones fail, and they were in use until then.
+    fn goes_back(&self, plan: &Plan) -> bool {
+        let change = self.latest.as_ref().zip(ProxyChange::of(plan));
+        change.is_some_and(|(latest, now)| latest.is_undone_by(&now))
     }
 }
 
@@ -274,7 +316,8 @@ mod tests {
     fn it_is_green_since_the_first_look_of_those_that_follow_closely() {
         let vigil = folded([green(0), green(60), green(360)]);
         assert_eq!((vigil.green_since, vigil.last), (Some(at(0)), at(360)));
-        assert_eq!(vigil.colour(at(400), SILENCE), Colour::Green(Duration::from_secs(400)));
+        assert_eq!(vigil.colour(at(400), SILENCE), Colour::Green(Duration::from_mins(6)), "nobody has seen the rest");
+        assert_eq!(folded([green(0)]).colour(at(299), SILENCE), Colour::Green(Duration::ZERO));
         assert_eq!(vigil.colour(at(661), SILENCE), Colour::Silent);
         assert_eq!(vigil.colour(at(0), SILENCE), Colour::Silent, "a clock that was set back proves nothing");
     }

@@ -149,7 +149,7 @@ pub(super) fn credential(id: &str, fill: &str) -> CredentialRef {
     .reference(CredentialSource::Sealed)
 }
 
-fn former_credential() -> CredentialRef {
+pub(super) fn former_credential() -> CredentialRef {
     credential(FORMER_ID, "f")
 }
 

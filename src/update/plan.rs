@@ -153,6 +153,12 @@ impl Plan {
         SettingsDigest::of(&self.new, self.probed_credential(), self.change.password.then_some(self.id))
     }
 
+    /// The settings of an external key store before it; `None` where the secret in force is not known.
+    pub fn former_settings(&self) -> Option<SettingsDigest> {
+        let former = self.former_credential.as_ref()?;
+        Some(SettingsDigest::of_xks(self.expected.xks()?, Some(&former.fingerprint)))
+    }
+
     /// The credential in force after the update, if its secret is held.
     pub fn probed_credential(&self) -> Option<&Fingerprint> {
         self.change.credential.as_ref().or(self.former_credential.as_ref()).map(|credential| &credential.fingerprint)

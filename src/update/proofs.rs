@@ -22,11 +22,15 @@ fn moment(now: Timestamp) -> Moment {
 }
 
 fn planned(change: Change, policy: &Policy) -> Plan {
+    planned_with(change, None, policy)
+}
+
+fn planned_with(change: Change, former_credential: Option<crate::key_store::CredentialRef>, policy: &Policy) -> Plan {
     let wanted = Wanted {
         id: UpdateId::new(&IdSource::from_seed(1), now()),
         change,
         options: Options::default(),
-        former_credential: None,
+        former_credential,
         former_password: false,
         waivers: Vec::new(),
         keys: None,
@@ -302,7 +306,8 @@ fn watched(plan: &Plan, minutes: Option<u64>) -> Vigil {
 
 /// A house that asks for an hour.
 fn asking(vigils: Vec<Vigil>) -> Barriers {
-    let green = GreenRule { required: Duration::from_hours(1), silence: Duration::from_mins(5), vigils };
+    let (required, silence) = (Duration::from_hours(1), Duration::from_mins(5));
+    let green = GreenRule { required, silence, vigils, latest: None };
     Barriers { green, ..Barriers::default() }
 }
 
@@ -358,6 +363,29 @@ fn green_is_asked_of_changes_of_the_proxy_alone_and_never_on_the_way_back() {
     assert!(begun.permit(direction, Step::Update, now(), &none).is_ok(), "seen through");
     let back = begun.apply(&Event::RollbackDecided { why: "it failed".into() }).unwrap();
     assert!(back.permit(Direction::Back, Step::Connect, now(), &none).is_ok(), "the right to restore");
+}
+
+#[test]
+fn what_the_latest_verified_update_replaced_may_be_restored_without_green() {
+    let held = super::lives::former_credential();
+    let plan = planned_with(endpoint_change(), Some(held), &Policy::default());
+    let there = ProxyChange::of(&plan).unwrap();
+    assert_eq!(ProxyChange::of(&cold(ApprovalRule::None)), None, "whose secret is not known");
+    let ProxyChange { from, to } = there.clone();
+    let after = |latest| {
+        let mut barriers = asking(Vec::new());
+        barriers.green.latest = latest;
+        ready(&plan).permit(Direction::Forward, Step::Disconnect, now(), &barriers).is_ok()
+    };
+    assert!(after(Some(ProxyChange { from: to.clone(), to: from.clone() })), "it led from where this one leads to");
+    for other in [
+        None,
+        Some(there),
+        Some(ProxyChange { from: to, to: SettingsDigest::stated("something else is in force by now") }),
+        Some(ProxyChange { from: SettingsDigest::stated("older settings"), to: from }),
+    ] {
+        assert!(!after(other.clone()), "{other:?}");
+    }
 }
 
 #[test]

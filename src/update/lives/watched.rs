@@ -69,7 +69,8 @@ impl WatchedCandidate {
 
     /// As the driver reads it.
     pub(super) fn rule(&self) -> GreenRule {
-        GreenRule { required: self.required, silence: SILENCE, vigils: self.vigil.iter().cloned().collect() }
+        let vigils = self.vigil.iter().cloned().collect();
+        GreenRule { required: self.required, silence: SILENCE, vigils, latest: None }
     }
 
     /// For the oracle: whether it has been ready all the time for long enough.
@@ -82,6 +83,8 @@ impl WatchedCandidate {
             }
             (after, since) = (*at, Some(*at));
         }
-        since.is_some_and(|since| now.seconds_since(since) >= self.required.as_secs_f64())
+        // From the first of these looks to the latest one.
+        let seen = self.looks.last().zip(since).map(|((last, _), since)| last.seconds_since(since));
+        seen.is_some_and(|seen| seen >= self.required.as_secs_f64())
     }
 }
