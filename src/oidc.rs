@@ -15,6 +15,7 @@
 
 mod key_set;
 mod keys;
+mod sign_in;
 mod source;
 
 use std::collections::BTreeSet;
@@ -26,9 +27,11 @@ use serde_json::{Map, Value};
 
 pub use key_set::{InvalidKeySet, KeySet};
 pub use keys::Pace;
+pub use sign_in::{Attempt, CALLBACK, InvalidRedirect, SignInFailed, SignInSettings};
 pub use source::{InvalidKeyUrl, KeySource, KeyUrl};
 
 use self::keys::Keys;
+use self::sign_in::Provider;
 use crate::access::{self, Grant, Method, Principal};
 use crate::clock::Timestamp;
 
@@ -58,6 +61,8 @@ pub struct IssuerSettings {
     pub groups: Vec<(String, Grant)>,
     /// When keys are fetched.
     pub pace: Pace,
+    /// How people sign in there; `None` means that its tokens are taken and nobody is sent there.
+    pub sign_in: Option<SignInSettings>,
 }
 
 /// Why nobody was recognised by a token. What a stranger is told of it is for the face to say.
@@ -100,17 +105,24 @@ pub enum JwtRefused {
 pub struct Issuer {
     settings: IssuerSettings,
     keys: Arc<Keys>,
+    provider: Option<Provider>,
 }
 
 impl Issuer {
     /// A provider whose keys are fetched when they are first needed.
     pub fn new(settings: IssuerSettings) -> Self {
         let keys = Arc::new(Keys::new(settings.keys.clone(), settings.pace));
-        Self { settings, keys }
+        let provider = settings.sign_in.clone().map(Provider::new);
+        Self { settings, keys, provider }
     }
 
     /// Who the token says it is, at this instant.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, JwtRefused> {
+        self.principal(&self.claims(token, &self.settings.audience, now).await?)
+    }
+
+    /// What the token says, if it is good for this audience at this instant.
+    async fn claims(&self, token: &str, audience: &str, now: Timestamp) -> Result<Map<String, Value>, JwtRefused> {
         let header = decode_header(token).map_err(|_| JwtRefused::Malformed)?;
         // Extensions that must be understood are not (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
@@ -126,14 +138,14 @@ impl Issuer {
         }
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.settings.issuer]);
-        validation.set_audience(&[&self.settings.audience]);
+        validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         // The library reads the machine's clock; time is judged below.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let decoded = decode::<Map<String, Value>>(token, &key.key, &validation).map_err(|error| refusal(&error))?;
         in_time(&decoded.claims, now)?;
-        self.principal(&decoded.claims)
+        Ok(decoded.claims)
     }
 
     fn principal(&self, claims: &Map<String, Value>) -> Result<Principal, JwtRefused> {

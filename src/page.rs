@@ -26,6 +26,7 @@ mod legible;
 mod orders;
 mod overview;
 mod preflight;
+mod provider;
 mod report;
 mod session;
 mod sign_in;
@@ -46,6 +47,7 @@ use self::session::Entrance;
 use crate::access::Permission::{Approve, Change, Freeze, Probe, Read};
 use crate::api::access::{Guarded, Needs, On};
 use crate::api::{Service, bound, events};
+use crate::oidc::CALLBACK;
 
 /// Every path of the page. `secure` says whether it is served by TLS, so that cookies can be kept to it.
 pub fn router(service: Arc<Service>, secure: bool) -> Router {
@@ -78,10 +80,17 @@ pub fn router(service: Arc<Service>, secure: bool) -> Router {
         .route("/sign-in", needs(Read, On::Nothing), post(sign_in::enter))
         .finish()
         .layer(from_fn_with_state(Arc::clone(&entrance), sign_in::present));
+    // And so is whoever comes back from an identity provider.
+    let coming_back = Guarded::new(Arc::clone(&service))
+        .route(CALLBACK, needs(Read, On::Nothing), get(provider::come_in))
+        .finish()
+        .layer(from_fn_with_state(Arc::clone(&entrance), provider::come_back));
     Router::new()
         .merge(pages)
         .merge(signing_in)
+        .merge(coming_back)
         .route("/sign-in", get(sign_in::form))
+        .route("/sign-in/provider", get(provider::begin))
         .layer(from_fn_with_state(Arc::clone(&service), bound))
         .route("/assets/page.css", get(async || asset("text/css; charset=utf-8", include_str!("page/assets/page.css"))))
         .route(

@@ -285,6 +285,33 @@ pub(super) fn refused(service: &Service, refused: &Refused<'_>) {
     tracing::info!(principal = name, how, reason = denial.as_str(), detail, "request refused");
 }
 
+/// A request of somebody who is still to be recognised, by other means than its head.
+pub(crate) struct Unproven {
+    wanted: Wanted,
+    address: Option<std::net::IpAddr>,
+}
+
+impl Unproven {
+    pub(crate) fn by(request: &Request) -> Self {
+        let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+        Self { wanted: Wanted::by(request), address }
+    }
+
+    /// Nobody was recognised: that is counted, told and limited as any other failure.
+    pub(crate) async fn refused(self, service: &Service, why: &str) -> Problem {
+        if let Err(wait) = self.address.map_or(Ok(()), |address| service.limits.stranger(address)) {
+            return too_often(service, None, wait);
+        }
+        refused(service, &Refused { principal: None, denial: Denial::Unauthenticated, detail: why.to_owned() });
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", why);
+        let refusal = self.wanted.answered(None, &problem.clone().into_response());
+        if let Some(refusal) = refusal {
+            service.notary.refused(refusal).await;
+        }
+        problem
+    }
+}
+
 fn forbidden(service: &Service, principal: &Principal, refusal: &Forbidden) -> Problem {
     let detail = refusal.to_string();
     refused(service, &Refused { principal: Some(principal), denial: Denial::Forbidden, detail: detail.clone() });

@@ -9,13 +9,14 @@ use super::fault::found;
 use super::files;
 use super::raw::{Section, Taken};
 use super::resolve::{Resolver, all_different, caller_name};
-use super::secret::bounded_file;
+use super::secret::{self, bounded_file};
 use crate::access::{
     CertificateName, Grant, KnownCertificate, KnownToken, Method, Pattern, Permission, Principal, Role, Scope,
     TokenHash,
 };
 use crate::clock::Timestamp;
-use crate::oidc::{IssuerSettings, KeySet, KeySource, KeyUrl, Pace};
+use crate::oidc::{IssuerSettings, KeySet, KeySource, KeyUrl, Pace, SignInSettings};
+use crate::peer::Peer;
 use crate::update::ApprovalRule;
 
 /// The largest file of published keys, in bytes.
@@ -95,14 +96,25 @@ impl Resolver<'_> {
         for mut section in sections {
             let issuer = section.parse("issuer", self.faults, one_line);
             let audience = section.parse("audience", self.faults, one_line);
-            let keys = self.key_source(&mut section);
+            let roots = self.provider_roots(&mut section);
+            let keys = self.key_source(&mut section, roots.as_ref());
+            let named = issuer.as_ref().map(|issuer| issuer.value.clone());
+            let sign_in = section.section("sign_in").map(|table| self.sign_in(table, named.as_deref(), roots.as_ref()));
             let principal_claim = section.parse("principal_claim", self.faults, one_line);
             let groups_claim = section.parse("groups_claim", self.faults, one_line);
             let groups = section.sections("grants").and_then(|grants| self.group_grants(grants));
             section.finish(self.faults);
+            let sign_in = match sign_in {
+                None => Some(None),
+                Some(sign_in) => sign_in.map(Some),
+            };
             let (Some(issuer), Some(audience), Some(keys), Some(principal_claim), Some(groups_claim), Some(groups)) =
                 (issuer, audience, keys, principal_claim, groups_claim, groups)
             else {
+                whole = false;
+                continue;
+            };
+            let Some(sign_in) = sign_in else {
                 whole = false;
                 continue;
             };
@@ -117,25 +129,84 @@ impl Resolver<'_> {
                 groups_claim: groups_claim.value,
                 groups,
                 pace: Pace::default(),
+                sign_in,
             });
         }
         whole.then_some(issuers)
     }
 
-    /// Either jwks_url, perhaps with ca_file, or jwks_file.
-    fn key_source(&mut self, section: &mut Section) -> Option<KeySource> {
+    /// The key `ca_file`, or the public authorities.
+    fn provider_roots(&mut self, section: &mut Section) -> Option<Arc<RootCertStore>> {
+        let file = section.text("ca_file");
+        files::roots_or_public(self.directory, file.as_ref(), self.faults).map(Arc::new)
+    }
+
+    /// The table `sign_in`.
+    fn sign_in(
+        &mut self,
+        mut section: Section,
+        issuer: Option<&str>,
+        roots: Option<&Arc<RootCertStore>>,
+    ) -> Option<SignInSettings> {
+        let (line, path) = (section.line, section.path.clone());
+        let client_id = section.parse("client_id", self.faults, one_line);
+        let redirect_uri = section.parse("redirect_uri", self.faults, |text| {
+            SignInSettings::redirect(text).map_err(|error| error.to_string())
+        });
+        let title = section.parse("title", self.faults, one_line);
+        let scopes = if section.has("scopes") { section.texts("scopes") } else { Some(Vec::new()) };
+        let scopes = scopes.and_then(|scopes| {
+            let count = scopes.len();
+            let token = |text: &Taken<String>| {
+                // RFC 6749, appendix A.4: without spaces, so that one is one.
+                let fits = text.value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
+                if !fits || text.value.is_empty() {
+                    self.faults.add(
+                        text.line,
+                        &text.path,
+                        "must be one scope: visible ASCII without spaces and quotes",
+                    );
+                }
+                fits && !text.value.is_empty()
+            };
+            let scopes: Vec<String> = scopes.into_iter().filter(token).map(|text| text.value).collect();
+            (scopes.len() == count).then_some(scopes)
+        });
+        let secret = section.section("client_secret");
+        let secret = match secret {
+            None => Some(None),
+            Some(source) => secret::resolve(source, self.directory, self.environment, self.faults).map(Some),
+        };
+        let faulty = section.is_faulty();
+        section.finish(self.faults);
+        // With roots that cannot be read the address is still looked at: all faults at once.
+        let known = roots.cloned().unwrap_or_else(|| Arc::new(RootCertStore::empty()));
+        let document = Peer::parse(&SignInSettings::document_of(issuer?), known, None);
+        let document = document.map_err(|_| {
+            let why = "needs an issuer of https, or of http on a loopback address: its document is read below it";
+            self.faults.add(line, &path, why);
+        });
+        if faulty {
+            return None;
+        }
+        Some(SignInSettings {
+            client_id: client_id?.value,
+            client_secret: secret?,
+            redirect_uri: redirect_uri?.value,
+            title: title?.value,
+            scopes: scopes?,
+            document: document.ok()?,
+            roots: Arc::clone(roots?),
+        })
+    }
+
+    /// Either jwks_url or jwks_file.
+    fn key_source(&mut self, section: &mut Section, roots: Option<&Arc<RootCertStore>>) -> Option<KeySource> {
         let (line, path) = (section.line, section.path.clone());
         let given = (section.has("jwks_url"), section.has("jwks_file"));
-        let roots = match section.text("ca_file") {
-            None => Some(public_roots()),
-            Some(file) => {
-                let roots = files::roots(self.directory, &file, self.faults);
-                roots.map_err(|why| self.faults.add(file.line, &file.path, why)).ok()
-            }
-        };
         let url = section.parse("jwks_url", self.faults, |text| {
             // With roots that cannot be read the address is still looked at: all faults at once.
-            let roots = Arc::new(roots.clone().unwrap_or_else(RootCertStore::empty));
+            let roots = roots.cloned().unwrap_or_else(|| Arc::new(RootCertStore::empty()));
             KeyUrl::parse(text, roots).map_err(|error| error.to_string())
         });
         let file = section.text("jwks_file");
@@ -253,10 +324,4 @@ fn one_line(text: &str) -> Result<String, String> {
     } else {
         Err("must be 1 to 512 characters without control characters and without space around them".to_owned())
     }
-}
-
-fn public_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    roots
 }

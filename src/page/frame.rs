@@ -1,12 +1,14 @@
 //! What every page has around it, what every answer has in its head, and the page that says why there is none.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use maud::{DOCTYPE, Markup, html};
 
-use super::session::{Visitor, theme};
+use super::session::{Entrance, Visitor, theme};
 use super::{legible, sign_in};
 use crate::api::problem::Problem;
 
@@ -159,6 +161,7 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     let theme = theme(request.headers());
     let path = request.uri().path().to_owned();
     let whole = request.uri().path_and_query().map_or_else(|| path.clone(), ToString::to_string);
+    let entrance = request.extensions().get::<Arc<Entrance>>().cloned();
     let mut response = next.run(request).await;
     let status = response.status();
     let problem = response.extensions_mut().remove::<Problem>();
@@ -166,7 +169,7 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
         response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     // A form that is shown again says itself what is wrong with it.
     if !has_page && (problem.is_some() || status.is_client_error() || status.is_server_error()) {
-        response = told(problem.as_ref(), status, &method, &path, &whole, theme);
+        response = told(entrance.as_deref(), problem.as_ref(), status, &method, (&path, &whole), theme);
     }
     protect(response.headers_mut());
     response
@@ -198,19 +201,19 @@ pub(super) async fn lost(request: Request, next: Next) -> Response {
 }
 
 fn told(
+    entrance: Option<&Entrance>,
     problem: Option<&Problem>,
     status: StatusCode,
     method: &Method,
-    path: &str,
-    whole: &str,
+    (path, whole): (&str, &str),
     theme: Option<&'static str>,
 ) -> Response {
     let detail = problem.map_or_else(
         || status.canonical_reason().unwrap_or("not answered").to_lowercase(),
         |problem| problem.detail().to_owned(),
     );
-    if path == "/sign-in" {
-        return (status, Html(sign_in::page(theme, "/", Some(&detail)).into_string())).into_response();
+    if let Some(entrance) = entrance.filter(|_| path == "/sign-in") {
+        return (status, Html(sign_in::page(entrance, theme, "/", Some(&detail)).into_string())).into_response();
     }
     if status == StatusCode::UNAUTHORIZED && matches!(*method, Method::GET | Method::HEAD) {
         let next: String = form_urlencoded::byte_serialize(whole.as_bytes()).collect();

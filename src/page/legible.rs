@@ -22,6 +22,12 @@ pub(super) fn paragraph(text: &str) -> Markup {
     cut(text, PARAGRAPH)
 }
 
+/// With a capital at its beginning.
+pub(super) fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map(|first| format!("{}{}", first.to_uppercase(), rest.as_str())).unwrap_or_default()
+}
+
 /// A longer text that follows a full stop: it begins as a sentence does, unless it begins with a name such as `tls.validity`.
 pub(super) fn sentence(text: &str) -> Markup {
     let word = text.split([' ', ',', ';']).next().unwrap_or_default();

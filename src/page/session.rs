@@ -21,6 +21,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::{BodyExt as _, Limited};
 use zeroize::Zeroizing;
 
+use super::provider::Logins;
 use crate::access::{Permission, Principal, TokenHash, identify_hash};
 use crate::api::access::{Admitted, SignedIn};
 use crate::api::problem::Problem;
@@ -38,7 +39,7 @@ const MOST: usize = 4_096;
 /// The largest form, in bytes: a pre-flight's, with a secret and long names, has a few thousand.
 const LARGEST_FORM: usize = 64 * 1024;
 
-type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
 
 /// What somebody signed in with.
 #[derive(Clone)]
@@ -61,12 +62,13 @@ pub(super) struct Entrance {
     secure: bool,
     sessions: Mutex<HashMap<Digest, Session>>,
     marks: hmac::Key,
+    pub(super) logins: Logins,
 }
 
 impl Entrance {
     pub(super) fn new(service: Arc<Service>, secure: bool) -> Self {
         let marks = hmac::Key::new(hmac::HMAC_SHA256, &random());
-        Self { service, secure, sessions: Mutex::new(HashMap::new()), marks }
+        Self { service, secure, sessions: Mutex::new(HashMap::new()), marks, logins: Logins::default() }
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -80,7 +82,7 @@ impl Entrance {
 
     /// Begins a session; the cookie for it.
     pub(super) fn begin(&self, proof: Proof, principal: &Principal, until: Timestamp) -> String {
-        let id = Zeroizing::new(URL_SAFE_NO_PAD.encode(random()));
+        let id = random_text();
         let now = self.service.clock.now();
         let until = until.min(now.plus(LONGEST));
         let session = Session { proof, name: principal.name.clone(), until };
@@ -114,6 +116,17 @@ impl Entrance {
         format!("{}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds:.0}{secure}", self.cookie_name())
     }
 
+    /// The cookie of somebody who is at an identity provider.
+    pub(super) fn login_cookie_name(&self) -> &'static str {
+        if self.secure { "__Host-xks_preflight_login" } else { "xks_preflight_login" }
+    }
+
+    /// The same with its value; with 0 seconds it is removed. It comes along when the provider's page leads back.
+    pub(super) fn login_cookie(&self, id: &str, seconds: u64) -> String {
+        let secure = if self.secure { "; Secure" } else { "" };
+        format!("{}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}", self.login_cookie_name())
+    }
+
     /// Whose session it is, as long as it and what it was begun with are good.
     fn principal(&self, headers: &HeaderMap) -> Option<Arc<Principal>> {
         let id = hash(cookie(headers, self.cookie_name())?);
@@ -141,13 +154,20 @@ impl Entrance {
     }
 }
 
-fn random() -> Digest {
+/// 256 random bits.
+pub(super) fn random() -> Digest {
     let mut bits = [0; 32];
     rand::Rng::fill_bytes(&mut rand::rng(), &mut bits);
     bits
 }
 
-fn hash(text: &str) -> Digest {
+/// 256 random bits as text.
+pub(super) fn random_text() -> Zeroizing<String> {
+    Zeroizing::new(URL_SAFE_NO_PAD.encode(random()))
+}
+
+/// What is kept of an id that somebody else has.
+pub(super) fn hash(text: &str) -> Digest {
     let mut hash = [0; 32];
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     for (to, from) in hash.iter_mut().zip(digest.as_ref()) {

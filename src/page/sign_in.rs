@@ -12,8 +12,8 @@ use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::frame;
 use super::session::{Entrance, Fields, LONGEST, Order, Proof, of_this_site, theme};
+use super::{frame, legible};
 use crate::access::{Method, TokenHash};
 use crate::api::access::{Admitted, SignedIn};
 use crate::api::problem::Problem;
@@ -22,7 +22,7 @@ use crate::oidc;
 
 /// With a token of an identity provider a session lasts no longer than this, whatever the token says: the provider
 /// cannot end it.
-const LONGEST_VERIFIED: Duration = Duration::from_hours(1);
+pub(super) const LONGEST_VERIFIED: Duration = Duration::from_hours(1);
 
 /// Where to go afterwards.
 #[derive(Debug, Default, Deserialize)]
@@ -40,21 +40,40 @@ pub(super) async fn form(
     if entrance.service().callers.get().is_empty() {
         return Redirect::to(&next).into_response();
     }
-    Html(page(theme(&headers), &next, None).into_string()).into_response()
+    Html(page(&entrance, theme(&headers), &next, None).into_string()).into_response()
 }
 
 /// The form, with why it must be filled in again.
-pub(super) fn page(theme: Option<&'static str>, next: &str, refused: Option<&str>) -> Markup {
+pub(super) fn page(entrance: &Entrance, theme: Option<&'static str>, next: &str, refused: Option<&str>) -> Markup {
+    let callers = entrance.service().callers.get();
+    let ways: Vec<(String, &str)> = callers
+        .issuers
+        .iter()
+        .filter_map(|issuer| {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair("issuer", issuer.name())
+                .append_pair("next", next)
+                .finish();
+            Some((format!("/sign-in/provider?{query}"), issuer.sign_in()?.title.as_str()))
+        })
+        .collect();
     let body = html! {
         div.narrow {
             h1 { "Sign in" }
             @if let Some(why) = refused {
-                div.notice.bad role="alert" { p { strong { "Not signed in. " } (why) } }
+                div.notice.bad role="alert" { p { strong { "Not signed in. " } (legible::sentence(why)) } }
+            }
+            @if !ways.is_empty() {
+                div.card {
+                    @for (way, title) in &ways { p { a.button.primary href=(way) { (legible::line(title)) } } }
+                    p.hint { "You come back with a session for one hour, and the roles that your groups have here." }
+                }
+                h2 { "Or with a token" }
             }
             form.card method="post" action="/sign-in" data-next=(next) {
                 input type="hidden" name="next" value=(next);
                 label for="token" { "Token" }
-                input #token type="password" name="token" required autocomplete="current-password" spellcheck="false" autofocus[true];
+                input #token type="password" name="token" required autocomplete="current-password" spellcheck="false" autofocus[ways.is_empty()];
                 p.hint {
                     "A token made with " code { "xks-preflight token new" } ", or one of an identity provider that is configured \
                      here. It is sent once and kept nowhere; the session ends after 8 hours, with the token, or when the daemon \
@@ -128,13 +147,13 @@ pub(super) async fn leave(headers: HeaderMap, order: Order) -> Response {
     ([cookie_header(&cookie)], Redirect::to("/sign-in")).into_response()
 }
 
-fn cookie_header(cookie: &str) -> (HeaderName, HeaderValue) {
+pub(super) fn cookie_header(cookie: &str) -> (HeaderName, HeaderValue) {
     // Made of our own letters.
     (header::SET_COOKIE, HeaderValue::try_from(cookie).unwrap_or_else(|_| HeaderValue::from_static("")))
 }
 
 /// A path within the page; whatever could lead elsewhere leads to the overview.
-fn inside(next: Option<&str>) -> String {
+pub(super) fn inside(next: Option<&str>) -> String {
     let plain = |path: &&str| {
         let own = path.starts_with('/') && !path.starts_with("//") && !path.starts_with("/sign-");
         own && path.len() <= 512 && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')

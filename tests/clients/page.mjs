@@ -22,7 +22,7 @@ const browser = await chromium.launch({
 const faults = [];
 
 // A window of its own, with everything that goes wrong in it noted.
-const visit = async (options = {}) => {
+const visit = async (options = {}, other = ORIGIN) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   context.setDefaultTimeout(BOUND);
   await context.addInitScript(() => {
@@ -31,11 +31,11 @@ const visit = async (options = {}) => {
   const page = await context.newPage();
   page.on("console", (message) => {
     // A form that is shown again is an answer 422, and a page that is not there 404: the browser calls both an error.
-    if (message.type() === "error" && !/status of 4(22|04)/.test(message.text())) faults.push(`${page.url()}: ${message.text()}`);
+    if (message.type() === "error" && !/status of 4(22|04|01)/.test(message.text())) faults.push(`${page.url()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => faults.push(`${page.url()}: ${error.message}`));
   page.on("request", (request) => {
-    if (!request.url().startsWith(ORIGIN)) faults.push(`another host: ${request.url()}`);
+    if (!request.url().startsWith(ORIGIN) && !request.url().startsWith(other)) faults.push(`another host: ${request.url()}`);
   });
   return page;
 };
@@ -213,6 +213,28 @@ const flows = {
     await page.getByRole("button", { name: "Yes, break the glass" }).click();
     await page.locator("[data-update] [role=status]", { hasText: "verified" }).waitFor();
     return { refused, text: await page.locator("main").innerText() };
+  },
+
+  // Is refused by a provider once, signs in there, looks at a page, and signs out.
+  async provider(provider, who, path) {
+    const page = await visit({}, provider);
+    await page.goto(`${ORIGIN}${path}`);
+    await axed(page, "signing in at a provider");
+    await page.screenshot({ path: join(SHOTS, "sign-in-provider.png"), fullPage: true });
+    await page.getByRole("link", { name: "Sign in with People" }).click();
+    await page.getByRole("link", { name: "Refuse" }).click();
+    const refused = await page.getByRole("alert").innerText();
+    await axed(page, "being refused by a provider");
+    await page.getByRole("link", { name: "Sign in with People" }).click();
+    await page.getByRole("link", { name: `Continue as ${who}` }).click();
+    await page.getByRole("button", { name: "Sign out" }).waitFor();
+    const url = new URL(page.url()).pathname;
+    const name = await page.locator(".who > span").innerText();
+    const buttons = await page.locator("main button, main summary.button, main a.button").allInnerTexts();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("Token").waitFor();
+    await page.goto(`${ORIGIN}${path}`);
+    return { refused, who: name, url, buttons, after: new URL(page.url()).pathname };
   },
 
   // What a visitor may press on a page.

@@ -1,5 +1,6 @@
 //! Signed tokens of identity providers: real keys, from real servers, and everything that can be wrong with either.
 
+pub(crate) mod people;
 pub(crate) mod provider;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) fn settings(keys: KeySource, pace: Pace) -> IssuerSettings {
             ("payments".to_owned(), Grant { role: Role::Operator, scope: payments }),
         ],
         pace,
+        sign_in: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! of it is in `browser`.
 
 mod browser;
+mod signing_in;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -63,7 +63,26 @@ pub(super) const OIDC: &[Key] = &[
     key("ca_file", Shape::Text, Optional, "the authorities of jwks_url instead of the public ones, PEM"),
     key("principal_claim", Shape::Text, Default("\"sub\""), "the claim that says who it is, for the journal"),
     key("groups_claim", Shape::Text, Default("\"groups\""), "the claim with its groups: text, or a list of texts"),
+    key(
+        "sign_in",
+        Shape::Table(SIGN_IN),
+        Optional,
+        "how people sign in there to the page; absent means that nobody does",
+    ),
     key("grants", Shape::Sections(GRANT, 100), Required, "what its groups may do; all others may do nothing"),
+];
+
+const SIGN_IN: &[Key] = &[
+    key("client_id", Shape::Text, Required, "what the page is called there; its tokens name it as their audience"),
+    key("client_secret", Shape::Secret, Optional, "where the secret of the client is; a public client has none"),
+    key(
+        "redirect_uri",
+        Shape::Text,
+        Required,
+        "the page's own https://HOST/sign-in/callback, as it is registered there",
+    ),
+    key("title", Shape::Text, Default("\"Sign in with your organisation\""), "what stands on the button"),
+    key("scopes", Shape::Texts(20), Optional, "what is asked for besides openid, such as groups, email or profile"),
 ];
 
 const GRANT: &[Key] =

@@ -428,6 +428,14 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "line 5: oidc[0].audience: must be 1 to 512 characters without control characters and without space around them (found \" x\")",
     ),
     (
+        "[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\ngrants = []\njwks_url = \"https://a/keys\"\n[oidc.sign_in]\nclient_id = \"c\"\nredirect_uri = \"http://gate.example.com/sign-in/callback\"",
+        "line 10: oidc[0].sign_in.redirect_uri: must be https://HOST[:PORT]/sign-in/callback, or http:// with a loopback address: the address of this page as browsers reach it, as it is registered at the provider (found \"http://gate.example.com/sign-in/callback\")",
+    ),
+    (
+        "[[oidc]]\nissuer = \"http://a\"\naudience = \"x\"\ngrants = []\njwks_url = \"https://a/keys\"\n[oidc.sign_in]\nclient_id = \"c\"\nredirect_uri = \"https://gate.example.com/sign-in/callback\"",
+        "line 8: oidc[0].sign_in: needs an issuer of https, or of http on a loopback address: its document is read below it",
+    ),
+    (
         "[[oidc]]\nissuer = \"https://a\"\naudience = \"x\"\njwks_url = \"https://a/keys\"\n[[oidc.grants]]\ngroup = \"g\"\nrole = \"root\"",
         "line 9: oidc[0].grants[0].role: must be \"viewer\" or \"prober\" or \"operator\" or \"approver\" or \"admin\", or a list of several (found \"root\")",
     ),

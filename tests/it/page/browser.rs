@@ -19,7 +19,7 @@ const ADMIN: &str = "xkspf_AdminTokenDoNotLeak012345678901234567890123";
 const APPROVER: &str = "xkspf_ApproverTokenDoNotLeak0123456789012345678901";
 
 /// Where screenshots go; `None` outside `tests/run`, where there is no browser.
-fn shots() -> Option<PathBuf> {
+pub(super) fn shots() -> Option<PathBuf> {
     let output = std::env::var_os("XKS_TEST_OUTPUT").map(PathBuf::from)?;
     let shots = output.join("page");
     std::fs::create_dir_all(&shots).unwrap();
@@ -31,7 +31,7 @@ fn expired() -> Fault {
 }
 
 /// Runs a flow and gives what it saw; whatever went wrong in the browser fails.
-async fn flow(shots: &Path, daemon: &Daemon, token: &str, arguments: &[&str]) -> Value {
+pub(super) async fn flow(shots: &Path, daemon: &Daemon, token: &str, arguments: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.mjs");
     let run = Command::new("node")
         .arg(script)
@@ -54,7 +54,7 @@ fn text(seen: &Value) -> &str {
 }
 
 /// Until the monitor has a report of the key store; the id of the latest.
-async fn probed(daemon: &Daemon, stage: &Stage) -> String {
+pub(super) async fn probed(daemon: &Daemon, stage: &Stage) -> String {
     let path = format!("/v1/key-stores/{}", stage.key_store);
     until(BOUND, "the key store is probed", || async {
         !daemon.call("GET", &path, None).await.json()["latest"].is_null()
