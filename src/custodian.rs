@@ -98,6 +98,7 @@ impl Custodian {
     /// Reads whatever was not read with the configuration, once, for half a minute at most: updates that are under way may
     /// need it.
     pub async fn begin(&self) {
+        self.recall().await;
         let sources = self.sources.get();
         let unread: Vec<(String, Source)> = sources
             .iter()
@@ -107,6 +108,22 @@ impl Custodian {
         let looks = unread.iter().map(|(name, source)| self.look(name, source));
         if tokio::time::timeout(AT_FIRST, join_all(looks)).await.is_err() {
             tracing::warn!("not every source of a credential has answered yet");
+        }
+    }
+
+    /// What KMS was told by updates of ours, whoever made them and whenever: a source may have changed since, and shows
+    /// then what KMS does not have.
+    async fn recall(&self) {
+        let Parts { keyring, driver, clock, .. } = &self.parts;
+        match driver.all_last_told().await {
+            Ok(told) => {
+                for (key_store, credential) in told {
+                    keyring.told(&key_store, &credential, clock.now());
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "what KMS was told cannot be read: the sources are believed about it");
+            }
         }
     }
 
@@ -193,7 +210,7 @@ impl Custodian {
 
     /// Whether KMS was told this credential of every key store at which it shows the access key id; no if it shows none.
     async fn told_to_all(&self, name: &str, credential: &ProxyCredential) -> bool {
-        let Parts { keyring, driver, .. } = &self.parts;
+        let Parts { keyring, driver, clock, .. } = &self.parts;
         let fingerprint = credential.fingerprint();
         let shows = |sighting: &Arc<Sighting>| {
             let xks = sighting.description.as_ref().and_then(|store| store.xks());
@@ -207,7 +224,7 @@ impl Custodian {
             }
             // Another replica may have told KMS, or this one before a restart.
             match driver.last_told(id).await {
-                Ok(Some((_, told))) if told.fingerprint == fingerprint => keyring.told(id, &fingerprint),
+                Ok(Some((_, told))) if told.fingerprint == fingerprint => keyring.told(id, &told, clock.now()),
                 Ok(_) => return false,
                 Err(error) => {
                     tracing::warn!(key_store = %id, error = %Chain(&error), "what KMS was told last cannot be read");

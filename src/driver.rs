@@ -106,8 +106,8 @@ pub trait ConfiguredCredentials: Send + Sync {
     /// The credential of this fingerprint, if anybody here has it, with its name.
     fn with_fingerprint(&self, fingerprint: &Fingerprint) -> Option<(String, ProxyCredential)>;
 
-    /// KMS was told the credential of this fingerprint, and has it for the key store from now on.
-    fn told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint);
+    /// KMS was told this credential, and has it for the key store from now on.
+    fn told(&self, key_store: &CustomKeyStoreId, credential: &CredentialRef, now: Timestamp);
 }
 
 /// How often the driver looks at a key store.

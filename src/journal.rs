@@ -100,6 +100,18 @@ pub trait Journal: Send + Sync {
     /// Updates, newest first, older than `before`, at most `limit` (and never more than 1000).
     async fn list(&self, before: Option<UpdateId>, limit: usize) -> Result<Vec<UpdateId>, JournalError>;
 
+    /// The updates of a key store whose plans change its credential, newest first, older than `before`, at most `limit`
+    /// (and never more than 1000).
+    async fn with_new_credential(
+        &self,
+        key_store: &CustomKeyStoreId,
+        before: Option<UpdateId>,
+        limit: usize,
+    ) -> Result<Vec<UpdateId>, JournalError>;
+
+    /// The key stores that have such updates, by id.
+    async fn key_stores_with_new_credential(&self) -> Result<Vec<CustomKeyStoreId>, JournalError>;
+
     /// The secret that an update keeps for a purpose.
     async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError>;
 

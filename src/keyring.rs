@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::clock::Timestamp;
-use crate::key_store::{AccessKeyId, CustomKeyStoreId, Fingerprint, ProxyCredential};
+use crate::key_store::{AccessKeyId, CredentialRef, CustomKeyStoreId, Fingerprint, ProxyCredential};
 
 /// How many former credentials of one name are kept besides those that are meant by somebody.
 const FORMER: usize = 4;
@@ -45,6 +45,14 @@ pub enum Standing {
         /// Its name in the configuration.
         name: String,
     },
+    /// KMS was told another secret under the access key id that the source shows, in another way than by this source, or
+    /// before this process began.
+    Elsewhere {
+        /// Since when this process knows it.
+        since: Timestamp,
+        /// Its name in the configuration.
+        name: String,
+    },
     /// The source cannot be read.
     Unread {
         /// Why; never what is in it.
@@ -64,6 +72,11 @@ impl fmt::Display for Standing {
                     "source changed, accepted by the proxy, KMS not told: rotate with update apply --credential-source {name}"
                 )
             }
+            Self::Elsewhere { name, .. } => write!(
+                f,
+                "KMS was told another secret under this access key id than the source shows: put that one back at the source, \
+                 or tell KMS this one with update apply --credential-source {name}"
+            ),
             Self::Unread { why } => write!(f, "source cannot be read: {why}"),
         }
     }
@@ -118,11 +131,30 @@ struct Ring {
     keys: BTreeMap<String, Key>,
     /// Of names that are gone from the configuration, as long as open updates mean them.
     gone: Vec<(String, ProxyCredential)>,
-    /// What KMS was told of a key store last, as far as this process knows.
-    told: BTreeMap<CustomKeyStoreId, Fingerprint>,
+    /// What KMS was told of a key store last, as far as this process and the journal know.
+    told: BTreeMap<CustomKeyStoreId, Told>,
+}
+
+/// A credential that KMS was told.
+struct Told {
+    access_key_id: AccessKeyId,
+    fingerprint: Fingerprint,
+    /// When this process came to know it.
+    known_since: Timestamp,
+}
+
+impl Told {
+    fn is(&self, value: &ProxyCredential) -> bool {
+        value.access_key_id == self.access_key_id && value.fingerprint() == self.fingerprint
+    }
 }
 
 impl Ring {
+    /// What KMS was told of this key store under this access key id.
+    fn told_as(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> Option<&Told> {
+        self.told.get(key_store).filter(|told| told.access_key_id == *access_key_id)
+    }
+
     /// Every value that anybody here has, with its name.
     fn all(&self) -> impl Iterator<Item = (&String, &ProxyCredential)> {
         let keys =
@@ -194,7 +226,7 @@ impl Keyring {
     }
 
     /// The credential that KMS means by this access key id at this key store, with its name: what it was told, if that is
-    /// known. Otherwise `preferred` comes first, because two secrets may share an access key id while one replaces the
+    /// known, and nothing if that is not at hand, because no other secret is what KMS signs with. Otherwise `preferred` comes first, because two secrets may share an access key id while one replaces the
     /// other; and what is in use before what was.
     pub fn with_access_key_id(
         &self,
@@ -203,11 +235,9 @@ impl Keyring {
         preferred: Option<&str>,
     ) -> Option<(String, ProxyCredential)> {
         let ring = self.read();
-        if let Some(told) = ring.told.get(key_store) {
-            let is_it = |value: &ProxyCredential| value.access_key_id == *access_key_id && value.fingerprint() == *told;
-            if let Some((name, value)) = ring.all().find(|(_, value)| is_it(value)) {
-                return Some((name.clone(), value.clone()));
-            }
+        if let Some(told) = ring.told_as(key_store, access_key_id) {
+            let found = ring.all().find(|(_, value)| told.is(value));
+            return found.map(|(name, value)| (name.clone(), value.clone()));
         }
         let preferred = preferred.and_then(|name| ring.keys.get_key_value(name)).into_iter();
         let mut all = preferred.chain(&ring.keys);
@@ -222,11 +252,9 @@ impl Keyring {
         access_key_id: &AccessKeyId,
     ) -> Option<(String, ProxyCredential)> {
         let ring = self.read();
-        if let Some(told) = ring.told.get(key_store) {
-            let is_it = |value: &ProxyCredential| value.access_key_id == *access_key_id && value.fingerprint() == *told;
-            if let Some((name, value)) = ring.all().find(|(name, value)| names.contains(*name) && is_it(value)) {
-                return Some((name.clone(), value.clone()));
-            }
+        if let Some(told) = ring.told_as(key_store, access_key_id) {
+            let found = ring.all().find(|(name, value)| names.contains(*name) && told.is(value));
+            return found.map(|(name, value)| (name.clone(), value.clone()));
         }
         let mut lent = names.iter().filter_map(|name| ring.keys.get_key_value(name));
         lent.find_map(|(name, key)| Some((name.clone(), key.with(access_key_id)?.clone())))
@@ -250,13 +278,20 @@ impl Keyring {
     }
 
     /// KMS was told this one of a key store.
-    pub fn told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint) {
-        self.write().told.insert(key_store.clone(), fingerprint.clone());
+    pub fn told(&self, key_store: &CustomKeyStoreId, credential: &CredentialRef, now: Timestamp) {
+        let CredentialRef { access_key_id, fingerprint, .. } = credential.clone();
+        self.write().told.insert(key_store.clone(), Told { access_key_id, fingerprint, known_since: now });
+    }
+
+    /// Whether KMS was told another secret under this access key id than anybody here has.
+    pub fn lacks_told(&self, key_store: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> bool {
+        let ring = self.read();
+        ring.told_as(key_store, access_key_id).is_some_and(|told| !ring.all().any(|(_, value)| told.is(value)))
     }
 
     /// Whether this is what KMS was told of a key store last, as far as is known.
     pub fn was_told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint) -> bool {
-        self.read().told.get(key_store) == Some(fingerprint)
+        self.read().told.get(key_store).is_some_and(|told| told.fingerprint == *fingerprint)
     }
 
     /// How this credential stands to its source.
@@ -268,10 +303,18 @@ impl Keyring {
     pub fn standing_at(&self, name: &str, key_store: &CustomKeyStoreId) -> Option<Standing> {
         let ring = self.read();
         let key = ring.keys.get(name)?;
-        let pending = key.pending.as_ref().filter(|_| key.proven).map(ProxyCredential::fingerprint);
-        let is_told = pending.is_some() && ring.told.get(key_store) == pending.as_ref();
-        let untold = matches!(key.standing, Standing::Untold { .. });
-        Some(if untold && is_told { Standing::Accepted } else { key.standing.clone() })
+        let told = ring.told.get(key_store);
+        let pending = key.pending.as_ref().filter(|_| key.proven);
+        let is_told = pending.is_some_and(|pending| told.is_some_and(|told| told.is(pending)));
+        // What is in use is not what KMS has, and nothing else is on its way here.
+        let stale = |told: &&Told| {
+            key.accepted.as_ref().is_some_and(|used| used.access_key_id == told.access_key_id && !told.is(used))
+        };
+        Some(match (&key.standing, told.filter(stale)) {
+            (Standing::Untold { .. }, _) if is_told => Standing::Accepted,
+            (Standing::Accepted, Some(told)) => Standing::Elsewhere { since: told.known_since, name: name.to_owned() },
+            (standing, _) => standing.clone(),
+        })
     }
 
     /// The source shows this.
@@ -358,7 +401,7 @@ impl Keyring {
         let serves = |name: &String, value: &ProxyCredential| {
             let fingerprint = value.fingerprint();
             by_updates.iter().any(|(of, which)| of == name && *which == fingerprint)
-                || told.values().any(|told| *told == fingerprint)
+                || told.values().any(|told| told.fingerprint == fingerprint)
         };
         gone.retain(|(name, value)| serves(name, value));
         for (name, key) in keys {
@@ -419,7 +462,7 @@ impl fmt::Debug for Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key_store::RawSecretAccessKey;
+    use crate::key_store::{CredentialSource, RawSecretAccessKey};
 
     const ONE: &str = "AKIAI2SFODNN7EXAMPLE";
     const OTHER: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -479,7 +522,7 @@ mod tests {
         assert_eq!((ring.get("main"), ring.newest("main")), (Some(a.clone()), Some(b.clone())));
         assert_eq!(in_kms("1"), Some(a.clone()));
         // Key store by key store.
-        ring.told(&store("1"), &b.fingerprint());
+        ring.told(&store("1"), &b.reference(CredentialSource::Configured("main".to_owned())), at(2));
         assert_eq!((in_kms("1"), in_kms("2")), (Some(b.clone()), Some(a.clone())));
         let standings = ["1", "2"].map(|of| ring.standing_at("main", &store(of)).unwrap());
         assert_eq!(standings, [Standing::Accepted, untold]);
@@ -496,6 +539,31 @@ mod tests {
         ring.noticed("main", &back, at(4));
         assert_eq!(ring.accept("main", &back.fingerprint(), false), Acceptance::Untold);
         assert_eq!(in_kms("1"), Some(b));
+    }
+
+    #[test]
+    fn what_kms_was_told_before_the_start_is_not_what_the_source_shows_now() {
+        let (told, shown) = (credential(ONE, 'a'), credential(ONE, 'b'));
+        let ring = Keyring::new([("main".to_owned(), Some(shown.clone()))]);
+        ring.told(&store("1"), &told.reference(CredentialSource::Configured("main".to_owned())), at(1));
+        let in_kms =
+            |of: &str| ring.with_access_key_id(&store(of), &told.access_key_id, Some("main")).map(|(_, found)| found);
+        let names = BTreeSet::from(["main".to_owned()]);
+        assert_eq!((in_kms("1"), in_kms("2")), (None, Some(shown.clone())), "of the other nothing else is known");
+        assert_eq!(ring.among(&names, &store("1"), &told.access_key_id), None);
+        assert!(
+            ring.lacks_told(&store("1"), &told.access_key_id) && !ring.lacks_told(&store("2"), &told.access_key_id)
+        );
+        let elsewhere = Standing::Elsewhere { since: at(1), name: "main".to_owned() };
+        assert_eq!(ring.standing_at("main", &store("1")), Some(elsewhere));
+        assert_eq!(ring.standing_at("main", &store("2")), Some(Standing::Accepted));
+        assert_eq!(ring.newest("main"), Some(shown), "an update may tell KMS this one");
+        // Back at its source, it is what KMS has before anybody has probed it.
+        assert_eq!(ring.noticed("main", &told, at(2)), News::Pending);
+        assert_eq!(in_kms("1"), Some(told.clone()));
+        assert_eq!(ring.accept("main", &told.fingerprint(), true), Acceptance::Used);
+        assert_eq!(ring.standing_at("main", &store("1")), Some(Standing::Accepted));
+        assert!(!ring.lacks_told(&store("1"), &told.access_key_id));
     }
 
     #[test]

@@ -318,6 +318,7 @@ impl Monitor {
         let Some(xks) = store.xks().filter(|_| self.schedule.watch_discovered) else { return Ok(false) };
         match self.credential(&store.id, &xks.access_key_id) {
             Some(_) => Ok(true),
+            None if self.lacks_told(&store.id, &xks.access_key_id) => Err(untold(&xks.access_key_id)),
             None => Err(format!(
                 "no credential known here: no configured key store of its account and Region uses one with access key id \
                  {}, and none is lent there",
@@ -343,6 +344,10 @@ impl Monitor {
             Some(store) => surroundings.credentials.with_access_key_id(id, access_key_id, store.credential.as_deref()),
             None => surroundings.lent_to(self.parts.places.place_of(id)?, id, access_key_id),
         }
+    }
+
+    fn lacks_told(&self, id: &CustomKeyStoreId, access_key_id: &AccessKeyId) -> bool {
+        self.parts.surroundings.get().credentials.lacks_told(id, access_key_id)
     }
 
     /// Until KMS was asked once where the key store is: before that nobody knows what to probe.
@@ -408,6 +413,9 @@ impl Monitor {
             })?;
         let surroundings = self.parts.surroundings.get();
         let credential = self.credential(&store.id, &settings.access_key_id).ok_or_else(|| {
+            if self.lacks_told(&store.id, &settings.access_key_id) {
+                return untold(&settings.access_key_id);
+            }
             format!(
                 "no credential with access key id {} is configured for it; add the one that KMS uses",
                 settings.access_key_id
@@ -418,4 +426,11 @@ impl Monitor {
         candidate.keys.test.clone_from(&store.test_key);
         Ok(candidate)
     }
+}
+/// Why a key store is not probed whose credential nobody here has, although its source shows one of the same name.
+fn untold(access_key_id: &AccessKeyId) -> String {
+    format!(
+        "KMS was told another secret under access key id {access_key_id} than its source shows, and nobody here has that one: \
+         put it back at the source, or tell KMS the one that is there by an update that names it"
+    )
 }

@@ -134,9 +134,9 @@ impl CredentialView {
     pub(super) fn of(name: String, standing: &SourceStanding) -> Self {
         let (state, since) = match standing {
             SourceStanding::Accepted => ("accepted", None),
-            SourceStanding::Pending { since, .. } | SourceStanding::Untold { since, .. } => {
-                ("pending", Some(since.to_string()))
-            }
+            SourceStanding::Pending { since, .. }
+            | SourceStanding::Untold { since, .. }
+            | SourceStanding::Elsewhere { since, .. } => ("pending", Some(since.to_string())),
             SourceStanding::Unread { .. } => ("unread", None),
         };
         Self { name, state, detail: standing.to_string(), since }

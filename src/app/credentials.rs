@@ -8,11 +8,14 @@ use futures_util::FutureExt as _;
 
 use crate::aws::{AwsCredentials, AwsIdentity, AwsSecretsManager, AwsSecretsManagerSettings};
 use crate::chain::Chain;
+use crate::clock::Timestamp;
 use crate::config::{NamedCredential, Origin, SecretsManagerOrigin, WatchedKeyStore};
 use crate::current::Current;
 use crate::custodian::{Read, Source};
 use crate::driver::ConfiguredCredentials;
-use crate::key_store::{AccessKeyId, CredentialDocument, CustomKeyStoreId, Fingerprint, ProxyCredential};
+use crate::key_store::{
+    AccessKeyId, CredentialDocument, CredentialRef, CustomKeyStoreId, Fingerprint, ProxyCredential,
+};
 use crate::keyring::{Keyring, Named};
 use crate::places::Places;
 use crate::preflight::Surroundings;
@@ -72,8 +75,8 @@ impl ConfiguredCredentials for Credentials {
         self.keyring.with_fingerprint(fingerprint)
     }
 
-    fn told(&self, key_store: &CustomKeyStoreId, fingerprint: &Fingerprint) {
-        self.keyring.told(key_store, fingerprint);
+    fn told(&self, key_store: &CustomKeyStoreId, credential: &CredentialRef, now: Timestamp) {
+        self.keyring.told(key_store, credential, now);
     }
 }
 

@@ -11,6 +11,9 @@ use crate::key_store::{
 };
 use crate::update::{Direction, Event, Plan, PlanRefused, Step, StepOutcome};
 
+/// Updates that are read at once, the latest first, until one has told KMS a credential: the first, as a rule.
+const AT_ONCE: usize = 8;
+
 /// How many updates, the latest first, are searched for the last connect of a key store.
 const SEARCHED: usize = 100;
 
@@ -68,22 +71,39 @@ impl Driver {
         }
     }
 
-    /// What KMS was told last of a key store, by which update, if that is among the latest.
+    /// What KMS was told last of a key store, by which update; whenever that was.
     pub async fn last_told(
         &self,
         key_store: &CustomKeyStoreId,
     ) -> Result<Option<(UpdateId, CredentialRef)>, OrderError> {
-        let latest = self.0.parts.journal.list(None, SEARCHED).await.map_err(OrderError::Journal)?;
-        for record in self.0.records(&latest).await? {
-            let plan = record.state.plan();
-            if plan.key_store != *key_store {
-                continue;
+        let journal = &self.0.parts.journal;
+        let mut before = None;
+        loop {
+            let page = journal.with_new_credential(key_store, before, AT_ONCE).await.map_err(OrderError::Journal)?;
+            for record in self.0.records(&page).await? {
+                let plan = record.state.plan();
+                if let Some(told) = record.events.iter().rev().find_map(|recorded| carried(plan, &recorded.event)) {
+                    return Ok(Some((plan.id, told.clone())));
+                }
             }
-            if let Some(told) = record.events.iter().rev().find_map(|recorded| carried(plan, &recorded.event)) {
-                return Ok(Some((plan.id, told.clone())));
+            // None of these came so far as to tell KMS anything.
+            before = page.last().copied();
+            if page.len() < AT_ONCE {
+                return Ok(None);
             }
         }
-        Ok(None)
+    }
+
+    /// What KMS was told last of every key store, as far as updates of ours told it anything.
+    pub async fn all_last_told(&self) -> Result<Vec<(CustomKeyStoreId, CredentialRef)>, OrderError> {
+        let key_stores = self.0.parts.journal.key_stores_with_new_credential().await.map_err(OrderError::Journal)?;
+        let mut all = Vec::new();
+        for key_store in key_stores {
+            if let Some((_, told)) = self.last_told(&key_store).await? {
+                all.push((key_store, told));
+            }
+        }
+        Ok(all)
     }
 
     async fn told_last(&self, key_store: &CustomKeyStoreId) -> Result<Option<(UpdateId, CredentialRef)>, SubmitError> {

@@ -134,7 +134,7 @@ impl Life {
         self.sequence = sequence;
         let plan = self.state.plan();
         if let Some(told) = carried(plan, &event) {
-            self.inner.parts.credentials.told(&plan.key_store, &told.fingerprint);
+            self.inner.parts.credentials.told(&plan.key_store, told, self.now());
         }
         if !matches!(event, Event::Observed { .. }) {
             self.since = Instant::now();

@@ -205,6 +205,36 @@ impl Journal for SqliteJournal {
         .await
     }
 
+    async fn with_new_credential(
+        &self,
+        key_store: &CustomKeyStoreId,
+        before: Option<UpdateId>,
+        limit: usize,
+    ) -> Result<Vec<UpdateId>, JournalError> {
+        let key_store = key_store.to_string();
+        let before = before.map_or_else(|| "v".to_owned(), |id| id.to_string());
+        let limit = i64::try_from(limit.min(LARGEST_PAGE)).unwrap_or(0);
+        self.read(move |inner, connection| {
+            let sql = "SELECT id FROM updates WHERE key_store = ?1 AND new_access_key_id IS NOT NULL AND id < ?2 \
+                       ORDER BY id DESC LIMIT ?3";
+            inner.ids(connection, sql, params![key_store, before, limit])
+        })
+        .await
+    }
+
+    async fn key_stores_with_new_credential(&self) -> Result<Vec<CustomKeyStoreId>, JournalError> {
+        self.read(|inner, connection| {
+            let sql = "SELECT DISTINCT key_store FROM updates WHERE new_access_key_id IS NOT NULL ORDER BY key_store";
+            let failed = |error| inner.failed(error);
+            let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+            let texts = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+            let texts = texts.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+            // One that cannot be read is no key store of KMS, and nobody asks about it.
+            Ok(texts.iter().filter_map(|text| CustomKeyStoreId::parse(text).ok()).collect())
+        })
+        .await
+    }
+
     async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError> {
         self.run(move |inner, connection| {
             let sealed: Option<Vec<u8>> = connection

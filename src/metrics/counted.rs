@@ -246,6 +246,19 @@ impl Journal for CountedJournal {
         self.inner.list(before, limit).await
     }
 
+    async fn with_new_credential(
+        &self,
+        key_store: &CustomKeyStoreId,
+        before: Option<UpdateId>,
+        limit: usize,
+    ) -> Result<Vec<UpdateId>, JournalError> {
+        self.inner.with_new_credential(key_store, before, limit).await
+    }
+
+    async fn key_stores_with_new_credential(&self) -> Result<Vec<CustomKeyStoreId>, JournalError> {
+        self.inner.key_stores_with_new_credential().await
+    }
+
     async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError> {
         self.inner.secret(update, purpose).await
     }

@@ -11,7 +11,8 @@ use super::{
     CANDIDATE_PROBE_SUCCESS, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_PENDING, CREDENTIAL_SET, CREDENTIAL_SOURCE_READ, DISCOVERY_FAILING,
     DISCOVERY_SUCCESS, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS,
-    PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED, ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
+    PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED,
+    ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{CATALOGUE, Check, Waiver};
 use crate::clock::Timestamp;
@@ -155,7 +156,10 @@ impl Scene {
         for (key_store, standing) in &self.credential_sources {
             let is_read = !matches!(standing, Standing::Unread { .. });
             read.row(&[key_store.as_str()], number(is_read));
-            if let Standing::Pending { since, .. } | Standing::Untold { since, .. } = standing {
+            if let Standing::Pending { since, .. }
+            | Standing::Untold { since, .. }
+            | Standing::Elsewhere { since, .. } = standing
+            {
                 pending.row(&[key_store.as_str()], since.unix() as f64);
             }
         }

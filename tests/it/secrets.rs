@@ -92,7 +92,7 @@ async fn a_file_that_is_swapped_is_not_what_kms_has_whatever_the_proxy_accepts()
     until_probed(&daemon, &stage, "ready").await;
     assert!(metric(&daemon, "credential_pending_timestamp_seconds").await.is_some());
     let page = daemon.call("GET", &format!("/key-stores/{}", stage.key_store), None).await;
-    assert!(page.body.contains("source changed, not accepted yet"), "{}: {}", page.status, page.body);
+    assert!(page.body.contains("ource changed, not accepted yet"), "{}: {}", page.status, page.body);
     // The proxy takes it over and refuses the former one, which KMS goes on signing with: that is what is told.
     stage.old.add_credential(ACCESS_KEY_ID, OTHER.to_owned());
     until_credential(&daemon, &stage, "pending", UNTOLD).await;
@@ -100,7 +100,7 @@ async fn a_file_that_is_swapped_is_not_what_kms_has_whatever_the_proxy_accepts()
     assert_eq!(metric(&daemon, "credential_set_timestamp_seconds").await, set, "KMS has learnt nothing");
     assert!(metric(&daemon, "credential_pending_timestamp_seconds").await.is_some());
     let page = daemon.call("GET", &format!("/key-stores/{}", stage.key_store), None).await;
-    assert!(page.body.contains(UNTOLD), "{}: {}", page.status, page.body);
+    assert!(page.body.contains(&UNTOLD[1..]), "{}: {}", page.status, page.body);
     // A file that is no good changes nothing.
     mounted(&stage, "..3", "DoNotLeak");
     until_credential(&daemon, &stage, "unread", "RawSecretAccessKey must be 43 to 64").await;
@@ -138,6 +138,44 @@ async fn a_secret_that_changes_under_its_access_key_id_is_used_when_an_update_ha
     let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
     let ended = daemon.follow(&id).await;
     assert_eq!(ended["status"], "verified", "{ended:#}");
+    daemon.terminate().await;
+}
+
+/// Nobody sees which secret KMS has; the journal knows which one it was told, and a source may change while nobody looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_changed_while_the_daemon_was_down_is_not_taken_for_what_kms_has() {
+    let stage = Stage::new("secrets-down").await;
+    stage.configured_with(HURRY);
+    stage.reconfigured("\"proxy.secret.json\"", "\"proxy.secret.json\"\nrefresh = \"1s\"");
+    let daemon = Daemon::start(&stage, None).await;
+    until_probed(&daemon, &stage, "ready").await;
+    stage.old.add_credential(ACCESS_KEY_ID, OTHER.to_owned());
+    stage.with_secret("proxy.secret.json", &console(OTHER));
+    until_credential(&daemon, &stage, "pending", UNTOLD).await;
+    let id = daemon.submit(&stage, json!({ "XksProxyAuthenticationCredential": { "Source": "proxy" } })).await;
+    assert_eq!(daemon.follow(&id).await["status"], "verified");
+    until_credential(&daemon, &stage, "accepted", "accepted").await;
+    daemon.terminate().await;
+
+    // The source goes back to the former one, and so does the proxy: KMS cannot use it any more, whatever we would find.
+    stage.with_secret("proxy.secret.json", &console(SECRET));
+    stage.old.add_credential(ACCESS_KEY_ID, SECRET.to_owned());
+    let daemon = Daemon::start(&stage, None).await;
+    until_credential(&daemon, &stage, "pending", "KMS was told another secret under this access key id").await;
+    let told = async || shown(&daemon, &stage).await;
+    until(BOUND, "it is not probed", || async { told().await["not_probed"].is_string() }).await;
+    let store = told().await;
+    assert!(store["not_probed"].as_str().unwrap().contains("KMS was told another secret"), "{store:#}");
+    assert_eq!(store["latest"], Value::Null, "{store:#}");
+    assert!(metric(&daemon, "credential_pending_timestamp_seconds").await.is_some());
+    let id = daemon.submit(&stage, json!({ "XksProxyUriEndpoint": NEW })).await;
+    assert_eq!(daemon.follow(&id).await["status"], "blocked");
+    // An update that names it tells KMS, and then it is what KMS has.
+    let id = daemon.submit(&stage, json!({ "XksProxyAuthenticationCredential": { "Source": "proxy" } })).await;
+    let ended = daemon.follow(&id).await;
+    assert_eq!(ended["status"], "verified", "{ended:#}");
+    until_credential(&daemon, &stage, "accepted", "accepted").await;
+    until_probed(&daemon, &stage, "ready").await;
     daemon.terminate().await;
 }
 

@@ -92,6 +92,27 @@ impl Journal for PostgresJournal {
         self.0.ids(&self.0.rows(sql, &[&before, &limit]).await?)
     }
 
+    async fn with_new_credential(
+        &self,
+        key_store: &CustomKeyStoreId,
+        before: Option<UpdateId>,
+        limit: usize,
+    ) -> Result<Vec<UpdateId>, JournalError> {
+        let before = before.map_or_else(|| "v".to_owned(), |id| id.to_string());
+        let limit = i64::try_from(limit.min(LARGEST_PAGE)).unwrap_or(0);
+        let sql = "SELECT id FROM updates WHERE key_store = $1 AND new_access_key_id IS NOT NULL AND id < $2 \
+                   ORDER BY id DESC LIMIT $3";
+        self.0.ids(&self.0.rows(sql, &[&key_store.as_str(), &before, &limit]).await?)
+    }
+
+    async fn key_stores_with_new_credential(&self) -> Result<Vec<CustomKeyStoreId>, JournalError> {
+        let sql = "SELECT DISTINCT key_store FROM updates WHERE new_access_key_id IS NOT NULL ORDER BY key_store";
+        let rows = self.0.rows(sql, &[]).await?;
+        // One that cannot be read is no key store of KMS, and nobody asks about it.
+        let ids = rows.iter().map(|row| Ok(CustomKeyStoreId::parse(&self.0.get::<String>(row, 0)?).ok()));
+        Ok(ids.collect::<Result<Vec<_>, JournalError>>()?.into_iter().flatten().collect())
+    }
+
     async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError> {
         let sql = "SELECT sealed FROM secrets WHERE update_id = $1 AND purpose = $2";
         let rows = self.0.rows(sql, &[&update.to_string(), &purpose.as_str()]).await?;

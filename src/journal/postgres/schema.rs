@@ -107,6 +107,8 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (key_store, candidate)
     );
 ",
+    // What KMS was told last of a key store is looked for at every start and before every plan.
+    "CREATE INDEX updates_with_credential ON updates (key_store, id) WHERE new_access_key_id IS NOT NULL;",
 ];
 
 /// Replicas that start together migrate one after the other; the number is this program's own.

@@ -97,6 +97,8 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (key_store, candidate)
     ) STRICT;
 ",
+    // What KMS was told last of a key store is looked for at every start and before every plan.
+    "CREATE INDEX updates_with_credential ON updates (key_store, id) WHERE new_access_key_id IS NOT NULL;",
 ];
 
 /// Brings the database to the present schema; refuses a later one.

@@ -33,7 +33,8 @@ use xks_preflight::enumeration::{Enumerator, Enumerators, Pace};
 use xks_preflight::id::IdSource;
 use xks_preflight::journal::{SealingKey, SqliteJournal, SqliteOptions};
 use xks_preflight::key_store::{
-    AccessKeyId, CustomKeyStoreId, ExternalKeyId, Fingerprint, Place, ProxyCredential, RawSecretAccessKey, Region,
+    AccessKeyId, CredentialRef, CustomKeyStoreId, ExternalKeyId, Fingerprint, Place, ProxyCredential,
+    RawSecretAccessKey, Region,
 };
 use xks_preflight::keyring::Keyring;
 use xks_preflight::kms::{KeyStoreReader, KeyStoreWriter};
@@ -120,7 +121,7 @@ impl ConfiguredCredentials for Named {
         (self.0.fingerprint() == *fingerprint).then(|| ("main".to_owned(), self.0.clone()))
     }
 
-    fn told(&self, _: &CustomKeyStoreId, _: &Fingerprint) {}
+    fn told(&self, _: &CustomKeyStoreId, _: &CredentialRef, _: Timestamp) {}
 }
 
 impl Bench {

@@ -10,7 +10,7 @@ use xks_preflight::aws::{
     AwsVpcSettings,
 };
 use xks_preflight::check::{JudgingPolicy, Report};
-use xks_preflight::clock::{Clock, SystemClock};
+use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::current::Current;
 use xks_preflight::driver::{
     ConfiguredCredentials, Driver, Examiner, ExaminerParts, ExaminerSettings, Extra, LeaseTerms, Pace, Parts,
@@ -19,8 +19,8 @@ use xks_preflight::driver::{
 use xks_preflight::enumeration::{self, Enumerator, Enumerators};
 use xks_preflight::id::{IdSource, ReportId};
 use xks_preflight::key_store::{
-    AccessKeyId, Change, CloudHsmClusterId, CustomKeyStoreId, CustomKeyStoreName, Fingerprint, KeyStorePassword, Place,
-    ProxyCredential, Region,
+    AccessKeyId, Change, CloudHsmClusterId, CredentialRef, CustomKeyStoreId, CustomKeyStoreName, Fingerprint,
+    KeyStorePassword, Place, ProxyCredential, Region,
 };
 use xks_preflight::places::{PlacePorts, Places};
 use xks_preflight::preflight::{Preflight, Surroundings};
@@ -303,5 +303,5 @@ impl ConfiguredCredentials for Nobody {
         None
     }
 
-    fn told(&self, _: &CustomKeyStoreId, _: &Fingerprint) {}
+    fn told(&self, _: &CustomKeyStoreId, _: &CredentialRef, _: Timestamp) {}
 }

@@ -56,6 +56,13 @@ pub(crate) fn sealing_key() -> SealingKey {
 }
 
 pub(crate) fn planned(ids: &IdSource, key_store: &str, second: i64) -> Plan {
+    let access_key_id = AccessKeyId::parse(ACCESS_KEY_ID).unwrap();
+    let credential = ProxyCredential { access_key_id, secret_access_key: RawSecretAccessKey::parse(SECRET).unwrap() };
+    let credential = Some(credential.reference(CredentialSource::Sealed));
+    planned_change(ids, key_store, second, Change { credential, ..Change::default() })
+}
+
+fn planned_change(ids: &IdSource, key_store: &str, second: i64, change: Change) -> Plan {
     let now = Timestamp::from_unix(second);
     let access_key_id = AccessKeyId::parse(ACCESS_KEY_ID).unwrap();
     let store = KeyStore {
@@ -66,12 +73,10 @@ pub(crate) fn planned(ids: &IdSource, key_store: &str, second: i64) -> Plan {
         configuration: Configuration::Xks(XksConfiguration {
             endpoint: XksProxyUriEndpoint::parse("https://xks.example.com").unwrap(),
             path: XksProxyUriPath::parse("/kms/xks/v1").unwrap(),
-            access_key_id: access_key_id.clone(),
+            access_key_id,
             connectivity: Connectivity::PublicEndpoint,
         }),
     };
-    let credential = ProxyCredential { access_key_id, secret_access_key: RawSecretAccessKey::parse(SECRET).unwrap() };
-    let change = Change { credential: Some(credential.reference(CredentialSource::Sealed)), ..Change::default() };
     let wanted = Wanted {
         id: UpdateId::new(ids, now),
         change,
@@ -287,6 +292,37 @@ pub(crate) async fn secrets_are_sealed_found_and_erased<S: Subject>(subject: S) 
     assert!(journal.secret(fourth.id, SecretPurpose::NewCredential).await.unwrap().is_some(), "it may be needed");
 }
 
+pub(crate) async fn updates_that_change_a_credential_are_found_however_old_they_are<S: Subject>(subject: S) {
+    let ids = IdSource::from_seed(1);
+    let Opened { journal, .. } = subject.open(Some(sealing_key())).await;
+    let store = |id: &str| CustomKeyStoreId::parse(id).unwrap();
+    assert!(journal.key_stores_with_new_credential().await.unwrap().is_empty());
+    let mut told = Vec::new();
+    for (second, of) in [(1, "cks-1"), (2, "cks-2"), (3, "cks-1"), (4, "cks-1")] {
+        let plan = planned(&ids, of, second);
+        journal.create(new(&plan, None, "")).await.unwrap();
+        conclude(&*journal, &plan, Ending::Verified).await;
+        if of == "cks-1" {
+            told.push(plan.id);
+        }
+    }
+    // Many that change something else.
+    for second in 5..=120 {
+        let name = Some(CustomKeyStoreName::parse("another").unwrap());
+        let plan = planned_change(&ids, "cks-1", second, Change { name, ..Change::default() });
+        let made =
+            NewUpdate { plan: plan.clone(), at: Timestamp::from_unix(second), idempotency: None, secrets: Vec::new() };
+        journal.create(made).await.unwrap();
+        conclude(&*journal, &plan, Ending::Verified).await;
+    }
+    told.reverse();
+    let first = journal.with_new_credential(&store("cks-1"), None, 2).await.unwrap();
+    assert_eq!(first, told[..2]);
+    assert_eq!(journal.with_new_credential(&store("cks-1"), first.last().copied(), 2).await.unwrap(), told[2..]);
+    assert!(journal.with_new_credential(&store("cks-3"), None, 2).await.unwrap().is_empty());
+    assert_eq!(journal.key_stores_with_new_credential().await.unwrap(), [store("cks-1"), store("cks-2")]);
+}
+
 pub(crate) async fn without_a_sealing_key_secrets_are_refused_and_nothing_is_written<S: Subject>(subject: S) {
     let Opened { journal, .. } = subject.open(None).await;
     let first = planned(&IdSource::from_seed(1), "cks-1", 1);
@@ -444,6 +480,7 @@ macro_rules! contract {
             a_lease_ends_by_itself_and_its_holder_is_fenced,
             a_lease_is_given_back_asked_for_again_and_outlived,
             secrets_are_sealed_found_and_erased,
+            updates_that_change_a_credential_are_found_however_old_they_are,
             without_a_sealing_key_secrets_are_refused_and_nothing_is_written,
             the_latest_few_canaries_of_each_key_store_survive_a_restart,
             freezes_hold_until_they_are_lifted_and_after_a_restart,

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 use xks_preflight::aws::{AwsCredentials, AwsKms, AwsKmsSettings};
 use xks_preflight::check::{Acceptance, CredentialsSeen, JudgingPolicy, Verdict};
-use xks_preflight::clock::{Clock, SystemClock};
+use xks_preflight::clock::{Clock, SystemClock, Timestamp};
 use xks_preflight::current::Current;
 use xks_preflight::driver::{
     ConfiguredCredentials, Driver, GivenCredential, LeaseTerms, Pace, Parts, PreflightRequest, UpdateRequest, Verifier,
@@ -19,7 +19,7 @@ use xks_preflight::driver::{
 use xks_preflight::id::{IdSource, ReportId, UpdateId};
 use xks_preflight::journal::{Journal, SealingKey, SqliteJournal, SqliteOptions};
 use xks_preflight::key_store::{
-    AccessKeyId, Change, CustomKeyStoreId, Fingerprint, ProxyCredential, RawSecretAccessKey, Region,
+    AccessKeyId, Change, CredentialRef, CustomKeyStoreId, Fingerprint, ProxyCredential, RawSecretAccessKey, Region,
     XksProxyUriEndpoint,
 };
 use xks_preflight::sandbox::kms::{ConnectionState, KmsSettings, Operation, SandboxKms, SeedStore};
@@ -223,7 +223,7 @@ impl ConfiguredCredentials for Named {
         (former.1.fingerprint() == *fingerprint).then_some(former)
     }
 
-    fn told(&self, _: &CustomKeyStoreId, _: &Fingerprint) {}
+    fn told(&self, _: &CustomKeyStoreId, _: &CredentialRef, _: Timestamp) {}
 }
 
 /// Stands where the pre-flight will be and says what it is told, about the settings it is asked about.

@@ -220,6 +220,19 @@ impl Journal for Doomed {
         self.journal.list(before, limit).await
     }
 
+    async fn with_new_credential(
+        &self,
+        key_store: &CustomKeyStoreId,
+        before: Option<UpdateId>,
+        limit: usize,
+    ) -> Result<Vec<UpdateId>, JournalError> {
+        self.journal.with_new_credential(key_store, before, limit).await
+    }
+
+    async fn key_stores_with_new_credential(&self) -> Result<Vec<CustomKeyStoreId>, JournalError> {
+        self.journal.key_stores_with_new_credential().await
+    }
+
     async fn secret(&self, update: UpdateId, purpose: SecretPurpose) -> Result<Option<SecretString>, JournalError> {
         self.journal.secret(update, purpose).await
     }
