@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rcgen::{KeyPair, PKCS_ED25519};
 use secrecy::SecretString;
 
@@ -21,13 +21,15 @@ use crate::config::Config;
 use crate::kms_endpoint::NewKmsCredential;
 use crate::sandbox::proxy::WallClock;
 use crate::sandbox::scenario::{
-    ACCESS_KEY_ID, Actor, FORSAKEN_SERVICE, NEXT_ACCESS_KEY_ID, PRESENT_CLUSTER, REGION, RELATED_CLUSTER, SERVICE,
-    STRANGE_CLUSTER, Scenario, Secrets, TEST_KEY, URI_PATH,
+    ACCESS_KEY_ID, Actor, Extent, FORSAKEN_SERVICE, FurtherPlace, NEXT_ACCESS_KEY_ID, PRESENT_CLUSTER, REGION,
+    RELATED_CLUSTER, SERVICE, STRANGE_CLUSTER, Scenario, Secrets, TEST_KEY, URI_PATH,
 };
 
 /// Options of `sandbox`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  xks-preflight sandbox\n\n\
+    Discovery over accounts and Regions, and updates that somebody else must agree to:\n  \
+    xks-preflight sandbox --accounts 3 --regions 2 --approval one\n\n\
     Everything listens on loopback and ends with Ctrl-C. The state directory stays, for looking at.")]
 pub struct Arguments {
     /// Where state is kept; by default a new directory below the system's temporary one.
@@ -42,6 +44,63 @@ pub struct Arguments {
     /// Where the KMS drop-in endpoint is served.
     #[arg(long, env = "XKS_PREFLIGHT_KMS_ENDPOINT", default_value = "127.0.0.1:8481", value_name = "ADDRESS")]
     kms_endpoint: String,
+    /// How many AWS accounts there are, the daemon's own among them: others by a role with an external id.
+    #[arg(long, env = "XKS_PREFLIGHT_ACCOUNTS", default_value_t = 1, value_name = "NUMBER",
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(Extent::MOST_ACCOUNTS)))]
+    accounts: u8,
+    /// How many Regions each account has.
+    #[arg(long, env = "XKS_PREFLIGHT_REGIONS", default_value_t = 1, value_name = "NUMBER",
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(Extent::MOST_REGIONS)))]
+    regions: u8,
+    /// How many colleagues must agree to an update; each gets a token.
+    #[arg(long, env = "XKS_PREFLIGHT_APPROVAL", value_enum, default_value_t)]
+    approval: Approval,
+}
+
+/// How many people must agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Approval {
+    /// Nobody.
+    #[default]
+    None,
+    /// One person other than the author.
+    One,
+    /// Two.
+    Two,
+}
+
+impl Approval {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::One => "one",
+            Self::Two => "two",
+        }
+    }
+
+    /// The names of those who can agree.
+    fn colleagues(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::One => &["your-colleague"],
+            Self::Two => &["your-colleague", "another-colleague"],
+        }
+    }
+}
+
+/// Somebody who is known to the daemon, with a token that is theirs.
+struct Person {
+    name: &'static str,
+    roles: &'static [&'static str],
+    /// The file below the state directory.
+    file: String,
+    token: Token,
+}
+
+impl Person {
+    fn new(name: &'static str, roles: &'static [&'static str], file: String) -> Self {
+        Self { name, roles, file, token: Token::from_random(&random()) }
+    }
 }
 
 /// Runs simulated KMS, proxies and the daemon until a signal.
@@ -56,15 +115,22 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
     let clock: WallClock = Arc::new(|| SystemTime::from(SystemClock.now()));
     let secrets = secrets();
     let first_port = (arguments.first_port != 0).then_some(arguments.first_port);
-    let scenario = Scenario::start(&directory, first_port, &secrets, clock).await?;
-    let token = Token::from_random(&random());
+    let extent = Extent::new(arguments.accounts, arguments.regions);
+    let scenario = Box::pin(Scenario::start(&directory, first_port, &secrets, clock, extent)).await?;
+    let colleagues = arguments.approval.colleagues();
+    // Where approval is asked for, you could give it, too, but for your being the author.
+    let roles: &[&str] = if colleagues.is_empty() { &["operator"] } else { &["operator", "approver"] };
+    let mut people = vec![Person::new("you", roles, "token.secret".to_owned())];
+    people.extend(colleagues.iter().map(|name| Person::new(name, &["approver"], format!("{name}.secret"))));
     let file = directory.join("config.toml");
     let credential = kms_token::new_credential()?;
     let listen = (arguments.api.as_str(), arguments.kms_endpoint.as_str());
-    write(&file, &configuration(&scenario, listen, &token, &credential))?;
+    write(&file, &configuration(&scenario, listen, &credential, arguments.approval, &people))?;
     write(&directory.join("kms-endpoint.secret"), credential.secret_access_key.expose())?;
     write(&directory.join("sealing-key.secret"), &STANDARD.encode(random::<32>()))?;
-    write(&directory.join("token.secret"), token.expose())?;
+    for person in &people {
+        write(&directory.join(&person.file), person.token.expose())?;
+    }
     let signing_key = KeyPair::generate_for(&PKCS_ED25519).context("cannot make a key that signs evidence")?;
     write(&directory.join("audit-key.secret"), &signing_key.serialize_pem())?;
     let config = Config::load(&file, &environment)?;
@@ -82,7 +148,7 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
     };
     let app = Box::pin(App::build(config, parts)).await?;
     let kms = app.kms_address().map(|address| client(&scenario, &address.to_string(), &credential)).unwrap_or_default();
-    print(&story(&scenario, &directory, &app.address().to_string(), &token, &kms))?;
+    print(&story(&scenario, &directory, &app.address().to_string(), &people, &kms))?;
     let stop = stop_on_signal(app.reload())?;
     app.run(stop).await?;
     print("\nthe sandbox has ended\n")?;
@@ -111,6 +177,7 @@ fn secrets() -> Secrets {
     Secrets {
         proxy_secret: STANDARD.encode(random::<33>()),
         next_proxy_secret: STANDARD.encode(random::<33>()),
+        nobodys_secret: STANDARD.encode(random::<30>()),
         aws_access_key_id: "AKIASANDBOXKMSCALLER".to_owned(),
         aws_secret_access_key: STANDARD.encode(random::<30>()),
         kmsuser_password: STANDARD.encode(random::<18>()),
@@ -131,8 +198,9 @@ fn write(file: &Path, contents: &str) -> anyhow::Result<()> {
 fn configuration(
     scenario: &Scenario,
     (api, kms_endpoint): (&str, &str),
-    token: &Token,
     credential: &NewKmsCredential,
+    approval: Approval,
+    people: &[Person],
 ) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -184,6 +252,7 @@ interval = "5s"
 
 [update]
 poll_interval = "250ms"
+approval = "{approval}"
 
 # A real KMS takes five minutes, and a daemon before one does not start with less.
 [update.rotation]
@@ -197,20 +266,20 @@ role = "operator"
 access_key_id = "{access_key_id}"
 secret = {{ file = "kms-endpoint.secret" }}
 run_whole_sequence = true
-
-[[tokens]]
-name = "you"
-role = "operator"
-sha256 = "{hash}"
 "#,
         kms = scenario.kms.endpoint_url(),
         ec2 = scenario.services.ec2.endpoint_url(),
         elbv2 = scenario.services.elbv2.endpoint_url(),
         cloudhsm = scenario.services.cloudhsm.endpoint_url(),
         key_store = scenario.key_store,
-        hash = token.hash(),
+        approval = approval.as_str(),
         access_key_id = credential.access_key_id,
     );
+    for Person { name, roles, token, .. } in people {
+        let (role, hash) = (roles.join("\", \""), token.hash());
+        let _ = write!(text, "\n[[tokens]]\nname = \"{name}\"\nrole = [\"{role}\"]\nsha256 = \"{hash}\"\n");
+    }
+    accounts(&mut text, scenario);
     for actor in scenario.actors.iter() {
         let host = actor.endpoint.trim_start_matches("https://");
         let _ = write!(text, "\n[[preflight.routes]]\nhost = \"{host}\"\nconnect_to = [\"{}\"]\n", actor.address);
@@ -218,8 +287,27 @@ sha256 = "{hash}"
     text
 }
 
+/// The further accounts and Regions, as a user would write them.
+fn accounts(text: &mut String, scenario: &Scenario) {
+    let kms = scenario.kms.endpoint_url();
+    for places in scenario.further.places.chunk_by(|one, other| one.account == other.account) {
+        let Some(first) = places.first() else { continue };
+        let regions: Vec<String> = places.iter().map(|place| format!("\"{}\"", place.region)).collect();
+        let (name, regions) = (first.account, regions.join(", "));
+        let _ = write!(text, "\n[[accounts]]\nname = \"{name}\"\nregions = [{regions}]\ncredentials = [\"proxy\"]\n");
+        if let Some(((arn, external_id), sts)) = first.role.as_ref().zip(scenario.further.sts.as_ref()) {
+            let sts = sts.endpoint_url();
+            let _ =
+                write!(text, "role_arn = \"{arn}\"\nexternal_id = \"{external_id}\"\nsts_endpoint_url = \"{sts}\"\n");
+        }
+        for FurtherPlace { region, .. } in places {
+            let _ = write!(text, "[[accounts.endpoints]]\nregion = \"{region}\"\nkms = \"{kms}\"\n");
+        }
+    }
+}
+
 /// What stands where, and the commands that show the product.
-fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token, client: &str) -> String {
+fn story(scenario: &Scenario, directory: &Path, api: &str, people: &[Person], client: &str) -> String {
     let program = program();
     let at = directory.display();
     let mut text = String::new();
@@ -237,7 +325,15 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token, client
         scenario.key_store
     );
     let _ = writeln!(text, "  key store       {}   CONNECTED, in {PRESENT_CLUSTER}", scenario.cloudhsm_key_store);
-    let _ = writeln!(text, "  token           {}   (role operator; also in {at}/token.secret)\n", token.expose());
+    for FurtherPlace { account, region, key_store, endpoint, .. } in &scenario.further.places {
+        let _ =
+            writeln!(text, "  key store       {key_store}   CONNECTED to {endpoint}{URI_PATH}, in {account}/{region}");
+    }
+    for Person { name, roles, file, token } in people {
+        let role = roles.join(" and ");
+        let _ = writeln!(text, "  token           {}   ({name}, role {role}; also in {at}/{file})", token.expose());
+    }
+    text.push('\n');
     for Actor { endpoint, address, about, .. } in scenario.actors.iter() {
         let _ = writeln!(text, "  {endpoint:<38} {address}   {about}");
     }
@@ -269,7 +365,13 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, token: &Token, client
         text,
         "Or as any AWS client asks KMS, here with the AWS CLI (the exception of KMS, and nothing is changed):\n\n{client}\n"
     );
-    for (number, (what, command)) in (1..).zip(commands(scenario, &program)) {
+    let colleagues = people.get(1..).unwrap_or_default();
+    let shown = if colleagues.is_empty() {
+        commands(scenario, &program)
+    } else {
+        approved_commands(scenario, &program, colleagues)
+    };
+    for (number, (what, command)) in (1..).zip(shown.into_iter().chain(discovered(scenario, &program, colleagues))) {
         let _ = writeln!(text, "# {number}. {what}\n{command}\n");
     }
     text
@@ -354,6 +456,55 @@ fn commands(scenario: &Scenario, program: &str) -> Vec<(&'static str, String)> {
             "curl -s $XKS_PREFLIGHT_SERVER/metrics | grep -E '^xks_preflight_(probe_success|preflights_total|updates_total|canary)'".to_owned(),
         ),
     ]
+}
+
+/// The commands that show how an update waits for somebody else.
+fn approved_commands(scenario: &Scenario, program: &str, colleagues: &[Person]) -> Vec<(&'static str, String)> {
+    let store = &scenario.key_store;
+    let id = "$(grep -om1 'update-[0-9a-f-]*' $SANDBOX/asked)";
+    let digest = format!(
+        "$({program} update status {id} --output json | grep -oE '\"approval_digest\": \"[0-9a-f]*\"' | grep -oE '[0-9a-f]{{64}}')"
+    );
+    let approve = format!("{program} update approve {id} --digest {digest} --acknowledge-outage");
+    let mut shown = vec![
+        (
+            "Ask for an update: it passes its pre-flight, and then it waits for somebody else",
+            format!(
+                "{program} update apply --key-store {store} --endpoint https://candidate.xks.example.com --acknowledge-outage > $SANDBOX/asked; sleep 5; {program} update status {id}"
+            ),
+        ),
+        ("Agree to your own update: refused, exit code 4", approve.clone()),
+    ];
+    for (at, colleague) in colleagues.iter().enumerate() {
+        let last = at + 1 == colleagues.len();
+        let (what, wait) = if last {
+            ("Agree as the last colleague that is needed, and follow it to `verified`", " --wait")
+        } else {
+            ("Agree as your colleague: it waits for one more", "")
+        };
+        shown.push((what, format!("XKS_PREFLIGHT_TOKEN_FILE=$SANDBOX/{} {approve}{wait}", colleague.file)));
+    }
+    shown
+}
+
+/// The commands that show further accounts and Regions, if there are any.
+fn discovered(scenario: &Scenario, program: &str, colleagues: &[Person]) -> Vec<(&'static str, String)> {
+    let Some(place) = scenario.further.places.last() else { return Vec::new() };
+    let mut shown = vec![(
+        "Look at every account and Region: each is asked by itself, and its key stores are probed without being configured",
+        "curl -s $XKS_PREFLIGHT_SERVER/metrics | grep -E '^xks_preflight_(discovery_failing|probe_success|key_store_info)'"
+            .to_owned(),
+    )];
+    if colleagues.is_empty() {
+        let FurtherPlace { key_store, candidate, .. } = place;
+        shown.push((
+            "Update a key store of the last account and Region: Disconnect, Update, Connect there and nowhere else",
+            format!(
+                "{program} update apply --key-store {key_store} --endpoint {candidate} --acknowledge-outage --wait"
+            ),
+        ));
+    }
+    shown
 }
 
 /// How the reader can call this program again: relative to where they are, if it is below.

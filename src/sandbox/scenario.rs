@@ -3,11 +3,13 @@
 //! One simulated KMS holds a connected external key store and a connected CloudHSM key store. Behind the first is the
 //! current proxy; a healthy candidate holds the same keys, another one other keys, and the rest is broken, each in one
 //! way. In front of the candidate are two VPC endpoint services, one of which KMS may not use; beside the CloudHSM
-//! cluster in use are a related one and a stranger (`scenario/services.rs`). Whoever reads the story may spoil it
+//! cluster in use are a related one and a stranger (`scenario/services.rs`). Further accounts and Regions may stand beside
+//! (`scenario/places.rs`). Whoever reads the story may spoil it
 //! (`scenario/control.rs`). Everything a user would have in such a
 //! situation is written to a state directory: the proxies' console files, the root certificate, a sealing key.
 
 mod control;
+mod places;
 mod services;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
+pub use self::places::{Extent, Further, FurtherPlace};
 pub use self::services::{FORSAKEN_SERVICE, PRESENT_CLUSTER, RELATED_CLUSTER, SERVICE, STRANGE_CLUSTER, Services};
 use super::cloudhsm::{AuthorityError, CloudHsmStartError};
 use super::fault::Misbehaviour;
@@ -61,16 +64,17 @@ struct Role {
     /// What it does wrong, in the words of [`Misbehaviour`].
     fault: Option<&'static str>,
     own_keys: bool,
+    region: &'static str,
 }
 
 const fn role(name: &'static str, about: &'static str, fault: Option<&'static str>) -> Role {
-    Role { name, about, fault, own_keys: false }
+    Role { name, about, fault, own_keys: false, region: REGION }
 }
 
 const ROLES: &[Role] = &[
     role("current", "the proxy behind the key store now", None),
     role("candidate", "a healthy candidate with the same keys", None),
-    Role { name: "other-keys", about: "healthy, but another fleet with other keys", fault: None, own_keys: true },
+    Role { own_keys: true, ..role("other-keys", "healthy, but another fleet with other keys", None) },
     role("expired", "its certificate expired yesterday", Some("certificate-expired")),
     role("slow", "answers after 400 ms", Some("slow-answer:ms=400")),
     role("unavailable", "all its key managers are UNAVAILABLE", Some("ekm-all-unavailable")),
@@ -134,6 +138,8 @@ pub struct Secrets {
     pub aws_access_key_id: String,
     /// Its secret.
     pub aws_secret_access_key: String,
+    /// An AWS secret that nobody has: other accounts let in sessions alone.
+    pub nobodys_secret: String,
     /// The password of `kmsuser` in the CloudHSM clusters; 7 to 32 characters.
     pub kmsuser_password: String,
 }
@@ -171,6 +177,8 @@ pub struct Scenario {
     pub services: Services,
     /// The proxies.
     pub actors: Arc<Vec<Actor>>,
+    /// Further accounts and Regions.
+    pub further: Further,
     control: control::Control,
     /// The root certificate's file.
     pub ca_file: PathBuf,
@@ -192,6 +200,7 @@ impl Scenario {
         first_port: Option<u16>,
         secrets: &Secrets,
         clock: WallClock,
+        extent: Extent,
     ) -> Result<Self, ScenarioError> {
         let pki = Arc::new(Pki::new(clock())?);
         let ca_file = directory.join("ca.pem");
@@ -202,12 +211,14 @@ impl Scenario {
         write(&directory.join("next.secret.json"), next.as_bytes())?;
         let mut actors = Vec::new();
         let port = |number| first_port.map_or(0, |first| first.saturating_add(number));
-        for (role, number) in ROLES.iter().zip(1..) {
+        let regional = places::REGIONAL.iter().filter(|role| extent.reaches(role.region));
+        for (role, number) in ROLES.iter().chain(regional).zip(1..) {
             let port = port(number);
             actors.push(start_proxy(role, port, &pki, secrets, &clock).await?);
         }
         let services = Services::start(secrets, &clock).await?;
-        let kms = start_kms(first_port.unwrap_or(0), &pki, &actors, &services, secrets, clock).await?;
+        let settings = kms_settings(first_port.unwrap_or(0), &pki, &actors, &services, secrets, clock.clone())?;
+        let kms = SandboxKms::start(settings.clone()).await?;
         let current = actors.first().map_or("", |actor| actor.endpoint.as_str());
         let store = SeedStore::public("payments-keys", current, URI_PATH, ACCESS_KEY_ID, &secrets.proxy_secret);
         let key_store = kms.add_store(store.in_state(ConnectionState::Connected));
@@ -215,11 +226,12 @@ impl Scenario {
             kms.add_key(&key_store, key);
         }
         let actors = Arc::new(actors);
+        let further = places::start(extent, &kms, &settings, &actors, secrets, &clock).await?;
         let control = control::Control::start(port(CONTROL), Arc::clone(&actors)).await;
         let control = control.map_err(|source| ScenarioError::Service { service: "control", source })?;
         let (password, anchor) = (&secrets.kmsuser_password, &services.trust_anchor);
         let cloudhsm_key_store = kms.add_store(SeedStore::cloud_hsm("vault-keys", PRESENT_CLUSTER, password, anchor));
-        Ok(Self { kms, key_store, cloudhsm_key_store, services, actors, control, ca_file, console_file })
+        Ok(Self { kms, key_store, cloudhsm_key_store, services, actors, further, control, ca_file, console_file })
     }
 
     /// Where proxies are told to misbehave: `PUT /proxies/NAME` with faults in the body, `GET /faults`; and to forget a
@@ -244,7 +256,7 @@ async fn start_proxy(
     let host = format!("{}.xks.example.com", role.name);
     let mut settings = ProxySettings::new(Arc::clone(pki), Arc::clone(clock), host.as_str(), URI_PATH);
     settings.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    REGION.clone_into(&mut settings.region);
+    role.region.clone_into(&mut settings.region);
     settings.credentials = Credentials::default()
         .with(ACCESS_KEY_ID, secrets.proxy_secret.clone())
         .with(NEXT_ACCESS_KEY_ID, secrets.next_proxy_secret.clone());
@@ -278,14 +290,14 @@ fn other_fleet() -> Fleet {
     fleet
 }
 
-async fn start_kms(
+fn kms_settings(
     port: u16,
     pki: &Pki,
     actors: &[Actor],
     services: &Services,
     secrets: &Secrets,
     clock: WallClock,
-) -> Result<SandboxKms, ScenarioError> {
+) -> Result<KmsSettings, ScenarioError> {
     let mut settings = KmsSettings::new(clock, &secrets.aws_access_key_id, &secrets.aws_secret_access_key);
     settings.bind = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     REGION.clone_into(&mut settings.region);
@@ -301,7 +313,7 @@ async fn start_kms(
         let host = actor.endpoint.trim_start_matches("https://").to_owned();
         settings.routes.insert(host, actor.address);
     }
-    Ok(SandboxKms::start(settings).await?)
+    Ok(settings)
 }
 
 /// The proxy configuration file that the KMS console takes.
@@ -328,7 +340,7 @@ mod tests {
 
     #[test]
     fn every_fault_of_the_story_is_one() {
-        for role in ROLES {
+        for role in ROLES.iter().chain(places::REGIONAL) {
             assert!(role.fault.is_none_or(|text| text.parse::<Misbehaviour>().is_ok()), "{}", role.name);
         }
     }

@@ -40,7 +40,12 @@ struct Sandbox {
 
 impl Sandbox {
     async fn start() -> Self {
-        let directory = output_directory("sandbox").join("state");
+        Self::start_with("sandbox", &[], STORY.len()).await
+    }
+
+    /// With further options, which give so many commands.
+    async fn start_with(name: &str, options: &[&str], count: usize) -> Self {
+        let directory = output_directory(name).join("state");
         let mut process = Command::new(BINARY)
             .args([
                 "sandbox",
@@ -53,13 +58,14 @@ impl Sandbox {
                 "--state-directory",
             ])
             .arg(&directory)
+            .args(options)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut story = String::new();
-        while !story.contains(&format!("# {}. ", STORY.len())) || !story.ends_with("\n\n") {
+        while !story.contains(&format!("# {count}. ")) || !story.ends_with("\n\n") {
             story.push_str(
                 &lines.next_line().await.unwrap().unwrap_or_else(|| panic!("the story ends early:\n{story}")),
             );
@@ -100,6 +106,52 @@ async fn the_story_ends_as_it_says() {
         assert_eq!(exit, *code, "{command}\n{said}");
         for words in *says {
             assert!(said.contains(words), "{words}\n{command}\n{said}");
+        }
+    }
+}
+
+/// Three accounts in two Regions, found without being configured, and one of them changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn discovery_can_be_tried_without_an_aws_account() {
+    let sandbox = Sandbox::start_with("sandbox-places", &["--accounts", "3", "--regions", "2"], STORY.len() + 2).await;
+    let [.., look, update] = sandbox.commands.as_slice() else { panic!("{}", sandbox.story) };
+    for place in
+        ["home/eu-west-1", "payments/us-east-1", "payments/eu-west-1", "archive/us-east-1", "archive/eu-west-1"]
+    {
+        assert!(sandbox.story.contains(&format!(", in {place}\n")), "{place}: {}", sandbox.story);
+    }
+    // Six external key stores, each probed at its own proxy.
+    let probed = format!(
+        "for i in $(seq 600); do [ $({look} | grep -c 'probe_success.* 1$') = 6 ] && exit 0; read -t 0.1 <> <(:); done; {look}; exit 1"
+    );
+    let (code, said) = sandbox.shell(&probed).await;
+    assert_eq!(code, 0, "{said}");
+    let (_, said) = sandbox.shell(look).await;
+    for account in ["home", "payments", "archive"] {
+        for region in ["us-east-1", "eu-west-1"] {
+            let asked = format!("xks_preflight_discovery_failing{{account=\"{account}\",region=\"{region}\"}} 0");
+            assert!(said.contains(&asked), "{said}");
+        }
+    }
+    let (code, said) = sandbox.shell(update).await;
+    assert!(code == 0 && said.contains("status        verified"), "{said}");
+    assert!(update.contains("https://eu-west-1-candidate.xks.example.com"), "{update}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approval_can_be_tried_alone() {
+    for (approval, colleagues) in [("one", 1), ("two", 2)] {
+        let name = format!("sandbox-approval-{approval}");
+        let sandbox = Sandbox::start_with(&name, &["--approval", approval], 2 + colleagues).await;
+        let [ask, own, colleagues @ ..] = sandbox.commands.as_slice() else { panic!("{}", sandbox.story) };
+        let (code, said) = sandbox.shell(ask).await;
+        assert!(code == 0 && said.contains("awaiting approval") && said.contains("must approve it"), "{said}");
+        let (code, said) = sandbox.shell(own).await;
+        assert!(code == 4 && said.contains("author_may_not_approve"), "{code} {said}");
+        for (at, agree) in colleagues.iter().enumerate() {
+            let (code, said) = sandbox.shell(agree).await;
+            let ended = said.contains("status        verified");
+            assert!(code == 0 && ended == (at + 1 == colleagues.len()), "{agree}\n{said}");
         }
     }
 }
