@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::kms::sdk_config;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::key_store::Region;
 
 /// Credentials are asked for again this long before they end.
@@ -63,9 +63,17 @@ pub struct AwsRole {
     pub session_name: String,
 }
 
+/// AWS refuses credentials that it gave out when a session is revoked, and also what they may not do: they are asked for
+/// anew at most this often.
+const ANEW_EVERY: Duration = Duration::from_mins(1);
+
 /// The credentials of one account, shared by every client of its Regions: a role is assumed once for all of them.
 #[derive(Clone)]
-pub struct AwsIdentity(SharedCredentialsProvider);
+pub struct AwsIdentity {
+    provider: SharedCredentialsProvider,
+    /// Where they are remembered, if they are.
+    remembered: Option<Arc<Remembered>>,
+}
 
 impl fmt::Debug for AwsIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,13 +83,14 @@ impl fmt::Debug for AwsIdentity {
 
 impl From<AwsCredentials> for AwsIdentity {
     fn from(given: AwsCredentials) -> Self {
-        Self(SharedCredentialsProvider::new(Credentials::new(
+        let provider = SharedCredentialsProvider::new(Credentials::new(
             given.access_key_id,
             given.secret_access_key.expose_secret(),
             given.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
             None,
             "configuration",
-        )))
+        ));
+        Self { provider, remembered: None }
     }
 }
 
@@ -113,12 +122,21 @@ impl AwsIdentity {
 
     fn remembered(provider: impl ProvideCredentials + 'static, clock: &Arc<dyn Clock>) -> Self {
         let inner = SharedCredentialsProvider::new(provider);
-        let (latest, clock) = (Mutex::new(None), Arc::clone(clock));
-        Self(SharedCredentialsProvider::new(Remembered { inner, latest, clock }))
+        let remembered = Arc::new(Remembered { inner, latest: Mutex::default(), clock: Arc::clone(clock) });
+        let provider = SharedCredentialsProvider::new(Arc::clone(&remembered) as Arc<dyn ProvideCredentials>);
+        Self { provider, remembered: Some(remembered) }
     }
 
     pub(super) fn provider(self) -> SharedCredentialsProvider {
-        self.0
+        self.provider
+    }
+
+    /// AWS has refused these credentials. A session may have been revoked long before its end, so the next request is
+    /// signed with new ones.
+    pub(super) async fn refused(&self) {
+        if let Some(remembered) = &self.remembered {
+            remembered.forget().await;
+        }
     }
 }
 
@@ -127,8 +145,15 @@ impl AwsIdentity {
 #[derive(Debug)]
 struct Remembered {
     inner: SharedCredentialsProvider,
-    latest: Mutex<Option<Credentials>>,
+    latest: Mutex<Latest>,
     clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    held: Option<Credentials>,
+    /// When they were last forgotten before their time.
+    forgotten_at: Option<Timestamp>,
 }
 
 impl Remembered {
@@ -136,11 +161,22 @@ impl Remembered {
         let now = SystemTime::from(self.clock.now());
         // Whoever comes meanwhile waits: one question is enough for all.
         let mut latest = self.latest.lock().await;
-        if let Some(held) = latest.as_ref().filter(|held| held.expiry().is_none_or(|end| end > now + EXPIRY_MARGIN)) {
+        if let Some(held) =
+            latest.held.as_ref().filter(|held| held.expiry().is_none_or(|end| end > now + EXPIRY_MARGIN))
+        {
             return Ok(held.clone());
         }
         let given = self.inner.provide_credentials().await?;
-        Ok(latest.insert(given).clone())
+        Ok(latest.held.insert(given).clone())
+    }
+
+    async fn forget(&self) {
+        let now = self.clock.now();
+        let mut latest = self.latest.lock().await;
+        let long_ago = |at: Timestamp| !(0.0..ANEW_EVERY.as_secs_f64()).contains(&now.seconds_since(at));
+        if latest.held.is_some() && latest.forgotten_at.is_none_or(long_ago) {
+            *latest = Latest { held: None, forgotten_at: Some(now) };
+        }
     }
 }
 
@@ -158,7 +194,6 @@ mod tests {
     use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
     use super::*;
-    use crate::clock::Timestamp;
 
     #[derive(Debug, Default)]
     struct Set(AtomicI64);
@@ -195,5 +230,22 @@ mod tests {
             assert_eq!(asked.load(Ordering::Relaxed), times, "after {at} s");
         }
         assert!(!format!("{identity:?}").contains("DoNotLeak"));
+    }
+
+    #[tokio::test]
+    async fn credentials_that_aws_refuses_are_asked_for_anew_and_not_too_often() {
+        let (asked, clock) = (Arc::new(AtomicUsize::new(0)), Arc::new(Set::default()));
+        let shared: Arc<dyn Clock> = clock.clone();
+        let identity = AwsIdentity::remembered(Counting(asked.clone(), clock.clone()), &shared);
+        for (at, refused, times) in
+            [(0, false, 1), (1, true, 2), (2, false, 2), (59, true, 2), (60, true, 2), (61, true, 3), (62, false, 3)]
+        {
+            clock.0.store(at, Ordering::Relaxed);
+            if refused {
+                identity.refused().await;
+            }
+            identity.clone().provider().provide_credentials().await.unwrap();
+            assert_eq!(asked.load(Ordering::Relaxed), times, "after {at} s");
+        }
     }
 }

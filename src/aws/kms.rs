@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::identity::IdentityCache;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig};
 use aws_sdk_kms::Client;
@@ -43,13 +44,15 @@ pub struct AwsKmsSettings {
 #[derive(Clone, Debug)]
 pub struct AwsKms {
     pub(super) client: Client,
+    identity: Option<AwsIdentity>,
 }
 
 impl AwsKms {
     /// A client; nothing is sent yet.
     pub async fn new(settings: AwsKmsSettings) -> Self {
         let AwsKmsSettings { region, endpoint_url, credentials, timeout } = settings;
-        Self { client: Client::new(&sdk_config(&region, endpoint_url, credentials, timeout).await) }
+        let identity = credentials.clone();
+        Self { client: Client::new(&sdk_config(&region, endpoint_url, credentials, timeout).await), identity }
     }
 
     async fn update(&self, id: &CustomKeyStoreId, change: &Change, secrets: &Secrets) -> Result<Receipt, KmsError> {
@@ -87,8 +90,17 @@ impl AwsKms {
         Ok(Receipt { request_id: answer.request_id().map(ToOwned::to_owned) })
     }
 
-    /// Every entry of every page.
+    /// Every entry of every page. This is asked again and again, so it is here that a session which AWS no longer takes
+    /// is given up.
     async fn entries(&self) -> Result<Vec<CustomKeyStoresListEntry>, KmsError> {
+        let told = self.told_entries().await;
+        if let (Err(KmsError::AccessDenied { .. }), Some(identity)) = (&told, &self.identity) {
+            identity.refused().await;
+        }
+        told
+    }
+
+    async fn told_entries(&self) -> Result<Vec<CustomKeyStoresListEntry>, KmsError> {
         let mut entries = Vec::new();
         let mut marker = None;
         for _ in 0..MOST_PAGES {
@@ -152,7 +164,8 @@ pub(super) async fn sdk_config(
         loader = loader.endpoint_url(url);
     }
     if let Some(identity) = credentials {
-        loader = loader.credentials_provider(identity.provider());
+        // It remembers credentials itself, and gives them up when AWS does.
+        loader = loader.credentials_provider(identity.provider()).identity_cache(IdentityCache::no_cache());
     }
     unsteered(loader.load().await, endpoint_url)
 }

@@ -133,6 +133,25 @@ async fn a_place_that_fails_hides_and_delays_no_other() {
     daemon.terminate().await;
 }
 
+/// As when somebody revokes the sessions of a role (IAM, AWSRevokeOlderSessions): they would have lasted for an hour.
+#[tokio::test]
+async fn a_session_that_was_revoked_is_given_up_before_its_time() {
+    let world = World::new("discovery-revoked").await;
+    let daemon = world.daemon().await;
+    let told_at = |told: &Value| world::place(told, "assumed/us-east-1")["told_at"].as_str().map(ToOwned::to_owned);
+    daemon.until("the account told", |told| told_at(told).is_some()).await;
+    assert_eq!(world.sts.history().len(), 1);
+    world.sessions.end();
+    until(BOUND, "the role is assumed anew", || async { world.sts.history().len() == 2 }).await;
+    let before = told_at(&daemon.daemon.call("GET", "/v1/key-stores", None).await.json());
+    daemon
+        .until("it tells again", |told| {
+            told_at(told) > before && world::place(told, "assumed/us-east-1")["failure"].is_null()
+        })
+        .await;
+    daemon.terminate().await;
+}
+
 /// Without the right external id there is no session, and nothing is asked with another identity instead.
 #[tokio::test]
 async fn a_role_is_not_assumed_with_another_external_id() {

@@ -25,6 +25,8 @@ const PROFILE_SECRET: &str = "ProfileSecretDoNotLeak0123456789";
 pub(crate) struct World {
     pub(crate) stage: Stage,
     pub(crate) sts: SandboxSts,
+    /// What it gave out.
+    pub(crate) sessions: Sessions,
     /// Account and Region, other than the daemon's own, its KMS, and the key store in it.
     pub(crate) kms: Vec<(&'static str, SandboxKms, String)>,
     /// A key store whose credential nobody knows.
@@ -99,7 +101,7 @@ impl World {
         let lines = format!("[prod]\naws_access_key_id = {PROFILE_ID}\naws_secret_access_key = {PROFILE_SECRET}\n");
         std::fs::write(&profile, lines).unwrap();
         std::fs::set_permissions(&profile, std::fs::Permissions::from_mode(0o600)).unwrap();
-        Self { stage, sts, kms, stranger, proxies }
+        Self { stage, sts, sessions, kms, stranger, proxies }
     }
 
     /// How often the proxy was connected to that nobody gave us a credential for.
