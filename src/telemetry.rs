@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 
 pub use self::traces::Exporter;
@@ -31,8 +31,9 @@ pub enum LogFormat {
 )]
 pub struct InvalidLevel {
     given: String,
+    /// Absent if a word of it is no level: to the filter it would be the name of a part of this program.
     #[source]
-    source: tracing_subscriber::filter::ParseError,
+    source: Option<tracing_subscriber::filter::ParseError>,
 }
 
 /// Where traces go.
@@ -49,7 +50,12 @@ pub struct Collector {
 /// Starts logging, and recording for a collector if there is one: the exporter is then to be run. A second call in one
 /// process (tests) leaves the first one's settings.
 pub fn start(level: &str, format: LogFormat, collector: Option<Collector>) -> Result<Option<Exporter>, InvalidLevel> {
-    let filter = EnvFilter::try_new(level).map_err(|source| InvalidLevel { given: level.to_owned(), source })?;
+    let invalid = |source| InvalidLevel { given: level.to_owned(), source };
+    let is_told = |directive: &str| directive.contains(['=', '[']) || directive.parse::<LevelFilter>().is_ok();
+    if !level.split(',').map(str::trim).all(is_told) {
+        return Err(invalid(None));
+    }
+    let filter = EnvFilter::try_new(level).map_err(|source| invalid(Some(source)))?;
     // At trace level the HTTP and AWS crates write whole requests, which may hold a secret: never theirs.
     let ours = filter_fn(|metadata| *metadata.level() < Level::TRACE || metadata.target().starts_with("xks_preflight"));
     let filter = filter.and(ours);

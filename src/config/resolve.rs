@@ -390,7 +390,7 @@ impl Resolver<'_> {
         let mut stores: Vec<WatchedKeyStore> = Vec::new();
         let mut whole = true;
         for mut section in sections {
-            let id = section.parse("id", self.faults, rule(CustomKeyStoreId::parse));
+            let id = section.parse("id", self.faults, key_store_id);
             let place = if let Some(atlas) = atlas {
                 atlas.place(&mut section, self.faults)
             } else {
@@ -524,6 +524,19 @@ pub(crate) fn caller_name(text: &str) -> Result<&str, String> {
 /// Makes a newtype's `parse` report its rule alone: the key path stands for the member.
 pub(super) fn rule<T>(parse: fn(&str) -> Result<T, Invalid>) -> impl FnOnce(&str) -> Result<T, String> {
     move |text| parse(text).map_err(|error| error.rule.to_owned())
+}
+
+/// KMS's model takes any word for an id, and gives out none of another form than this: a name or an ARN there is a key store
+/// that is never found.
+fn key_store_id(text: &str) -> Result<CustomKeyStoreId, String> {
+    let id = rule(CustomKeyStoreId::parse)(text)?;
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let fits = text.strip_prefix("cks-").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_digit));
+    if fits {
+        Ok(id)
+    } else {
+        Err("must be a CustomKeyStoreId: cks- and hexadecimal digits, as KMS gives it".to_owned())
+    }
 }
 
 /// What SimulatePrincipalPolicy takes: a user or a role, not the session that a role is assumed in.

@@ -129,6 +129,8 @@ fn wrong_usage_exits_2_and_says_so_on_stderr() {
         &["token", "new", "--name", "a", "--role", "root"],
         &["token", "new", "--name", " a", "--role", "viewer"],
         &["config", "schema", "--log-level", "noisy=loud"],
+        &["config", "schema", "--log-level", "nonsense"],
+        &["config", "schema", "--log-level", "info,nonsense"],
     ] {
         let output = run(arguments, &[]);
         assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{arguments:?}");

@@ -223,6 +223,10 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "line 5: preflight.waivers[0].key_store: must be the id of one of [[key_stores]] (found \"cks-2\")",
     ),
     (
+        "[[key_stores]]\nid = \"payments-keys\"\ncredential = \"a\"\n[credentials.a]\nconsole_file = \"proxy-configuration.json\"",
+        "line 4: key_stores[0].id: must be a CustomKeyStoreId: cks- and hexadecimal digits, as KMS gives it (found \"payments-keys\")",
+    ),
+    (
         "[[key_stores]]\nid = \"cks-1\"\ncredential = \"b\"",
         "line 5: key_stores[0].credential: must name one of [credentials.NAME] (found \"b\")",
     ),
