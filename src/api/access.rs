@@ -328,7 +328,8 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
     // Where nobody is known, `recognise` is the one who judges: it refuses the pages of other sites.
     let heeded = guard.needs.recognising && (says_who || callers.is_empty());
     if guard.needs.open && !heeded && (service.open_metrics || callers.is_empty()) {
-        return passing(&guard, request, next).await;
+        let alone = callers.is_empty() && service.open_metrics;
+        return passing(&guard, alone, request, next).await;
     }
     let wanted = Wanted::by(&request);
     let peer = request.extensions().get::<Peer>();
@@ -367,14 +368,15 @@ async fn admit(State(guard): State<Guard>, params: RawPathParams, request: Reque
 
 /// Serves somebody of whom nothing is known, where that is for everybody. A web page in the browser of whoever works on
 /// this machine is on a loopback address, too, so it is refused; and what costs a probe is counted like a failure to be
-/// recognised.
-async fn passing(guard: &Guard, request: Request, next: Next) -> Response {
+/// recognised. `alone`: nobody is configured, and only this machine can call - through such a page, too.
+async fn passing(guard: &Guard, alone: bool, request: Request, next: Next) -> Response {
     let Guard { service, needs } = guard;
-    if !needs.recognising {
+    if !needs.recognising && !alone {
         return next.run(request).await;
     }
     let address = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-    if let Err(wait) = address.map_or(Ok(()), |address| service.limits.stranger(address)) {
+    let limited = |address| service.limits.stranger(address);
+    if let Some(Err(wait)) = address.filter(|_| needs.recognising).map(limited) {
         return too_often(service, None, wait).into_response();
     }
     if let Err(why) = foreign_page(request.headers()) {
@@ -384,6 +386,9 @@ async fn passing(guard: &Guard, request: Request, next: Next) -> Response {
             service.notary.refused(refusal).await;
         }
         return response;
+    }
+    if !needs.recognising {
+        return next.run(request).await;
     }
     let Ok(_place) = service.strangers.try_acquire() else {
         let detail = "too many probes of callers that do not say who they are; try again, or send a token";

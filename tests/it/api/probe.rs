@@ -12,7 +12,7 @@ use xks_preflight::listener::{Limits, Rate};
 use xks_preflight::metrics::blackbox::FAMILIES;
 use xks_preflight::sandbox::fault::Misbehaviour;
 
-use super::bench::{APPROVER, BOTH, BOUND, Bench, ELSEWHERE, HERE, NEW, PATH, PROBER, token};
+use super::bench::{APPROVER, BOTH, BOUND, Bench, ELSEWHERE, HERE, NEW, PATH, PROBER, token, unlimited};
 use super::scrape::agrees;
 
 /// The samples of an exposition, with their labels as they stand.
@@ -192,6 +192,26 @@ async fn where_nobody_is_known_no_page_of_another_site_may_probe() {
     // Whoever works on this machine may, and by this the refusals above would have been seen.
     assert_eq!(by_page(&bench, &of_target(), &ours, None).await.0, 200);
     assert!(bench.candidate.accepted_connections() > connected);
+}
+
+/// Which key stores there are, and how they are, is nothing for a page that somebody on this machine happens to look at.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_known_no_page_of_another_site_reads_metrics() {
+    let bench = Bench::open("metrics-pages", unlimited()).await;
+    let ours = bench.address.to_string();
+    let pages = [("rebound.example.com:8480", None), (&*ours, Some("cross-site"))];
+    // With tokens configured they are for everybody on this machine, as ever.
+    for (host, site) in pages {
+        assert_eq!(by_page(&bench, "/metrics", host, site).await.0, 200, "{host} {site:?}");
+    }
+    bench.service.callers.replace(Callers::default());
+    for (host, site) in pages {
+        let (status, body) = by_page(&bench, "/metrics", host, site).await;
+        assert!(status == 403 && body.contains("foreign_origin"), "{host} {site:?}: {status} {body}");
+    }
+    for host in [&*ours, "localhost:8480", "[::1]:8480"] {
+        assert_eq!(by_page(&bench, "/metrics", host, None).await.0, 200, "{host}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
