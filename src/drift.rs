@@ -14,7 +14,7 @@
 //! - The journal cannot be read: nobody can tell whose change it is, and the question is put again until it can.
 //! - Several replicas each see the change and each write it down.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -186,6 +186,16 @@ pub struct DriftWatch {
     parts: Parts,
     since: Timestamp,
     latest: Mutex<VecDeque<Arc<Drift>>>,
+    last: Mutex<BTreeMap<CustomKeyStoreId, LastDrift>>,
+}
+
+/// When settings of a key store last showed that no update of ours made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastDrift {
+    /// Any settings.
+    pub at: Timestamp,
+    /// Its access key id.
+    pub credential_at: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for DriftWatch {
@@ -206,7 +216,7 @@ enum Untold {
 impl DriftWatch {
     /// Knows of nothing before now.
     pub fn new(parts: Parts) -> Self {
-        Self { since: parts.clock.now(), parts, latest: Mutex::default() }
+        Self { since: parts.clock.now(), parts, latest: Mutex::default(), last: Mutex::default() }
     }
 
     /// From when on changes can be seen: what happened before is not known.
@@ -217,6 +227,11 @@ impl DriftWatch {
     /// The latest drifts since the start, newest first.
     pub fn latest(&self) -> Vec<Arc<Drift>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// The last drift of each key store since the start.
+    pub fn last(&self) -> BTreeMap<CustomKeyStoreId, LastDrift> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Judges what is seen, until `stop`.
@@ -271,9 +286,21 @@ impl DriftWatch {
             tracing::error!(error = %Chain(&error), "drift is missing in the audit trail");
         }
         (self.parts.observer)(&drift);
+        self.note_last(&drift);
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         latest.push_front(Arc::new(drift));
         latest.truncate(KEPT);
+    }
+}
+
+impl DriftWatch {
+    fn note_last(&self, drift: &Drift) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let other_credential =
+            drift.changes.iter().any(|change| change.member == "AccessKeyId" && change.now.is_some());
+        let before = last.get(&drift.key_store).and_then(|before| before.credential_at);
+        let credential_at = if other_credential { Some(drift.at) } else { before };
+        last.insert(drift.key_store.clone(), LastDrift { at: drift.at, credential_at });
     }
 }
 

@@ -43,7 +43,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use board::Board;
-pub use board::{Changed, Difference, Glance, PlaceSight, Sighting};
+pub use board::{Difference, Glance, PlaceSight, Sighting};
 pub use canary::Canaries;
 use candidate::CandidateBoard;
 pub use candidate::{CandidateSight, Candidates, Standing, WatchedCandidate};

@@ -80,10 +80,11 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         tracing::warn!(error = %Chain(error), "the audit trail is missing from this scrape");
     });
     let audit_entries = audit_entries.ok();
-    let ledger = service.past.ledger(&service.driver, &sightings, now).await.unwrap_or_else(|error| {
-        tracing::warn!(error = %Chain(&error), "credential ages and drift are missing from this scrape");
-        Ledger::default()
-    });
+    let ledger =
+        service.past.ledger(&service.driver, &sightings, &service.drift.last(), now).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %Chain(&error), "credential ages and drift are missing from this scrape");
+            Ledger::default()
+        });
     let Ledger { credentials_set, drifts } = ledger;
     let mut credential_sources = Vec::new();
     for sighting in &sightings {

@@ -55,32 +55,8 @@ pub struct Sighting {
     pub not_probed: Option<String>,
     /// When the latest canary of its current settings was made, if there is one.
     pub canary: Option<Timestamp>,
-    /// The last time that KMS showed another name or other settings than before, or the key store no more.
-    pub changed: Option<Changed>,
     history: History,
     glances: VecDeque<Glance>,
-}
-
-/// A change of a key store that was seen between two looks at KMS, whoever made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// The look before, which showed the former settings.
-    pub after: Timestamp,
-    /// The look that showed the change.
-    pub at: Timestamp,
-    /// Whether the access key id is another one.
-    pub credential: bool,
-}
-
-impl Changed {
-    /// What is different, if anything; the connection state is no setting.
-    fn between(before: (&KeyStore, Timestamp), now: Option<&KeyStore>, at: Timestamp) -> Option<Self> {
-        let (before, after) = before;
-        let same = now.is_some_and(|now| now.name == before.name && now.configuration == before.configuration);
-        let credential = |store: &KeyStore| store.xks().map(|xks| xks.access_key_id.clone());
-        let other = now.is_some_and(|now| credential(now) != credential(before));
-        (!same).then_some(Self { after, at, credential: other })
-    }
 }
 
 /// What two looks at an account and Region show differently of one key store; the connection state is no setting.
@@ -113,7 +89,6 @@ impl Sighting {
             latest: None,
             not_probed: None,
             canary: None,
-            changed: None,
             history: History::default(),
             glances: VecDeque::new(),
         }
@@ -201,9 +176,9 @@ impl Board {
         contents.sightings.retain(|id, sighting| configured.contains_key(id) || sighting.description.is_some());
         for (id, sighting) in &mut contents.sightings {
             if sighting.configured && !configured.contains_key(id) {
-                let Sighting { place, description, described_at, changed, .. } = sighting.as_ref().clone();
+                let Sighting { place, description, described_at, .. } = sighting.as_ref().clone();
                 let left = Sighting::unseen(id.clone(), place, false);
-                *sighting = Arc::new(Sighting { description, described_at, changed, ..left });
+                *sighting = Arc::new(Sighting { description, described_at, ..left });
             }
         }
         for (id, place) in configured {
@@ -252,9 +227,6 @@ impl Board {
         contents.sightings.retain(|id, sighting| sighting.configured || !here(sighting) || told(id).is_some());
         for sighting in contents.sightings.values_mut().filter(|sighting| here(sighting)) {
             let sighting = Arc::make_mut(sighting);
-            let before = sighting.description.as_ref().zip(sighting.described_at);
-            let changed = before.and_then(|before| Changed::between(before, told(&sighting.id), at));
-            sighting.changed = changed.or(sighting.changed);
             sighting.description = None;
             sighting.described_at = Some(at);
         }
@@ -409,27 +381,6 @@ mod tests {
         assert!(board.get(&id("cks-other")).is_none());
         let left = board.get(&id("cks-watched")).unwrap();
         assert!(left.description.is_none() && left.watched);
-    }
-
-    #[test]
-    fn a_change_is_seen_between_two_looks_and_a_connection_state_is_none() {
-        let board = board();
-        let changed = || board.get(&id("cks-watched")).unwrap().changed;
-        board.described(&here(), vec![store("cks-watched")], Timestamp::from_unix(1));
-        let disconnected = KeyStore { state: ConnectionState::Disconnected, ..store("cks-watched") };
-        board.described(&here(), vec![disconnected], Timestamp::from_unix(2));
-        assert_eq!(changed(), None);
-        let renamed = KeyStore { name: CustomKeyStoreName::parse("other").unwrap(), ..store("cks-watched") };
-        board.described(&here(), vec![renamed.clone()], Timestamp::from_unix(3));
-        let seen = |after, at| {
-            let (after, at) = (Timestamp::from_unix(after), Timestamp::from_unix(at));
-            Some(Changed { after, at, credential: false })
-        };
-        assert_eq!(changed(), seen(2, 3));
-        board.described(&here(), vec![renamed], Timestamp::from_unix(4));
-        assert_eq!(changed(), seen(2, 3));
-        board.described(&here(), vec![], Timestamp::from_unix(5));
-        assert_eq!(changed(), seen(4, 5));
     }
 
     #[test]

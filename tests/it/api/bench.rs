@@ -484,6 +484,7 @@ impl ServiceParts<'_> {
             desk: None,
         });
         let counting = metrics.clone();
+        let (differences, seen) = tokio::sync::mpsc::channel(100);
         let monitor = Monitor::new(
             monitor::Parts {
                 preflight,
@@ -503,7 +504,7 @@ impl ServiceParts<'_> {
                 canaries: Some(Canaries { keeper: Arc::new(journal), every: Duration::from_hours(6) }),
                 observer: Arc::new(move |id, report| counting.probed(id, report)),
                 late: Arc::new(|_| {}),
-                differences: None,
+                differences: Some(differences),
             },
             Schedule {
                 interval: Duration::from_millis(50),
@@ -512,12 +513,15 @@ impl ServiceParts<'_> {
                 ..Schedule::default()
             },
         );
-        let drift = DriftWatch::new(drift::Parts {
+        let drift = Arc::new(DriftWatch::new(drift::Parts {
             driver: driver.clone(),
             trail: trail.clone(),
             clock: clock.clone(),
             observer: Box::new(|_| ()),
-        });
+        }));
+        let watching = drift.clone();
+        // Until the monitor is gone.
+        tokio::spawn(async move { watching.run(seen, CancellationToken::new()).await });
         let signing_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
         let signing_key = SigningKey::parse(&signing_key).unwrap();
         let notary = Notary::new(notary::Parts {
@@ -532,7 +536,7 @@ impl ServiceParts<'_> {
             driver,
             examiner,
             enumerators,
-            drift: Arc::new(drift),
+            drift,
             surroundings,
             metrics,
             past: PastUpdates::default(),
