@@ -257,6 +257,7 @@ impl Prober {
         let stop = cold.attempt.stop.as_ref();
         tracing::debug!(
             %address,
+            kms_request_id = cold.attempt.exchange.as_ref().map(|exchange| exchange.request_id.as_str()),
             total = ?cold.attempt.total(),
             stopped_at = stop.map(|stop| tracing::field::display(stop.stage)),
             problem = stop.map(|stop| tracing::field::display(stop.problem.kind)),

@@ -150,9 +150,13 @@ impl Life {
                 tracing::error!(update = %self.id, ?ending, "update is stuck: a person must look");
             }
             Event::Concluded { ending } => tracing::info!(update = %self.id, ?ending, "update concluded"),
-            event => {
-                tracing::info!(update = %self.id, status = status.status.as_str(), step = status.step, event = event.name());
-            }
+            event => tracing::info!(
+                update = %self.id,
+                status = status.status.as_str(),
+                step = status.step,
+                event = event.name(),
+                kms_request = kms_request(event),
+            ),
         }
         // Nobody has to listen.
         let _ = self.inner.news.send((self.id, recorded));
@@ -394,5 +398,16 @@ fn outcome(result: Result<crate::kms::Receipt, KmsError>) -> Option<StepOutcome>
             request_id: error.request_id().map(ToOwned::to_owned),
             message: error.said(),
         }),
+    }
+}
+
+/// The id of KMS's answer to a mutation, which CloudTrail has, too.
+fn kms_request(event: &Event) -> Option<&str> {
+    match event {
+        Event::StepSettled {
+            outcome: StepOutcome::Done { request_id, .. } | StepOutcome::Refused { request_id, .. },
+            ..
+        } => request_id.as_deref(),
+        _ => None,
     }
 }

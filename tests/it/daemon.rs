@@ -2,6 +2,7 @@
 
 mod approvals;
 mod keys;
+mod logs;
 pub(crate) mod stage;
 mod steering;
 
