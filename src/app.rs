@@ -415,6 +415,8 @@ impl App {
         let noting = CancellationToken::new();
         let until = noting.clone();
         let notary = tokio::spawn(async move { notary.run(until).await });
+        let (examiner, attending) = (Arc::clone(&self.service.examiner), monitoring.clone());
+        let attendance = tokio::spawn(async move { examiner.attend(attending).await });
         let reloader = tokio::spawn(self.reloader.run(stop.clone()));
         let custodian = tokio::spawn(self.custodian.run(monitoring.clone()));
         let draining = self.service.draining.clone();
@@ -445,6 +447,7 @@ impl App {
         let _ = drift.await;
         let _ = reloader.await;
         let _ = custodian.await;
+        let _ = attendance.await;
         noting.cancel();
         let _ = notary.await;
         ended.cancel();

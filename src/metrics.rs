@@ -105,6 +105,8 @@ metrics! {
     DRIFTS = Counter "drift_total" ["kind"] "Changes of key stores behind our back by kind: added, changed, deleted, renamed.";
     DISCOVERY_FAILING = Gauge "discovery_failing" ["account", "region"] "Whether the key stores of the account and Region could not be read from KMS at the last attempt.";
     DISCOVERY_SUCCESS = Gauge "discovery_success_timestamp_seconds" ["account", "region"] "When KMS last told of the key stores of the account and Region; absent if never since the start.";
+    PERSPECTIVE_UP = Gauge "perspective_up" ["perspective"] "Whether the other perspective gave an answer that counts when it was last asked for anything, at least every minute.";
+    PERSPECTIVE_ANSWERED = Gauge "perspective_last_answer_timestamp_seconds" ["perspective"] "When the other perspective last gave an answer that counts; absent if never since the start.";
     CANARY_TIMESTAMP = Gauge "canary_timestamp_seconds" ["key_store"] "When the latest canary of the current settings was made; absent if there is none.";
     CANDIDATE_PROBE_SUCCESS = Gauge "candidate_probe_success" ["key_store", "candidate"] "Whether the verdict of the latest probe of a planned candidate was ready; absent once its settings are in force.";
     CANDIDATE_GREEN_SINCE = Gauge "candidate_green_since_timestamp_seconds" ["key_store", "candidate"] "Since when every probe of the candidate was ready, without a gap; absent while it is not green.";

@@ -20,6 +20,7 @@
 //! else sees it. The secret travels in the body, over verified TLS or within this machine, and is wiped afterwards.
 
 mod answer;
+mod attendance;
 
 use std::fmt;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
 use self::answer::Asked;
+pub use self::attendance::{Attendance, Attended, EVERY};
 use crate::chain::Chain;
 use crate::check::{OtherPerspective, OtherPerspectives, Problem, ProblemKind, RemoteReport, Subject};
 use crate::key_store::{AccountId, ConnectivityKind, Region};

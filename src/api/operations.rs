@@ -102,6 +102,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>, headers: Header
         freezes,
         waivers,
         key_counts,
+        perspectives: service.examiner.attendance(),
         configuration: service.reload.standing(),
         audit_entries,
     };

@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{PreflightRequest, Verifier};
+use tokio_util::sync::CancellationToken;
+
 use crate::audit::Subject;
 use crate::chain::Chain;
 use crate::check::{
@@ -29,7 +31,7 @@ use crate::key_store::{
     XksConfiguration,
 };
 use crate::kms::{KeyStoreReader as _, KmsError};
-use crate::perspective::Perspectives;
+use crate::perspective::{self, Attendance, Attended, Perspectives};
 use crate::places::Places;
 use crate::preflight::{Baseline, Candidate, KeyThoroughness, Load, Preflight, Surroundings, Thoroughness};
 use crate::update::{Plan, PreflightSummary, Rollback, Round};
@@ -141,6 +143,8 @@ pub struct Examiner {
     loading: Semaphore,
     /// Newest first, each with the key store that it is about.
     reports: Mutex<VecDeque<(Option<CustomKeyStoreId>, Arc<Report>)>>,
+    /// Which other perspectives answer.
+    attendance: Attendance,
 }
 
 /// Why there is no report. Never a fault of the candidate.
@@ -188,7 +192,8 @@ impl Examiner {
     pub fn new(parts: ExaminerParts) -> Self {
         let places = || Semaphore::new(parts.concurrency.max(1));
         let (places, lone_places, glances) = (places(), places(), places());
-        Self { parts, places, lone_places, glances, loading: Semaphore::new(1), reports: Mutex::new(VecDeque::new()) }
+        let (loading, reports, attendance) = (Semaphore::new(1), Mutex::default(), Attendance::default());
+        Self { parts, places, lone_places, glances, loading, reports, attendance }
     }
 
     /// The longest that an examination with these extras takes, its waiting included.
@@ -397,7 +402,23 @@ impl Examiner {
     async fn others(&self, candidate: &Candidate, extra: &Extra) -> Option<OtherPerspectives> {
         let settings = self.parts.settings.get();
         let perspectives = settings.perspectives.as_ref().filter(|_| !extra.alone)?;
-        Some(perspectives.ask(self.parts.preflight.question(candidate).as_ref()).await)
+        let others = perspectives.ask(self.parts.preflight.question(candidate).as_ref()).await;
+        let now = self.parts.clock.now();
+        for other in &others.asked {
+            self.attendance.note(&other.name, other.answer.is_ok(), now);
+        }
+        Some(others)
+    }
+
+    /// How each perspective of the present settings did when it was last asked for anything.
+    pub fn attendance(&self) -> Vec<(String, Attended)> {
+        self.attendance.of(self.parts.settings.get().perspectives.as_ref())
+    }
+
+    /// Looks at the perspectives now and then, until `stop`.
+    pub async fn attend(&self, stop: CancellationToken) {
+        let perspectives = || self.parts.settings.get().perspectives.clone();
+        self.attendance.keep(perspectives, self.parts.clock.as_ref(), perspective::EVERY, stop).await;
     }
 
     /// Whether this candidate may be put under load now.

@@ -11,7 +11,7 @@ use super::{
     CANDIDATE_PROBE_SUCCESS, CERTIFICATE_NOT_AFTER, CHECK_FAILING, CONFIG_LAST_RELOAD_SUCCESS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CREDENTIAL_PENDING, CREDENTIAL_SET, CREDENTIAL_SOURCE_READ, DISCOVERY_FAILING,
     DISCOVERY_SUCCESS, DRIFT, EXTERNAL_KEY_MANAGER_STATE, FROZEN, KEY_STORE_CONNECTION_STATE, KEY_STORE_INFO, KMS_KEYS,
-    PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED,
+    PERSPECTIVE_ANSWERED, PERSPECTIVE_UP, PROBE_DURATION, PROBE_SUCCESS, PROXY_FLEET_SIZE, ROTATION_REMOVAL_AWAITED,
     ROTATION_STEP, UPDATE_OPEN, WAIVER_END,
 };
 use crate::check::{CATALOGUE, Check, Waiver};
@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::key_store::{CandidateName, ConnectionState, CustomKeyStoreId, KeyStore};
 use crate::keyring::Standing;
 use crate::monitor::{PlaceSight, Sighting};
+use crate::perspective::Attended;
 use crate::update::{Stage, StatusName};
 
 /// Everything that gauges are projected from.
@@ -44,6 +45,8 @@ pub struct Scene {
     pub drifts: BTreeMap<CustomKeyStoreId, Timestamp>,
     /// How many KMS keys were found.
     pub key_counts: Vec<KeyCounts>,
+    /// How the other perspectives did when they were last asked.
+    pub perspectives: Vec<(String, Attended)>,
     /// How the configuration was when it was last read.
     pub configuration: ConfigurationStanding,
     /// The number of the last line of the audit trail, if it could be read.
@@ -142,6 +145,7 @@ impl Scene {
         gauges.extend(self.updates());
         gauges.extend(self.discovery());
         gauges.extend(self.candidates());
+        gauges.extend(self.perspectives());
         gauges.extend(self.credential_sources());
         gauges.extend(self.descriptions());
         gauges.push(self.keys());
@@ -149,6 +153,17 @@ impl Scene {
         gauges.extend(self.reports(&projections));
         gauges.push(self.checks(every_check, &projections));
         gauges.into_iter().filter_map(Gauge::finish).collect()
+    }
+
+    fn perspectives(&self) -> [Gauge; 2] {
+        let (mut up, mut answered) = (Gauge::new(&PERSPECTIVE_UP), Gauge::new(&PERSPECTIVE_ANSWERED));
+        for (name, attended) in &self.perspectives {
+            up.row(&[name.as_str()], number(attended.up));
+            if let Some(at) = attended.answered_at {
+                answered.row(&[name.as_str()], at.unix() as f64);
+            }
+        }
+        [up, answered]
     }
 
     fn credential_sources(&self) -> [Gauge; 2] {

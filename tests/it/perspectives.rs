@@ -77,6 +77,10 @@ async fn perspectives_that_agree_let_an_update_through_and_are_asked_again_right
     let eu = Elsewhere::start(&stage, "eu").await;
     let us = Elsewhere::start(&stage, "us").await;
     let daemon = asking(&stage, &[&eu, &us], None).await;
+    // Before anybody wants anything of them.
+    for name in ["eu", "us"] {
+        until(BOUND, "it is looked at", || async { attended(&daemon, name).await == (Some(1.0), true) }).await;
+    }
     let report = preflight(&stage, &daemon).await;
     assert_eq!(report["verdict"], "ready", "{report:#}");
     for check in ["perspective.answers", "perspective.agreement", "perspective.quorum"] {
@@ -103,6 +107,34 @@ async fn perspectives_that_agree_let_an_update_through_and_are_asked_again_right
         let told = other.daemon.telling();
         assert_eq!(told.matches("pre-flight finished").count(), 3, "{told}");
     }
+    daemon.terminate().await;
+}
+
+/// Whether a perspective is up, if that is known, and whether it ever answered.
+async fn attended(daemon: &Daemon, name: &str) -> (Option<f64>, bool) {
+    let metrics = daemon.call("GET", "/metrics", None).await.body;
+    let value = |metric: &str| {
+        let sample = format!("xks_preflight_perspective_{metric}{{perspective=\"{name}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&sample)).map(|value| value.parse::<f64>().unwrap())
+    };
+    (value("up"), value("last_answer_timestamp_seconds").is_some_and(|at| at > 1.7e9))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_perspective_that_falls_silent_is_seen_in_the_metrics() {
+    let stage = Stage::new("silent-seen").await;
+    let _authority = Authority::new(&stage);
+    let eu = Elsewhere::start(&stage, "eu").await;
+    // Nobody was ever there.
+    stage.configured_with(&section("nowhere", "127.0.0.1:9"));
+    let daemon = asking(&stage, &[&eu], Some(1)).await;
+    until(BOUND, "both are looked at", || async {
+        attended(&daemon, "eu").await == (Some(1.0), true) && attended(&daemon, "nowhere").await == (Some(0.0), false)
+    })
+    .await;
+    eu.daemon.kill().await;
+    let _inconclusive = preflight(&stage, &daemon).await;
+    assert_eq!(attended(&daemon, "eu").await, (Some(0.0), true), "it was there once");
     daemon.terminate().await;
 }
 
