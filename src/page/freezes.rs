@@ -34,6 +34,9 @@ const UNTIL: Field =
     Field { pointer: "/until", id: "until", name: "until", title: "Or until exactly", example: "2027-01-31T00:00:00Z" };
 const FIELDS: [Field; 4] = [KEY_STORE, REASON, FOR, UNTIL];
 
+/// What stands for every key store in the forms.
+const EVERY: &str = "*";
+
 /// What a freeze may last, in hours.
 const LASTS: [(u64, &str); 6] =
     [(1, "1 hour"), (4, "4 hours"), (12, "12 hours"), (24, "1 day"), (72, "3 days"), (168, "1 week")];
@@ -70,8 +73,10 @@ pub(super) async fn set(order: Order) -> Response {
 /// Lifts one.
 pub(super) async fn lift(order: Order) -> Result<Redirect, Problem> {
     let Order { visitor, mut fields } = order;
-    let key_store = fields.take("key_store");
-    end(visitor.service(), &visitor.admitted, key_store.as_deref().map(String::as_str)).await?;
+    // A field that is missing or empty must not come to mean every key store.
+    let named = fields.take("key_store").unwrap_or_default();
+    let key_store = Some(named.as_str()).filter(|named| *named != EVERY);
+    end(visitor.service(), &visitor.admitted, key_store).await?;
     Ok(Redirect::to("/freezes"))
 }
 
@@ -81,7 +86,7 @@ fn body(visitor: &Visitor, filled: &BTreeMap<&'static str, String>) -> Result<Ma
     let mut body = Map::new();
     // Absent means every key store, so that nothing else may come to mean it.
     match value(KEY_STORE) {
-        Some("*") => {}
+        Some(EVERY) => {}
         named => drop(body.insert("key_store".to_owned(), json!(named.unwrap_or_default()))),
     }
     body.insert("reason".to_owned(), json!(value(REASON).unwrap_or_default()));
@@ -189,7 +194,7 @@ fn lifting(freeze: &Freeze, visitor: &Visitor) -> Markup {
             form.card method="post" action="/freezes/lift" {
                 h2 { "Lift the freeze" @if !id.is_empty() { " of " code { (id) } } }
                 p { "Changes may begin again at once; updates that wait for it go on by themselves." }
-                input type="hidden" name="key_store" value=(id);
+                input type="hidden" name="key_store" value=(if id.is_empty() { EVERY } else { &id });
                 input type="hidden" name="mark" value=(visitor.mark());
                 button.danger type="submit" { "Yes, lift the freeze" }
             }
@@ -201,7 +206,7 @@ fn form(visitor: &Visitor, filled: &BTreeMap<&'static str, String>, problem: Opt
     let value = |field: Field| filled.get(field.name).map(String::as_str).unwrap_or_default();
     let everywhere = visitor.could_everywhere(Permission::Freeze);
     let stores = choice::of(visitor, Permission::Freeze);
-    let all = everywhere.then_some(("*", "Every key store"));
+    let all = everywhere.then_some((EVERY, "Every key store"));
     html! {
         @if everywhere || !stores.is_empty() {
             details.order open[problem.is_some() || !value(KEY_STORE).is_empty()] {

@@ -2,6 +2,7 @@
 //! of it is in `browser`.
 
 mod browser;
+mod forms;
 mod signing_in;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -200,6 +201,10 @@ async fn a_verdict_on_former_settings_is_not_shown_as_one_on_the_present_ones() 
     assert!(!page.contains("KMS would accept these settings"), "{page}");
     let overview = look("/").await;
     assert!(overview.contains("the former ones were ready") && overview.contains("not probed"), "{overview}");
+    let known = daemon.call("GET", &format!("/v1/key-stores/{}", stage.key_store), None).await.json();
+    assert!(known["latest"].is_null(), "{known:#}");
+    let metrics = daemon.call("GET", "/metrics", None).await.body;
+    assert!(!metrics.contains("xks_preflight_probe_success{"), "{metrics}");
     daemon.terminate().await;
 }
 
