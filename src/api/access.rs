@@ -137,6 +137,11 @@ impl Admitted {
         &self.principal
     }
 
+    /// Who was known when it was let in.
+    pub(crate) fn known_among(&self) -> &Arc<Callers> {
+        &self.then
+    }
+
     /// Whether it would still be let in while these are known.
     pub(super) fn is_known_to(&self, callers: &Callers) -> bool {
         std::ptr::eq(callers, Arc::as_ptr(&self.then)) || callers.still_knows(&self.principal, &self.then)

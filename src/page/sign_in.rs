@@ -124,21 +124,23 @@ pub(super) async fn enter(
     Extension(admitted): Extension<Admitted>,
     Extension(presented): Extension<Presented>,
     headers: HeaderMap,
-) -> Response {
+) -> Result<Response, Problem> {
     let Presented { hash, verified_until, next } = presented;
+    // To verify a token may have taken seconds, and its issuer decides how many.
+    admitted.still(entrance.service())?;
     let now = entrance.service().clock.now();
     // Another session of this browser ends: whoever signs in anew means it.
     entrance.end(&headers);
     let principal = admitted.principal();
     let cookie = if principal.how == Method::Oidc {
         let until = verified_until.unwrap_or(now).min(now.plus(LONGEST_VERIFIED));
-        let callers = entrance.service().callers.get();
+        let callers = Arc::clone(admitted.known_among());
         entrance.begin(Proof::Verified(Arc::new(principal.clone()), callers), principal, until)
     } else {
         entrance.begin(Proof::Token(hash), principal, now.plus(LONGEST))
     };
     tracing::info!(principal = principal.name, "signed in to the page");
-    ([cookie_header(&cookie)], Redirect::to(&next)).into_response()
+    Ok(([cookie_header(&cookie)], Redirect::to(&next)).into_response())
 }
 
 /// Ends the session.
