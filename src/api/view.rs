@@ -314,7 +314,7 @@ impl From<&Sighting> for KeyStoreView {
             watched: sighting.watched,
             description: sighting.description.as_ref().map_or(Value::Null, description),
             described_at: sighting.described_at.map(|at| at.to_string()),
-            latest: sighting.latest.as_deref().map(ReportSummary::from),
+            latest: sighting.current().map(|report| ReportSummary::from(&**report)),
             not_probed: sighting.not_probed.clone(),
             candidates: Vec::new(),
             credential: None,

@@ -74,7 +74,7 @@ impl Projections {
     ) -> HashMap<CustomKeyStoreId, Arc<Projection>> {
         let before = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let project = |sighting: &Sighting| {
-            let report = sighting.latest.as_deref()?;
+            let report = sighting.current()?;
             let known = before.get(&sighting.id).filter(|known| known.report == report.id);
             let projection = known.map_or_else(|| Arc::new(Projection::of(report)), Arc::clone);
             Some((sighting.id.clone(), projection))

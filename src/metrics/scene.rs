@@ -289,7 +289,7 @@ impl Scene {
         let mut failing = Gauge::new(&CHECK_FAILING);
         for sighting in self.watched() {
             let id = sighting.id.as_str();
-            let report = sighting.latest.as_deref();
+            let report = sighting.current();
             let level = |check: &Check| report.map_or(check.level, |report| report.level(check)).as_str();
             let fails = projections.get(&sighting.id).map_or(&[][..], |projection| &projection.failing);
             if every_check {

@@ -49,7 +49,8 @@ pub struct Sighting {
     pub description: Option<KeyStore>,
     /// When KMS told it.
     pub described_at: Option<Timestamp>,
-    /// The latest report on its current settings.
+    /// The latest report; on former settings until those that KMS shows by now have had their turn, see
+    /// [`Sighting::current`].
     pub latest: Option<Arc<Report>>,
     /// Why it was not probed when its turn came last, if it was not.
     pub not_probed: Option<String>,
@@ -92,6 +93,14 @@ impl Sighting {
             history: History::default(),
             glances: VecDeque::new(),
         }
+    }
+
+    /// The latest report, if it is on the settings that KMS shows.
+    pub fn current(&self) -> Option<&Arc<Report>> {
+        let shown = self.description.as_ref();
+        let is_of =
+            |report: &&Arc<Report>| shown.is_none_or(|store| report.evidence.subject.is_of(&store.configuration));
+        self.latest.as_ref().filter(is_of)
     }
 
     /// The latest reports, newest first; failures go further back.
