@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use tokio::time::MissedTickBehavior;
@@ -90,13 +91,16 @@ impl fmt::Debug for Attendance {
 }
 
 impl Perspective {
-    /// Whether it is there and knows us: the list of checks is for everybody who may do anything there, and for nobody
-    /// else. Whether it is the right one only its reports tell.
+    /// Whether it is there and would probe for us: it is asked to probe nothing, which it says is too little to whoever
+    /// may ask, and to nobody else. Whether it is the right one only its reports tell.
     async fn lets_us_in(&self) -> Result<(), String> {
-        let request = self.peer.request(Method::GET, "/v1/checks").body(Full::new(Bytes::new()));
-        let request = request.map_err(|error| error.to_string())?;
+        let request = self.peer.request(Method::POST, "/v1/preflights").header(CONTENT_TYPE, "application/json");
+        let request = request.body(Full::new(Bytes::from_static(b"{}"))).map_err(|error| error.to_string())?;
         let answer = self.peer.call(request, LARGEST).await.map_err(|error| crate::chain::Chain(&error).to_string())?;
-        if answer.status() == StatusCode::OK { Ok(()) } else { Err(format!("it answers {}", answer.status())) }
+        match answer.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => Ok(()),
+            status => Err(format!("it answers {status}")),
+        }
     }
 }
 
