@@ -127,6 +127,7 @@ async fn sandbox(arguments: Arguments) -> anyhow::Result<Exit> {
     let listen = (arguments.api.as_str(), arguments.kms_endpoint.as_str());
     write(&file, &configuration(&scenario, listen, &credential, arguments.approval, &people))?;
     write(&directory.join("kms-endpoint.secret"), credential.secret_access_key.expose())?;
+    write(&directory.join("aws.secret"), &secrets.aws_secret_access_key)?;
     write(&directory.join("sealing-key.secret"), &STANDARD.encode(random::<32>()))?;
     for person in &people {
         write(&directory.join(&person.file), person.token.expose())?;
@@ -173,12 +174,15 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// The access key id that the simulated AWS knows.
+const AWS_ACCESS_KEY_ID: &str = "AKIASANDBOXKMSCALLER";
+
 fn secrets() -> Secrets {
     Secrets {
         proxy_secret: STANDARD.encode(random::<33>()),
         next_proxy_secret: STANDARD.encode(random::<33>()),
         nobodys_secret: STANDARD.encode(random::<30>()),
-        aws_access_key_id: "AKIASANDBOXKMSCALLER".to_owned(),
+        aws_access_key_id: AWS_ACCESS_KEY_ID.to_owned(),
         aws_secret_access_key: STANDARD.encode(random::<30>()),
         kmsuser_password: STANDARD.encode(random::<18>()),
     }
@@ -317,6 +321,11 @@ fn story(scenario: &Scenario, directory: &Path, api: &str, people: &[Person], cl
         "  simulated KMS   {}   what it was made to do: {}/history",
         scenario.kms.endpoint_url(),
         scenario.kms.endpoint_url().trim_end_matches('/')
+    );
+    let _ = writeln!(
+        text,
+        "                  a daemon of yours before it: $SANDBOX/config.toml to begin with, and\n                  \
+         AWS_ACCESS_KEY_ID={AWS_ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY=$(cat $SANDBOX/aws.secret)"
     );
     let _ = writeln!(text, "  page, API       http://{api}   sign in to the page with the token below");
     let _ = writeln!(
