@@ -97,10 +97,13 @@ impl Sighting {
 
     /// The latest report, if it is on the settings that KMS shows.
     pub fn current(&self) -> Option<&Arc<Report>> {
-        let shown = self.description.as_ref();
-        let is_of =
-            |report: &&Arc<Report>| shown.is_none_or(|store| report.evidence.subject.is_of(&store.configuration));
-        self.latest.as_ref().filter(is_of)
+        self.latest.as_ref().filter(|report| !self.is_former(report))
+    }
+
+    /// Whether a report is on other settings than those that KMS shows now.
+    pub fn is_former(&self, report: &Report) -> bool {
+        let now = self.description.as_ref();
+        now.is_some_and(|store| !report.evidence.subject.is_of(&store.configuration))
     }
 
     /// The latest reports, newest first; failures go further back.

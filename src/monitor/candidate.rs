@@ -72,7 +72,7 @@ pub struct CandidateSight {
     /// Whether a look since the last recorded one is missing in the vigil.
     interrupted: bool,
     /// Where the latest look connected instead of to the addresses of the name.
-    way: Option<String>,
+    way: Option<Vec<String>>,
     history: History,
 }
 
@@ -305,7 +305,7 @@ impl Monitor {
         let report = Arc::new(self.parts.preflight.run(&planned.candidate, aws, &thoroughness).await);
         let summary = PreflightSummary::of(&report);
         let before = self.candidates.get(id, name);
-        let way = Some(format!("{:?}", planned.candidate.connect_to));
+        let way = Some(planned.candidate.connect_to.clone());
         let elsewhere = before.as_ref().is_some_and(|sight| sight.way.is_some() && sight.way != way);
         let interrupted = elsewhere || before.as_ref().is_some_and(|sight| sight.interrupted);
         self.candidates.note(id, name, |sight| sight.way = way);

@@ -7,7 +7,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::frame::{self, Tone, badge};
-use super::overview::{broken_glass, connection, is_former, status};
+use super::overview::{broken_glass, connection, status};
 use super::session::Visitor;
 use super::{candidates, chart, freezes, legible, report};
 use crate::access::Permission;
@@ -39,7 +39,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 div.line {
                     h1 { (legible::line(&title)) }
                     @match sighting.latest.as_deref() {
-                        Some(report) if is_former(&sighting, report) => (badge(Tone::Warn, "not probed since its settings changed")),
+                        Some(report) if sighting.is_former(report) => (badge(Tone::Warn, "not probed since its settings changed")),
                         Some(report) => (report::verdict_badge(report.verdict())),
                         None => {},
                     }
@@ -65,7 +65,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 } }
             }
             @match &sighting.latest {
-                Some(latest) if is_former(&sighting, latest) => {
+                Some(latest) if sighting.is_former(latest) => {
                     div.notice.warn { p {
                         strong { "Its settings have changed since it was probed. " }
                         "Nothing is known of the present ones yet. The former ones, " (former(latest)) ", were "
@@ -85,7 +85,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Htm
                 (trend(&sighting))
             }
             (candidates::section(&visitor, &sighting))
-            @if let Some(latest) = sighting.latest.as_ref().filter(|latest| !is_former(&sighting, latest)) { (report::grounds(latest, visitor.now)) }
+            @if let Some(latest) = sighting.current() { (report::grounds(latest, visitor.now)) }
             (history(&visitor, &sighting))
         }
     };
@@ -214,7 +214,7 @@ fn past(visitor: &Visitor, sighting: &Sighting, report: &Report) -> Markup {
             }
             td data-label="Verdict" {
                 (report::verdict_badge(report.verdict()))
-                @if is_former(sighting, report) { span.sub { "of " (former(report)) } }
+                @if sighting.is_former(report) { span.sub { "of " (former(report)) } }
             }
             td data-label="Because of" {
                 @match because {

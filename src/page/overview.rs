@@ -15,7 +15,7 @@ use crate::access::Permission;
 use crate::api::freeze::in_force;
 use crate::api::problem::Problem;
 use crate::api::updates::order_refused;
-use crate::check::{Latency, Report, Verdict};
+use crate::check::{Latency, Verdict};
 use crate::clock::Timestamp;
 use crate::drift::Drift;
 use crate::driver::UpdateRecord;
@@ -58,8 +58,7 @@ impl Standing {
 
     fn of(sighting: &Sighting) -> Self {
         // What was found of former settings says nothing of these.
-        let latest = sighting.latest.as_deref().filter(|report| !is_former(sighting, report));
-        match latest.map(Report::verdict) {
+        match sighting.current().map(|report| report.verdict()) {
             Some(Verdict::Blocked) => Self::Blocked,
             Some(Verdict::Inconclusive) => Self::Inconclusive,
             Some(Verdict::Ready) => Self::Ready,
@@ -86,12 +85,6 @@ impl Standing {
             Self::Unwatched => Tone::Still,
         }
     }
-}
-
-/// Whether a report is on other settings than those that KMS shows now.
-pub(super) fn is_former(sighting: &Sighting, report: &Report) -> bool {
-    let now = sighting.description.as_ref();
-    now.is_some_and(|store| !report.evidence.subject.is_of(&store.configuration))
 }
 
 /// The overview.
@@ -328,7 +321,7 @@ fn row(
             }
             td data-label="Latest verdict" {
                 (badge(standing.tone(), standing.word()))
-                @if let Some(former) = report.filter(|report| is_former(sighting, report)) {
+                @if let Some(former) = report.filter(|report| sighting.is_former(report)) {
                     span.sub { "its settings have changed; the former ones were " (former.verdict().as_str()) }
                 } @else if let Some(finding) = decisive {
                     span.sub { code { (finding.check.id) } }
